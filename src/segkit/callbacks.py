@@ -1,0 +1,119 @@
+"""What a training writes while it runs: a table and curves by epoch, pictures of held-out samples, progress."""
+
+import csv
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from segkit import pictures
+from segkit.datasets.module import DataModule
+from segkit.tasks import SegmentationTask
+
+log = logging.getLogger("segkit")
+
+
+class EpochTable(Checkpoint):
+    """metrics.csv, a row an epoch, and curves.png at the end. A resumed run goes on in the same file.
+
+    It is a `Checkpoint` because Lightning calls those last in an epoch, when every metric of it is known.
+    """
+
+    def __init__(self, folder: str, monitor: str) -> None:
+        self.path, self.monitor = Path(folder) / "metrics.csv", monitor
+        self.rows: list[dict[str, float]] = []
+        self.started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                stored = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+            self.rows = [row for row in stored if row["epoch"] < trainer.current_epoch]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        row = {"epoch": float(trainer.current_epoch), "seconds": round(time.perf_counter() - self.started, 3),
+               "lr": float(trainer.optimizers[0].param_groups[0]["lr"])}  # fmt: skip
+        names = sorted(name for name in trainer.callback_metrics if name.startswith(("train/", "val/")))
+        row |= {name: float(trainer.callback_metrics[name]) for name in names}
+        self.rows.append(row)
+        write_rows(self.path, self.rows)
+        values = ", ".join(f"{name} {row[name]:.4f}" for name in ("train/loss", "val/loss", "val/iou") if name in row)
+        log.info("epoch %d of %s: %s (%.1f s)", trainer.current_epoch + 1, trainer.max_epochs, values, row["seconds"])
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and self.rows:
+            pictures.curves(self.rows, self.monitor, self.path.with_name("curves.png"))
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A CSV with every column that some row has; replaced as a whole, so that no half row is ever read."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)
+
+
+class Pictures(Callback):
+    """Every `every_n_epochs` epochs, and after the last: a sheet of `count` validation samples, as PNG and in TensorBoard."""
+
+    def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 6) -> None:
+        if every_n_epochs < 1 or count < 1:
+            raise ValueError(f"callbacks.pictures: every_n_epochs={every_n_epochs} and count={count} must be 1 or more.")
+        self.folder, self.every_n_epochs, self.count = Path(folder), every_n_epochs, count
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
+        due = (epoch + 1) % self.every_n_epochs == 0 or last
+        if trainer.sanity_checking or not trainer.is_global_zero or not due:
+            return
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, SegmentationTask)
+        picture = sample_sheet(pl_module, data, self.count)
+        pictures.save(self.folder / f"epoch_{epoch + 1:04d}.png", picture)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("validation", picture, trainer.global_step, dataformats="HWC")
+
+
+def sample_sheet(task: SegmentationTask, data: DataModule, count: int, split: str = "val") -> pictures.Pixels:
+    """`count` samples spread evenly over a split: input, truth, prediction, errors."""
+    prepared = data.eval_dataloader(split).dataset
+    rows = []
+    for index in np.unique(np.linspace(0, len(prepared) - 1, count).astype(int)):  # type: ignore[arg-type]
+        sample = prepared[(0, int(index), True)]  # type: ignore[index]
+        with torch.inference_mode():
+            label = task.label(task.probabilities(sample["image"][None].to(task.device)))[0]
+        image = sample["image"].permute(1, 2, 0).numpy()
+        rows.append({"image": image, "truth": sample["mask"].numpy(), "prediction": label.cpu().numpy()})
+    colors = pictures.class_colors(len(task.classes), getattr(data.sources[split], "colors", None))
+    return pictures.sheet(rows, colors)
+
+
+class Progress(RichProgressBar):
+    """Lightning's progress bar, without the version number, and only where a person looks at it."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not Console().is_terminal:
+            self.disable()  # the log has a line an epoch
+        super().setup(trainer, pl_module, stage)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float | dict[str, float]]:
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        return items

@@ -1,0 +1,245 @@
+"""Pictures and masks from files, as arrays: any format OpenCV or Pillow reads.
+
+Orientation: both pictures and masks are turned as their own EXIF tag says, i.e. as viewers and annotation
+tools show them. A mask drawn on the unturned pixels of a phone photo therefore needs the tag removed from it.
+Depth: pictures become 8 bits a channel (16-bit values are divided by 257, alpha is dropped); masks keep the
+values of the file. An animation or a file of several pages gives its first picture.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 512_000_000
+EXTENSIONS = {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+EXTENSIONS |= {
+    ".mpo",
+    ".pbm",
+    ".pcx",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".ras",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".webp",
+}
+
+# By default Pillow refuses pictures of more than 179 megapixels, which some aerial ones have.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+Pixels = NDArray[Any]
+
+# What OpenCV reads as well as Pillow, and up to three times as fast.
+_OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) that `read_picture` will return; from the header alone if Pillow knows the format."""
+    image = _open(path, path)
+    if image is None:
+        height, width = read_picture(path).shape[:2]
+        return height, width
+    with image:
+        width, height = image.size
+        return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """The picture as (H, W, 3) RGB, 0..255.
+
+    Raises ValueError, naming the file, if it is empty, truncated, no picture, has more than `MAX_PIXELS`
+    pixels or values that are neither 8- nor 16-bit.
+    """
+    data = _contents(path)
+    image = _open(path, BytesIO(data))
+    if image is None:
+        return _to_8_bit(_opencv_only(data, _RGB, path), path)
+    with image:
+        orientation = _orientation(image)
+        if _opencv_reads(image, data):
+            pixels = _opencv(data, _RGB)
+            if pixels is not None:
+                return _turned(_to_8_bit(pixels, path), orientation)
+        _load(image, path)
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            grey = _to_8_bit(np.asarray(image), path)
+            return _turned(np.stack([grey] * 3, axis=-1), orientation)
+        return _turned(np.array(image.convert("RGB")), orientation)
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask as its file has it: values (H, W) of any type, or colours (H, W, 3).
+
+    If the values point into a palette, that is `palette`, (N, 3) uint8; a grey of 1, 2 or 4 bits is kept as
+    its number in the file, 0..15, with a palette to 0..255. `lossy`: the file's values are not exact.
+    """
+
+    values: Pixels
+    palette: NDArray[np.uint8] | None
+    lossy: bool
+
+
+def read_mask_file(path: Path) -> MaskFile:
+    """The values of a mask as they are in the file; raises ValueError as `read_picture` does."""
+    data = _contents(path)
+    image = _open(path, BytesIO(data))
+    if image is None:
+        values = _opencv_only(data, cv2.IMREAD_UNCHANGED, path)
+        return MaskFile(values[..., 2::-1] if values.ndim == 3 else values, None, False)
+    with image:
+        lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and data[12:16] == b"VP8 ")
+        orientation = _orientation(image)
+        if image.mode == "L" and image.format in ("JPEG", "PNG") and _opencv_reads(image, data):
+            whole = _opencv(data, cv2.IMREAD_UNCHANGED)
+            if whole is not None and whole.ndim == 2:
+                values, palette = _without_scaling(whole, image, data)
+                return MaskFile(_turned(values, orientation), palette, lossy)
+        _load(image, path)
+        values, palette = _pillow_values(image, data, path)
+        return MaskFile(_turned(values, orientation), palette, lossy)
+
+
+def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8), np.array([[0] * 3, [255] * 3], np.uint8)
+    if image.mode in ("P", "PA"):
+        palette = np.zeros((256, 3), np.uint8)  # a file's palette may be shorter than its indices
+        entries = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        palette[: len(entries)] = entries
+        values = np.asarray(image)
+        return (values[..., 0] if values.ndim == 3 else values), palette
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
+        return _without_scaling(np.asarray(image), image, data)
+    if image.mode in ("LA", "RGBA"):
+        values = np.asarray(image)
+        values, alpha = values[..., :-1], values[..., -1]
+        if alpha.min() < alpha.max() and (values == values[0, 0]).all():
+            raise ValueError(
+                f"mask {path} is drawn in its alpha channel alone, which is not read: its colour is "
+                f"{tuple(values[0, 0].tolist())} everywhere.\n"
+                "Export the masks without transparency."
+            )
+        return (values[..., 0] if image.mode == "LA" else values), None
+    return np.asarray(image.convert("RGB")), None
+
+
+def _without_scaling(
+    values: Pixels, image: Image.Image, data: bytes
+) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    """Decoders stretch 1-, 2- and 4-bit greys to 0..255; a class index must be the number in the file."""
+    bits = 8
+    if image.format == "PNG":
+        bits = data[24]
+    elif image.format == "TIFF":
+        bits = image.tag_v2.get(258, (8,))[0]  # type: ignore[attr-defined]
+    if image.mode != "L" or bits >= 8:
+        return values, None
+    step = 255 // (2**bits - 1)
+    ramp = np.arange(0, 256, step, dtype=np.uint8)
+    return values // step, np.stack([ramp] * 3, axis=-1)
+
+
+def _contents(path: Path) -> bytes:
+    data = path.read_bytes()
+    if not data:
+        raise ValueError(f"{path} is empty (0 bytes). Copy it again, or remove it together with its partner.")
+    return data
+
+
+def _open(path: Path, source: Path | BytesIO) -> Image.Image | None:
+    """The opened, not yet decoded picture; None if Pillow does not know the format."""
+    try:
+        image = Image.open(source)
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large(path, "far more")) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's, such as a missing file
+        raise _broken(path, error) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(_too_large(path, f"{image.width}×{image.height}"))
+    return image
+
+
+def _too_large(path: Path, got: str) -> str:
+    return (
+        f"{path} has {got} pixels; at most {MAX_PIXELS // 10**6} million are read.\n"
+        "Cut it into tiles, or if it is no such picture remove it: a small file may claim to be huge."
+    )
+
+
+def _load(image: Image.Image, path: Path) -> None:
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _broken(path, error) from error
+
+
+def _opencv(data: bytes, flags: int) -> Pixels | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _opencv_only(data: bytes, flags: int, path: Path) -> Pixels:
+    pixels = _opencv(data, flags)
+    if pixels is None:
+        raise _broken(path, "neither Pillow nor OpenCV knows the format")
+    return pixels
+
+
+def _broken(path: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read ({reason}): it is truncated, damaged or no picture.\n"
+        "Copy it again, or remove it together with its partner."
+    )
+
+
+def _opencv_reads(image: Image.Image, data: bytes) -> bool:
+    if image.format in ("JPEG", "MPO"):
+        return data.endswith(b"\xff\xd9")  # OpenCV before 5 fills the rest of a truncated file with grey
+    if image.format == "TIFF":  # of colours with 16 bits Pillow keeps 8 by cutting
+        return image.mode == "RGB" and 16 in image.tag_v2.get(258, ())  # type: ignore[attr-defined]
+    return image.format in _OPENCV_READS
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8, to be asked before decoding; 1 for TIFF, which the decoders themselves turn."""
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1  # asking a PNG without the tag would decode it
+    orientation = image.getexif().get(0x0112, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _to_8_bit(pixels: Pixels, path: Path) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    raise ValueError(
+        f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits. Convert it to PNG first."
+    )

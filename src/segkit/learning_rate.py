@@ -1,0 +1,34 @@
+"""`lr_find=true`: Lightning's learning-rate finder before the training."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from lightning.pytorch.tuner import Tuner
+
+from segkit import runs
+
+if TYPE_CHECKING:
+    from segkit.records import Record
+
+log = logging.getLogger("segkit")
+
+
+def find(record: "Record") -> None:
+    """Search on a throw-away copy of the run, save lr_find.png, and put what was found into `optimizer.lr`.
+
+    The rate rises exponentially from 1e-8 to 1 over 100 steps; the steepest fall of the loss is taken (Smith, 2017).
+    Raises ValueError where the curve shows none.
+    """
+    config = record.config | {"callbacks": {}, "logger": {}}
+    if "lr" not in config["optimizer"]:
+        raise ValueError(f"lr_find=true: optimizer={config['choices']['optimizer']} has no lr to set.")
+    run = runs.build(config)
+    finder = Tuner(run.trainer).lr_find(run.task, datamodule=run.data, update_attr=False)
+    suggestion = finder.suggestion() if finder is not None else None
+    if finder is None or suggestion is None:
+        raise ValueError("lr_find=true: the loss never fell during the search. Set optimizer.lr by hand.")
+    figure = finder.plot(suggest=True)
+    if figure is not None:
+        figure.savefig(record.folder / "lr_find.png", dpi=110)
+    record.config["optimizer"]["lr"] = float(suggestion)
+    log.info("learning rate found: %.3g (lr_find.png)", suggestion)

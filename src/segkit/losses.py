@@ -1,0 +1,280 @@
+"""Losses of logits against integer masks: pure functions, and thin modules over them that a config can name.
+
+Shared by all: logits (N, C, H, W) of any float dtype, C = 1 for one class (sigmoid) and otherwise one channel
+a class (softmax); mask (N, H, W) with 0..C-1 (0 and 1 when C = 1) or 255, which is ignored. Results are
+float32 scalars, computed in float32 also under autocast (nothing here is an operation that autocast lowers).
+A pixel with 255 has no influence on value or gradient, whatever its logits, NaN included; if all pixels have
+it, the loss is 0 with zero gradients. Values and gradients are finite for logits of ±1e4.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IGNORE_INDEX = 255
+
+Pool = Literal["image", "batch"]
+
+
+def binary_cross_entropy(logits: Tensor, mask: Tensor, pos_weight: float | None = None) -> Tensor:
+    """Mean over labelled pixels of −w·t·log p − (1−t)·log(1−p), w = `pos_weight`; in [0, ∞), one class only.
+
+    Written with softplus, log p = −log(1 + e^−x), which does not overflow. As in
+    torch.nn.BCEWithLogitsLoss the sum is divided by the number of pixels, not by the sum of weights.
+    """
+    _require_one_class(logits)
+    x, labelled = _prepare(logits, mask)
+    x, labelled = x[:, 0], labelled[:, 0]
+    target = mask == 1
+    per_pixel = F.binary_cross_entropy_with_logits(x, target.float(), reduction="none")
+    if pos_weight is not None:
+        per_pixel = torch.where(target, pos_weight * per_pixel, per_pixel)
+    return _mean(per_pixel, labelled)
+
+
+def cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over labelled pixels of −w_c·log p_c, c the true class, for two or more classes; in [0, ∞).
+
+    weight: (C,) or None. As in torch.nn.CrossEntropyLoss the sum is divided by the sum of the labelled
+    pixels' weights. Written with gather: torch's own has no deterministic CUDA kernel for pictures.
+    """
+    if logits.shape[1] == 1:
+        raise ValueError(
+            "this loss is for two or more classes, but the logits have 1 channel; use loss=bce, dice or focal"
+        )
+    x, labelled = _prepare(logits, mask)
+    loss = -_log_prob_of_truth(x, mask, labelled)
+    if weight is None:
+        return _mean(loss, labelled[:, 0])
+    pixel_weight = _per_class(weight, logits, mask) * labelled[:, 0]
+    return (loss * pixel_weight).sum() / pixel_weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def soft_dice(prob: Tensor, target: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
+    """Soft Dice coefficient (2Σpt + s) / (Σp + Σt + s) of each class, in [0, 1].
+
+    prob, target: (N, C, H, W), probabilities and {0, 1}. The sums run over a picture (`pool="image"`, result
+    (N, C)) or over the whole batch ("batch", result (1, C)). `smooth` is added to both sides of the fraction:
+    an empty target scores s / (Σp + s), 1 for an empty prediction and less for every invented pixel.
+    Source: Milletari et al., V-Net, 2016, eq. 3, with linear sums.
+    """
+    dims = (2, 3) if pool == "image" else (0, 2, 3)
+    overlap = (prob * target).sum(dims)
+    total = prob.sum(dims) + target.sum(dims)
+    dice = (2 * overlap + smooth) / (total + smooth)
+    return dice if pool == "image" else dice[None]
+
+
+def dice_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
+    """1 − soft Dice, in [0, 1]: averaged over the classes, and for `pool="image"` over the pictures.
+
+    Every class counts, present or not: one that is absent from a picture (from the batch, for "batch") costs
+    1 − s / (Σp + s), so inventing it is penalised and leaving it out is free. Pictures without a labelled
+    pixel are left out of the average.
+    """
+    x, labelled = _prepare(logits, mask)
+    prob = torch.sigmoid(x) if x.shape[1] == 1 else torch.softmax(x, dim=1)
+    loss = (1 - soft_dice(prob * labelled, _one_hot(mask, x.shape[1]), pool, smooth)).mean(dim=1)
+    return _mean(loss, labelled.any(dim=3).any(dim=2)[:, 0]) if pool == "image" else loss[0]
+
+
+def focal_loss(
+    logits: Tensor,
+    mask: Tensor,
+    gamma: float = 2.0,
+    alpha: float | Tensor | None = None,
+    background_modulated: bool = True,
+) -> Tensor:
+    """Mean over labelled pixels of −α_t·(1−p_t)^γ·log p_t, p_t the probability of the truth; in [0, ∞).
+
+    alpha: None for 1; for one class a number, α for the foreground and 1−α for the background; for several a
+    tensor (C,). `background_modulated=False` (one class only) leaves the factor (1−p_t)^γ out where the truth
+    is background, for reproducing results that were trained so. Source: Lin et al., Focal Loss for Dense
+    Object Detection, 2017, eq. 5; they divide by the number of objects instead of by that of pixels.
+    """
+    x, labelled = _prepare(logits, mask)
+    channels = x.shape[1]
+    if channels > 1 and not background_modulated:
+        raise ValueError(
+            f"background_modulated=false is for one class, but the logits have {channels} channels; "
+            "set loss.background_modulated=true"
+        )
+    if alpha is not None and isinstance(alpha, Tensor) != (channels > 1):
+        raise ValueError(
+            f"alpha is {alpha} and the logits have {channels} channel(s); "
+            "expected a number for one channel, a list with one weight a class for several"
+        )
+    foreground = mask == 1
+    if channels == 1:
+        log_p = F.logsigmoid(torch.where(foreground, x[:, 0], -x[:, 0]))
+    else:
+        log_p = _log_prob_of_truth(x, mask, labelled)
+    # The clamp keeps the gradient finite where p_t = 1 and gamma < 1: there 0 ** (gamma - 1) is infinite.
+    modulator = (-torch.expm1(log_p)).clamp(min=torch.finfo(torch.float32).eps ** 2) ** gamma
+    if not background_modulated:
+        modulator = torch.where(foreground, modulator, 1.0)
+    loss = -modulator * log_p
+    if isinstance(alpha, Tensor):
+        loss = loss * _per_class(alpha, logits, mask)
+    elif alpha is not None:
+        loss = loss * torch.where(foreground, alpha, 1 - alpha)
+    return _mean(loss, labelled[:, 0])
+
+
+class BCE(nn.Module):
+    """`binary_cross_entropy`; `pos_weight` multiplies the loss of foreground pixels.
+
+    "auto" in a config is replaced by background pixels / foreground pixels of the training set before the
+    loss is built.
+    """
+
+    def __init__(self, pos_weight: float | None = None) -> None:
+        super().__init__()
+        if pos_weight is not None and not (isinstance(pos_weight, int | float) and pos_weight > 0):
+            raise ValueError(f"pos_weight is {pos_weight!r}, expected a number above 0 or null")
+        self.pos_weight = pos_weight
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return binary_cross_entropy(logits, mask, self.pos_weight)
+
+
+class Dice(nn.Module):
+    """`dice_loss`, for one class or several."""
+
+    def __init__(self, pool: Pool = "image", smooth: float = 1.0) -> None:
+        super().__init__()
+        _check_pool(pool)
+        if not smooth > 0:
+            raise ValueError(
+                f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without"
+            )
+        self.pool: Pool = pool
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return dice_loss(logits, mask, self.pool, self.smooth)
+
+
+class Focal(nn.Module):
+    """`focal_loss`; `alpha` is a number in [0, 1] for one class, a list of a weight a class for several."""
+
+    alpha: Tensor | float | None
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float | Sequence[float] | None = None,
+        background_modulated: bool = True,
+    ) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise ValueError(f"gamma is {gamma}, expected 0 or more (0 is plain cross-entropy)")
+        if isinstance(alpha, int | float) and not 0 <= alpha <= 1:
+            raise ValueError(f"alpha is {alpha}, expected the foreground's share in [0, 1], a list or null")
+        self.gamma = gamma
+        self.background_modulated = background_modulated
+        if isinstance(alpha, Sequence):
+            self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.float32), persistent=False)
+        else:
+            self.alpha = alpha
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return focal_loss(logits, mask, self.gamma, self.alpha, self.background_modulated)
+
+
+class BCEDice(nn.Module):
+    """α·BCE + (1−α)·(1−Dice), for one class."""
+
+    def __init__(self, alpha: float = 0.9, pool: Pool = "image") -> None:
+        super().__init__()
+        _check_pool(pool)
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha is {alpha}, expected BCE's share in [0, 1]")
+        self.alpha = alpha
+        self.pool: Pool = pool
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        parts = self.parts(logits, mask)
+        return self.alpha * parts["bce"] + (1 - self.alpha) * parts["dice"]
+
+    def parts(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """The two terms before weighting, both falling as the fit improves: "dice" is the loss 1 − Dice."""
+        return {"bce": binary_cross_entropy(logits, mask), "dice": dice_loss(logits, mask, self.pool)}
+
+
+class CrossEntropy(nn.Module):
+    """`cross_entropy`; `weight` has a number a class, in the order of the data set's classes.
+
+    "auto" in a config is replaced by weights from the training set's inverse class frequencies before the
+    loss is built.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if isinstance(weight, str) or (weight is not None and min(weight, default=-1) < 0):
+            raise ValueError(f"weight is {weight!r}, expected a list of a number ≥ 0 for each class, or null")
+        tensor = None if weight is None else torch.tensor(weight, dtype=torch.float32)
+        self.register_buffer("weight", tensor, persistent=False)  # a setting, not something learned
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return cross_entropy(logits, mask, self.weight)
+
+
+def _prepare(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Float32 logits, 0 at ignored pixels to stop their gradients; and which are labelled, (N, 1, H, W)."""
+    if logits.ndim != 4 or mask.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            f"logits have shape {tuple(logits.shape)} and the mask {tuple(mask.shape)}, "
+            "expected (N, C, H, W) and (N, H, W)"
+        )
+    labelled = (mask != IGNORE_INDEX)[:, None]
+    return logits.float().masked_fill(~labelled, 0.0), labelled
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean of the values where `counted`, 0 if that is nowhere."""
+    return (values * counted).sum() / counted.sum().clamp(min=1)
+
+
+def _log_prob_of_truth(x: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
+    """Log-softmax at each pixel's own class, (N, H, W); at ignored pixels that of class 0."""
+    truth = mask[:, None].long().masked_fill(~labelled, 0)
+    return torch.log_softmax(x, dim=1).gather(1, truth)[:, 0]
+
+
+def _one_hot(mask: Tensor, channels: int) -> Tensor:
+    """(N, C, H, W) float32; ignored pixels are 0 in every channel. One channel: the foreground."""
+    if channels == 1:
+        return (mask == 1)[:, None].float()
+    classes = torch.arange(channels, device=mask.device).view(1, -1, 1, 1)
+    return (mask[:, None] == classes).float()
+
+
+def _per_class(weight: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
+    """Each pixel's class weight, (N, H, W); ignored pixels get class 0's and are left to the caller."""
+    if weight.numel() != logits.shape[1]:
+        raise ValueError(
+            f"got {weight.numel()} class weights, but the logits have {logits.shape[1]} channels; "
+            "give one weight a class"
+        )
+    return weight.to(logits.device)[mask.long().masked_fill(mask == IGNORE_INDEX, 0)]
+
+
+def _require_one_class(logits: Tensor) -> None:
+    if logits.shape[1] != 1:
+        raise ValueError(
+            f"this loss is for one class, but the logits have {logits.shape[1]} channels; "
+            "use loss=ce, dice or focal"
+        )
+
+
+def _check_pool(pool: str) -> None:
+    if pool not in ("image", "batch"):
+        raise ValueError(
+            f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)"
+        )

@@ -1,0 +1,51 @@
+"""Pieces the convolutional networks share: blocks of convolutions, and sizes that any picture can have."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ORDERS = ("conv-norm-relu", "conv-relu-norm", "conv-relu")
+
+
+def conv_block(widths: Sequence[int], kernel: int = 3, order: str = "conv-norm-relu") -> nn.Sequential:
+    """A chain of convolutions, `(8, 16, 8)` being 8 → 16 → 8, each with the layers `order` names.
+
+    (N, widths[0], H, W) -> (N, widths[-1], H, W); `kernel` is odd, the border padded with zeros. "norm" is
+    batch norm; a convolution right before it has no bias, which the norm would subtract again.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order of a block: got {order!r}, expected one of {', '.join(ORDERS)}.")
+    check_kernel(kernel, "kernel of a block")
+    bias = order != "conv-norm-relu"
+    layers: list[nn.Module] = []
+    for width_in, width_out in pairwise(widths):
+        layers.append(nn.Conv2d(width_in, width_out, kernel, padding=kernel // 2, bias=bias))
+        for name in order.split("-")[1:]:
+            layers.append(nn.BatchNorm2d(width_out) if name == "norm" else nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def check_widths(got: Sequence[int], least: int, where: str) -> None:
+    """ValueError unless there are at least `least` widths, all of them whole numbers above 0."""
+    if len(got) < least or any(not isinstance(width, int) or width < 1 for width in got):
+        raise ValueError(f"{where}: got {list(got)}, expected at least {least} whole numbers above 0.")
+
+
+def check_kernel(got: int, where: str) -> None:
+    """ValueError unless a convolution of this size has a middle pixel."""
+    if got < 1 or got % 2 == 0:
+        raise ValueError(f"{where}: got {got}, expected an odd number (1, 3, 5 …).")
+
+
+def pad_to_multiple(image: Tensor, stride: int) -> Tensor:
+    """Repeats the last row and column until both sides are multiples of `stride`; crop with `[..., :H, :W]`.
+
+    (N, C, H, W) -> (N, C, H', W'), H' the next multiple of `stride` at or above H; any H, W ≥ 1. Right and
+    bottom only, so that pixels keep their coordinates.
+    """
+    height, width = image.shape[-2:]
+    below = (height + stride - 1) // stride * stride - height
+    right = (width + stride - 1) // stride * stride - width
+    return F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image

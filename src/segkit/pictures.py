@@ -1,0 +1,125 @@
+"""Pictures for people: overlays, error colours, sheets of samples, curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+IGNORE = 255
+
+# Okabe and Ito's palette, distinguishable with any colour vision; then evenly spaced hues
+PALETTE = [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)]
+MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
+TILE = 256  # longest side of a picture on a sheet
+
+
+def class_colors(count: int, given: Sequence[Sequence[int]] | None = None) -> Pixels:
+    """(C, 3) RGB colours of the classes: the data set's own, else the palette's. One class is the foreground alone."""
+    if given is not None and len(given) >= count:
+        return np.array(given[:count], np.uint8)
+    extra = max(count - len(PALETTE), 0)
+    hues = [cv2.cvtColor(np.uint8([[[180 * i // extra, 200, 230]]]), cv2.COLOR_HSV2RGB)[0, 0] for i in range(extra)]  # type: ignore[call-overload, arg-type]
+    return np.array([*PALETTE, *(tuple(map(int, hue)) for hue in hues)][:count], np.uint8)
+
+
+def paint(mask: Pixels, colors: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
+    """mask (H, W) of class numbers to RGB (H, W, 3), and where it shows a class at all.
+
+    With one colour, 0 is background and 1 the class; with several, number n has colour n. 255 shows nothing.
+    """
+    table = np.zeros((256, 3), np.uint8)
+    first = 1 if len(colors) == 1 else 0
+    table[first : first + len(colors)] = colors
+    shown = (mask >= first) & (mask < first + len(colors))
+    return table[mask], shown
+
+
+def overlay(image: Pixels, mask: Pixels, colors: Pixels, opacity: float = 0.45) -> Pixels:
+    """The classes of `mask` (H, W) laid over `image` (H, W, 3) in their colours."""
+    painted, shown = paint(mask, colors)
+    mixed = cv2.addWeighted(image, 1 - opacity, painted, opacity, 0)
+    return np.where(shown[..., None], mixed, image).astype(np.uint8)
+
+
+def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pixels:
+    """Where a prediction is wrong, over the dimmed picture: missed red, invented blue, found green.
+
+    With several classes there is no background to invent in: every wrong pixel is red. Ignored pixels stay grey.
+    """
+    result = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2, 3, axis=2).astype(np.uint8)
+    labelled = truth != IGNORE
+    if binary:
+        result[labelled & (truth == 1) & (prediction == 1)] = RIGHT
+        result[labelled & (truth == 1) & (prediction == 0)] = MISSED
+        result[labelled & (truth == 0) & (prediction == 1)] = INVENTED
+    else:
+        result[labelled & (truth != prediction)] = MISSED
+    return result
+
+
+def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels) -> Pixels:
+    """One RGB picture: a row a sample, with columns input, truth, prediction and errors.
+
+    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8, "prediction" (H, W) uint8, "name": str}.
+    """
+    binary = len(colors) == 1
+    wrong = "errors: missed red, invented blue" if binary else "errors: red"
+    lines = [_captions(["input", "truth", "prediction", wrong])]
+    for row in rows:
+        image, truth, prediction = row["image"], row["truth"], row["prediction"]
+        views = [image, overlay(image, truth, colors), overlay(image, prediction, colors),
+                 errors(image, truth, prediction, binary)]  # fmt: skip
+        lines.append(np.hstack([_tile(view) for view in views]))
+    width = max(line.shape[1] for line in lines)
+    return np.vstack([np.pad(line, ((0, 6), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines])
+
+
+def _tile(view: Pixels) -> Pixels:
+    """`view` scaled to fit a square tile, centred on white."""
+    scale = TILE / max(view.shape[:2])
+    size = max(round(view.shape[1] * scale), 1), max(round(view.shape[0] * scale), 1)
+    small = cv2.resize(view, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    tile = np.full((TILE, TILE + 6, 3), 255, np.uint8)
+    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
+    tile[top : top + size[1], left : left + size[0]] = small
+    return tile
+
+
+def _captions(titles: Sequence[str]) -> Pixels:
+    line = np.full((22, (TILE + 6) * len(titles), 3), 255, np.uint8)
+    for column, title in enumerate(titles):
+        cv2.putText(line, title, (column * (TILE + 6) + 2, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+    return line
+
+
+def save(path: Path, picture: Pixels) -> None:
+    """Write an RGB (H, W, 3) or grey (H, W) picture; the suffix says the format. A failure leaves no half file."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    done, encoded = cv2.imencode(path.suffix, bgr)
+    if not done:
+        raise ValueError(f"cannot write {path}: OpenCV has no encoder for {path.suffix}; use .png or .jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(encoded.tobytes())
+    part.replace(path)
+
+
+def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> None:
+    """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": …, "train/loss": …}."""
+    from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
+
+    score = monitor.split("/", 1)[-1] if "loss" not in monitor else "iou"
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
+        for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
+            points = [(row["epoch"], row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=split, color=colour)
+        axes.set(xlabel="epoch", title=name)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=110)

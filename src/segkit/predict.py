@@ -1,0 +1,111 @@
+"""`python -m segkit.predict run=outputs/… input=photos/ output=masks/`: masks, overlays and a CSV from a checkpoint."""
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from segkit.configs import command, explain, to_plain
+
+if TYPE_CHECKING:
+    from segkit.tasks import SegmentationTask
+
+
+def predict(cfg: DictConfig) -> None:
+    """Masks (`masks/`), overlays (`overlays/`) and `predictions.csv` of every picture below `cfg.input`.
+
+    A picture that cannot be read is named, has its error in the CSV, and the command ends non-zero after the rest.
+    """
+    import torch
+
+    from segkit import callbacks, inference, pictures, runs
+
+    settings = to_plain(cfg)
+    output = Path(settings["output"])
+    files = find_pictures(Path(settings["input"]), output)
+    task = runs.load(settings["run"], settings["trust"])
+    task.to(device(settings["accelerator"]))
+    size = inference.input_size(task.facts["config"])
+    colors = pictures.class_colors(len(task.classes))
+    autocast = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}})[0] != "32-true"
+    rows: list[dict[str, Any]] = []
+    with torch.autocast(task.device.type, torch.bfloat16, enabled=autocast):
+        for source, name in files.items():
+            try:
+                rows.append(predict_one(task, source, output, name, size, colors, settings["overlays"]))
+            except (ValueError, OSError) as error:
+                print(f"{source}: {explain(error)}", file=sys.stderr)
+                rows.append({"name": str(source), "error": explain(error)})
+            callbacks.write_rows(output / "predictions.csv", rows)
+    bad = [row for row in rows if "error" in row]
+    print(f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; masks, overlays and predictions.csv are in {output}")
+    if bad:
+        raise ValueError(f"{len(bad)} pictures could not be read: {', '.join(row['name'] for row in bad[:5])}")
+
+
+def predict_one(
+    task: "SegmentationTask", source: Path, output: Path, name: str, size: tuple[int, int] | None, colors: Any, overlays: bool
+) -> dict[str, Any]:
+    """Write one picture's mask (0 and 255, or class numbers) and overlay; returns its row of the CSV."""
+    import numpy as np
+
+    from segkit import inference, pictures
+    from segkit.datasets.reading import read_picture
+
+    started = time.perf_counter()
+    image = read_picture(source)
+    label = inference.predict_labels(task, image, size)
+    binary = len(task.classes) == 1
+    pictures.save(output / "masks" / f"{name}.png", label * 255 if binary else label)
+    if overlays:
+        pictures.save(output / "overlays" / f"{name}.jpg", pictures.overlay(image, label, colors))
+    seconds = time.perf_counter() - started
+    row: dict[str, Any] = {"name": str(source), "mask": f"masks/{name}.png", "width": image.shape[1], "height": image.shape[0]}
+    for number, title in enumerate(task.classes, start=1 if binary else 0):
+        area = int(np.count_nonzero(label == number))
+        row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
+    return row | {"seconds": round(seconds, 4)}
+
+
+def find_pictures(source: Path, output: Path) -> dict[Path, str]:
+    """Every picture file of a folder (and below), or one file, with the name its results get: its own without the
+    extension, or with it where two would collide. What lies in `output` is left out."""
+    from segkit.datasets.reading import EXTENSIONS
+
+    if source.is_file():
+        return {source: source.stem}
+    if not source.is_dir():
+        raise FileNotFoundError(f"input={source}: no such file or folder. Give a picture, or a folder of pictures.")
+    inside = output.resolve()
+    files = sorted(
+        path for path in source.rglob("*")
+        if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+        and inside not in path.resolve().parents
+    )  # fmt: skip
+    if not files:
+        raise FileNotFoundError(f"input={source}: no pictures there (looked for {', '.join(sorted(EXTENSIONS))}).")
+    stems = Counter(path.relative_to(source).with_suffix("") for path in files)
+    relative = {path: path.relative_to(source) for path in files}
+    return {path: (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix() for path, name in relative.items()}
+
+
+def device(accelerator: str) -> str:
+    """The torch device of auto | cpu | gpu."""
+    import torch
+
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise ValueError(f"accelerator={accelerator}: expected auto, cpu or gpu.")
+    if accelerator == "gpu" and not torch.accelerator.is_available():
+        raise ValueError("accelerator=gpu: this machine has none that PyTorch can use. Say accelerator=cpu.")
+    if accelerator == "cpu" or not torch.accelerator.is_available():
+        return "cpu"
+    return str(torch.accelerator.current_accelerator())
+
+
+main = command("predict", predict)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What a sweep says at its end: how every job of it ended."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class Summary(Callback):
+    """A table of a sweep's jobs; where one failed or is missing, the command ends with exit code 1.
+
+    Jobs do not raise in a sweep (see `configs.command`), so that the others go on; each one's results.json says
+    how it ended.
+    """
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.folders.append(Path(config.hydra.runtime.output_dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        results = {folder: read_results(folder) for folder in self.folders}
+        table = Table("job", "status", str(config.monitor).replace("val/", "test/"), "seconds")
+        for folder, entry in results.items():
+            score = entry.get("metrics", {}).get(str(config.monitor).replace("val/", "test/"))
+            seconds = entry.get("train_seconds")
+            table.add_row(folder.name, entry["status"], "" if score is None else f"{score:.4f}",
+                          "" if seconds is None else f"{seconds:.0f}")  # fmt: skip
+        console = Console(stderr=True)
+        console.print(table)
+        bad = {folder: entry for folder, entry in results.items() if entry["status"] != "finished"}
+        if bad:
+            print(f"\n{len(bad)} of {len(results)} jobs did not finish:", file=sys.stderr)
+            for folder, entry in bad.items():
+                print(f"  {folder}: {entry['status']}: {entry.get('error', '')}", file=sys.stderr)
+            print("Each one's train.log has the traceback. The same command again runs only these.", file=sys.stderr)
+            sys.exit(1)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """A run's results.json; {"status": "missing"} where there is none that can be read."""
+    try:
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    except (OSError, ValueError):
+        return {"status": "missing", "error": "no results.json"}
+    return results
