@@ -81,9 +81,7 @@ def test_a_sample(three: Path):
 def test_one_pair_of_folders_is_split_by_fractions_and_seed(one: Path):
     names = [Folder(one, split, ["crack"]).names for split in SPLITS]
     assert [len(part) for part in names] == [14, 3, 3]
-    assert sorted(name for part in names for name in part) == [
-        f"images/p{number:02}.png" for number in range(20)
-    ]
+    assert sorted(name for part in names for name in part) == [f"images/p{number:02}.png" for number in range(20)]
     assert names == [Folder(str(one), split, ["crack"]).names for split in SPLITS]
     assert names[0] != Folder(one, "train", ["crack"], split_seed=1).names
     halves = [len(Folder(one, split, ["crack"], fractions=[0.5, 0.25, 0.25])) for split in SPLITS]
@@ -245,9 +243,7 @@ def test_fractions_must_sum_to_one(one: Path, fractions: list[float]):
 
 def test_an_empty_split_says_what_the_fractions_give(one: Path):
     text = error_of(ValueError, one, "val", fractions=[0.98, 0.01, 0.01])
-    assert (
-        "the val split is empty: 20 pictures split by [0.98, 0.01, 0.01] give 20 train, 0 val, 0 test" in text
-    )
+    assert "the val split is empty: 20 pictures split by [0.98, 0.01, 0.01] give 20 train, 0 val, 0 test" in text
     assert len(Folder(one, "test", ["crack"], fractions=[0, 0, 1])) == 20  # all of them for scoring
 
 
@@ -318,9 +314,7 @@ def test_splits_that_share_a_picture(three: Path):
         check_disjoint(*(Folder(three, split, ["crack"]) for split in SPLITS))
     text = str(error.value)
     assert text.startswith("train and test share a picture: ")
-    assert (
-        f"{three / 'train/images/p02.png'} and {three / 'test/images/p09.png'} have the same content" in text
-    )
+    assert f"{three / 'train/images/p02.png'} and {three / 'test/images/p09.png'} have the same content" in text
     (three / "test/images/p09.png").write_bytes((three / "valid/images/p05.png").read_bytes())
     with pytest.raises(ValueError, match=r"^val and test share a picture"):
         check_disjoint(*(Folder(three, split, ["crack"]) for split in SPLITS))

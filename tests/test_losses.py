@@ -236,9 +236,7 @@ def test_confident_errors_cost_their_logit_and_confident_hits_nothing():
 @pytest.mark.parametrize("name", ["bce", "bce_dice"])
 def test_losses_of_one_class_refuse_several_channels(name):
     loss = {"bce": BCE(), "bce_dice": BCEDice()}[name]
-    with pytest.raises(
-        ValueError, match="for one class, but the logits have 3 channels; use loss=ce, dice or"
-    ):
+    with pytest.raises(ValueError, match="for one class, but the logits have 3 channels; use loss=ce, dice or"):
         loss(*random_batch(3))
 
 

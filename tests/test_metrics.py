@@ -115,15 +115,11 @@ def test_score_steps_exactly(hits, union, expected):
 def test_empty_masks():
     empty, full = [0, 0], [1, 1]
     both = measure([empty], [empty]).compute()
-    assert {both[name] for name in ("iou", "dice", "precision", "recall", "fbeta", "iou_image", "score")} == {
-        1
-    }
+    assert {both[name] for name in ("iou", "dice", "precision", "recall", "fbeta", "iou_image", "score")} == {1}
     assert both["empty_images"] == 1
     for prediction, truth in [(full, empty), (empty, full)]:
         result = measure([prediction], [truth]).compute()
-        assert {
-            result[n] for n in ("iou", "dice", "precision", "recall", "fbeta", "dice_image", "score")
-        } == {0}
+        assert {result[n] for n in ("iou", "dice", "precision", "recall", "fbeta", "dice_image", "score")} == {0}
         assert result["empty_images"] == (truth == empty)
     # Per image: 1 for the empty one left empty, 0 for the one with two invented pixels; pooled: 0 / 2.
     result = measure([empty, full], [empty, empty]).compute()
@@ -141,9 +137,7 @@ def test_several_classes_by_hand():
     assert result["iou"] == pytest.approx((a + b + c) / 3)
     assert result["iou_micro"] == pytest.approx(6 / 10)
     assert result["accuracy"] == pytest.approx(6 / 8)
-    assert (result["precision/a"], result["precision/b"], result["precision/c"]) == pytest.approx(
-        (1, 2 / 3, 0)
-    )
+    assert (result["precision/a"], result["precision/b"], result["precision/c"]) == pytest.approx((1, 2 / 3, 0))
     assert (result["recall/a"], result["recall/b"], result["recall/c"]) == pytest.approx((4 / 6, 1, 0))
     assert result["dice"] == pytest.approx((8 / 10 + 4 / 5 + 0) / 3)
     # First picture: a 1/2, b 2/3; second: a 3/4, c 0.

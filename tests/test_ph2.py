@@ -70,14 +70,10 @@ def test_the_split_is_half_a_quarter_a_quarter(root: Path):
 
 
 def test_a_missing_root_and_another_layout(root: Path, tmp_path: Path):
-    with pytest.raises(
-        FileNotFoundError, match=r"nowhere does not exist; expected the folder(.|\n)*Ask for it"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; expected the folder(.|\n)*Ask for it"):
         PH2(root / "nowhere", "train", download="Ask for it.")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        FileNotFoundError, match=r"holds nothing; expected `PH2 Dataset images`(.|\n)*Ask for it"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"holds nothing; expected `PH2 Dataset images`(.|\n)*Ask for it"):
         PH2(tmp_path / "empty", "train", download="Ask for it.")
 
 

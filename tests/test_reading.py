@@ -52,9 +52,7 @@ def test_grey_rgba_palette_gif_and_1_bit_pictures_become_rgb(tmp_path: Path):
     assert np.array_equal(read_picture(save(tmp_path / "grey.png", grey)), three)
     assert np.array_equal(read_picture(save(tmp_path / "grey.gif", grey)), three)
     rgba = np.dstack([RGB, np.arange(35, dtype=np.uint8).reshape(5, 7)])
-    assert np.array_equal(
-        read_picture(save(tmp_path / "rgba.png", rgba)), RGB
-    )  # alpha is dropped, not blended
+    assert np.array_equal(read_picture(save(tmp_path / "rgba.png", rgba)), RGB)  # alpha is dropped, not blended
     assert np.array_equal(read_picture(save(tmp_path / "rgba.tif", rgba)), RGB)
     with_alpha = Image.fromarray(np.dstack([grey, grey]), "LA")
     with_alpha.save(tmp_path / "la.png")
@@ -104,9 +102,7 @@ def test_truncated_files_are_named(tmp_path: Path, ending: str):
     cut = tmp_path / f"cut.{ending}"
     cut.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     for read in (read_picture, BINARY.read):
-        with pytest.raises(
-            ValueError, match=rf"cut\.{ending} cannot be read .*truncated, damaged or no picture"
-        ):
+        with pytest.raises(ValueError, match=rf"cut\.{ending} cannot be read .*truncated, damaged or no picture"):
             read(cut)
 
 
@@ -211,10 +207,7 @@ def test_greys_of_few_bits_are_the_numbers_in_the_file(tmp_path: Path, bits: int
     header = (4).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([bits, 0, 0, 0, 0])
     path = tmp_path / "few.png"
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(row))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
     )
     assert MaskValues(list("abcd")).read(path).tolist() == [[0, 1, 2, 3]]
     if bits == 2:
@@ -234,10 +227,7 @@ def test_ignored_values_become_255(tmp_path: Path):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_unknown_indices_name_file_values_and_classes(tmp_path: Path, dtype: Any):
     text = message(INDEXED, save(tmp_path / "m.png", np.array([[0, 2, 3, 9]], dtype)))
-    assert (
-        "m.png has the values 3, 9 (of 0, 2, 3, 9), but dataset.classes names 3 classes, 0..2: a, b, c."
-        in text
-    )
+    assert "m.png has the values 3, 9 (of 0, 2, 3, 9), but dataset.classes names 3 classes, 0..2: a, b, c." in text
     assert "dataset.ignore_values=[3, 9]" in text
 
 

@@ -125,14 +125,14 @@ def test_noise_is_standardised_and_smoothstep_runs_from_0_to_1():
 
 
 def test_carving_changes_nothing_far_from_the_crack():
-    scene = np.full((64, 64, 3), 150, np.float32)
+    scene = np.full((3, 64, 64), 150, np.float32)
     canvas = np.zeros((128, 128), np.uint8)
     canvas[:, 60:68] = 255
     rng = np.random.default_rng(0)
     opening = ragged(rng, canvas, 64, 2)
     carved = carve(rng, scene, opening)
-    assert np.allclose(carved[:, :8], 150, atol=0.5)
-    assert carved[:, 32].mean() < 140
+    assert np.allclose(carved[..., :8], 150, atol=0.5)
+    assert carved[..., 32].mean() < 140
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,16 @@ import segkit
 from segkit.configs import config_dir
 
 COMMANDS = ("train", "evaluate", "predict")
-GROUPS = {"models": "model", "losses": "loss", "datasets": "dataset", "experiments": "experiment",
-          "ablations": "ablation", "optimizers": "optimizer", "schedulers": "scheduler", "augmentations": "augment"}  # fmt: skip
+GROUPS = {
+    "models": "model",
+    "losses": "loss",
+    "datasets": "dataset",
+    "experiments": "experiment",
+    "ablations": "ablation",
+    "optimizers": "optimizer",
+    "schedulers": "scheduler",
+    "augmentations": "augment",
+}
 USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
 
   segkit train model=unet loss=dice dataset=ph2 dataset.root=…    one run; -m and commas for a grid
@@ -39,7 +47,10 @@ def main() -> None:
 def list_group(words: list[str]) -> None:
     """Print the choices of a group, each with the first comment line of its file."""
     if len(words) != 1 or words[0] not in GROUPS:
-        print(f"segkit list: expected one of {', '.join(GROUPS)}; got {' '.join(words) or 'nothing'}", file=sys.stderr)
+        print(
+            f"segkit list: expected one of {', '.join(GROUPS)}; got {' '.join(words) or 'nothing'}",
+            file=sys.stderr,
+        )
         sys.exit(2)
     files = sorted((config_dir() / GROUPS[words[0]]).glob("*.yaml"))
     for path in files:

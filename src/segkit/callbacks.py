@@ -50,7 +50,13 @@ class EpochTable(Checkpoint):
         self.rows.append(row)
         write_rows(self.path, self.rows)
         values = ", ".join(f"{name} {row[name]:.4f}" for name in ("train/loss", "val/loss", "val/iou") if name in row)
-        log.info("epoch %d of %s: %s (%.1f s)", trainer.current_epoch + 1, trainer.max_epochs, values, row["seconds"])
+        log.info(
+            "epoch %d of %s: %s (%.1f s)",
+            trainer.current_epoch + 1,
+            trainer.max_epochs,
+            values,
+            row["seconds"],
+        )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self.rows:
@@ -69,11 +75,13 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 class Pictures(Callback):
-    """Every `every_n_epochs` epochs, and after the last: a sheet of `count` validation samples, as PNG and in TensorBoard."""
+    """Every `every_n_epochs` epochs, and after the last, a sheet of `count` validation samples: PNG and TensorBoard."""
 
     def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 6) -> None:
         if every_n_epochs < 1 or count < 1:
-            raise ValueError(f"callbacks.pictures: every_n_epochs={every_n_epochs} and count={count} must be 1 or more.")
+            raise ValueError(
+                f"callbacks.pictures: every_n_epochs={every_n_epochs} and count={count} must be 1 or more."
+            )
         self.folder, self.every_n_epochs, self.count = Path(folder), every_n_epochs, count
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,7 +104,7 @@ def sample_sheet(task: SegmentationTask, data: DataModule, count: int, split: st
     prepared = data.eval_dataloader(split).dataset
     rows = []
     for index in np.unique(np.linspace(0, len(prepared) - 1, count).astype(int)):  # type: ignore[arg-type]
-        sample = prepared[(0, int(index), True)]  # type: ignore[index]
+        sample = prepared[(0, int(index), True)]
         with torch.inference_mode():
             label = task.label(task.probabilities(sample["image"][None].to(task.device)))[0]
         image = sample["image"].permute(1, 2, 0).numpy()
@@ -113,7 +121,9 @@ class Progress(RichProgressBar):
             self.disable()  # the log has a line an epoch
         super().setup(trainer, pl_module, stage)
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float | dict[str, float]]:
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         return items

@@ -13,7 +13,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 # What a run's result does not depend on: where it is written, how it is named, who watches it.
 NOT_IDENTITY = ("name", "run_dir", "overrides", "choices", "resume", "logger")
@@ -51,9 +51,7 @@ def _job_name(override_dirname: str) -> str:
 OmegaConf.register_new_resolver("segkit.channels", _channels, replace=True)
 OmegaConf.register_new_resolver("segkit.run_dir", _run_dir, replace=True)
 OmegaConf.register_new_resolver("segkit.job_name", _job_name, replace=True)
-OmegaConf.register_new_resolver(
-    "segkit.monitor_mode", lambda name: "min" if "loss" in name else "max", replace=True
-)
+OmegaConf.register_new_resolver("segkit.monitor_mode", lambda name: "min" if "loss" in name else "max", replace=True)
 
 
 def compose(*overrides: str, config: str = "train") -> DictConfig:
@@ -63,17 +61,16 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
     """
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = hydra.compose(config, list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(cfg)  # `${hydra:…}` in the config looks things up there
     try:
-        if "run_dir" in cfg and OmegaConf.is_interpolation(cfg, "run_dir"):
-            cfg.run_dir = str(Path(cfg.hydra.run.dir).absolute())
-        hydra_config = cfg.pop("hydra")
-        cfg.hydra = hydra_config  # the interpolations below look it up through HydraConfig
-        plain = to_plain(cfg)
+        with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
+            cfg.hydra.runtime.output_dir = str(Path(cfg.hydra.run.dir).absolute())
+        HydraConfig.instance().set_config(cfg)
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        return OmegaConf.create(OmegaConf.to_container(own, resolve=True))  # type: ignore[return-value]
     finally:
-        HydraConfig.instance().cfg = None
-    plain.pop("hydra", None)
-    return OmegaConf.create(plain)
+        HydraConfig.instance().cfg = before
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def explain(error: BaseException) -> str:
 
 
 def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], Any]:
-    """The console command of `run`. A failure ends with its message and exit code 1; in a sweep the next job follows."""
+    """The console command of `run`. A failure ends with its message and exit code 1; a sweep goes on."""
 
     @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     def main(cfg: DictConfig) -> Any:
@@ -116,4 +113,4 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
                 return None
             sys.exit(1)
 
-    return main
+    return main  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
-    """Score a run's best weights; writes results.json and per_image.csv into `cfg.output_dir` and returns the metrics."""
+    """Score a run's best weights; writes results.json and per_image.csv to `cfg.output_dir`, returns the metrics."""
     from segkit import records, runs
 
     records.log_to_console()
@@ -49,19 +49,28 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
     if "_target_" in other:
         if len(other["classes"]) != len(own["classes"]):
             raise ValueError(
-                f"run={settings['run']} and the data disagree: the run knows the classes {own['classes']}, the data set "
-                f"{other['classes']}. State the run's classes as dataset.classes, in its order."
+                f"run={settings['run']} and the data disagree: the run knows the classes {own['classes']}, the data "
+                f"set {other['classes']}. State the run's classes as dataset.classes, in its order."
             )
         dataset = other | {"classes": own["classes"]} | {key: own[key] for key in ("size", "train", "eval")}
     else:
         runs.check_targets(own, settings["trust"], settings["run"], Dataset)
         dataset = own | other
     precision = settings["precision"] or stored["precision"]
-    return stored | {"dataset": dataset, "precision": precision, "augment": None, "trainer": settings["trainer"]}
+    return stored | {
+        "dataset": dataset,
+        "precision": precision,
+        "augment": None,
+        "trainer": settings["trainer"],
+    }
 
 
 def score(
-    task: "SegmentationTask", data: "DataModule", split: str, config: dict[str, Any], folder: Path | None = None
+    task: "SegmentationTask",
+    data: "DataModule",
+    split: str,
+    config: dict[str, Any],
+    folder: Path | None = None,
 ) -> dict[str, float]:
     """Metrics of a task on one split, named `<split>/…`; with a folder, per_image.csv is written into it."""
     import lightning
@@ -69,14 +78,18 @@ def score(
     from segkit import callbacks, runs
 
     trainer = lightning.Trainer(
-        accelerator=config["trainer"].get("accelerator", "auto"), devices=1, precision=runs.precision(config)[0],
-        logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        barebones=False, inference_mode=True,
-    )  # fmt: skip
+        accelerator=config["trainer"].get("accelerator", "auto"),
+        devices=1,
+        precision=runs.precision(config),  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
     if folder is not None:
         names = data.sources[split].names
-        rows = [{"name": names[int(row["index"])], **row} for row in task.test_metrics.per_image()]
+        rows = [{"name": names[int(row["index"] or 0)], **row} for row in task.test_metrics.per_image()]
         callbacks.write_rows(folder / "per_image.csv", rows)
     losses = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/loss")}
     scores = {f"test/{name}": float(value) for name, value in task.test_metrics.compute().items()}

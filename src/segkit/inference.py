@@ -9,7 +9,7 @@ from segkit.tasks import SegmentationTask
 
 
 def input_size(config: dict[str, object]) -> tuple[int, int] | None:
-    """The (height, width) that pictures are resized to before the network; None where it sees them at their own size."""
+    """The (height, width) that pictures are resized to before the network; None if it sees them at their own size."""
     dataset = config["dataset"]
     if not isinstance(dataset, dict) or dataset["eval"] == "native":
         return None

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
-from lightning.pytorch.tuner import Tuner
+from lightning.pytorch.tuner.tuning import Tuner
 
 from segkit import runs
 
@@ -19,14 +19,21 @@ def find(record: "Record") -> None:
     The rate rises exponentially from 1e-8 to 1 over 100 steps; the steepest fall of the loss is taken (Smith, 2017).
     Raises ValueError where the curve shows none.
     """
-    config = record.config | {"callbacks": {}, "logger": {}}
+    # as many epochs as the search needs, and no schedule that would work against its rising rate
+    trainer = record.config["trainer"] | {"max_epochs": -1, "enable_progress_bar": False}
+    config = record.config | {
+        "callbacks": {},
+        "logger": {},
+        "trainer": trainer,
+        "scheduler": {"scheduler": None},
+    }
     if "lr" not in config["optimizer"]:
         raise ValueError(f"lr_find=true: optimizer={config['choices']['optimizer']} has no lr to set.")
     run = runs.build(config)
     finder = Tuner(run.trainer).lr_find(run.task, datamodule=run.data, update_attr=False)
     suggestion = finder.suggestion() if finder is not None else None
     if finder is None or suggestion is None:
-        raise ValueError("lr_find=true: the loss never fell during the search. Set optimizer.lr by hand.")
+        raise ValueError("lr_find=true: the search gave no rate at which the loss falls. Set optimizer.lr by hand.")
     figure = finder.plot(suggest=True)
     if figure is not None:
         figure.savefig(record.folder / "lr_find.png", dpi=110)

@@ -148,9 +148,7 @@ class Dice(nn.Module):
         super().__init__()
         _check_pool(pool)
         if not smooth > 0:
-            raise ValueError(
-                f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without"
-            )
+            raise ValueError(f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without")
         self.pool: Pool = pool
         self.smooth = smooth
 
@@ -268,13 +266,10 @@ def _per_class(weight: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
 def _require_one_class(logits: Tensor) -> None:
     if logits.shape[1] != 1:
         raise ValueError(
-            f"this loss is for one class, but the logits have {logits.shape[1]} channels; "
-            "use loss=ce, dice or focal"
+            f"this loss is for one class, but the logits have {logits.shape[1]} channels; use loss=ce, dice or focal"
         )
 
 
 def _check_pool(pool: str) -> None:
     if pool not in ("image", "batch"):
-        raise ValueError(
-            f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)"
-        )
+        raise ValueError(f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)")

@@ -91,9 +91,7 @@ class SegmentationMetrics(Metric):
         if isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
             raise ValueError(f"classes is {classes!r}, expected a list of one or more different names")
         if not 0 < threshold < 1:
-            raise ValueError(
-                f"threshold is {threshold}, expected a probability between 0 and 1, both excluded"
-            )
+            raise ValueError(f"threshold is {threshold}, expected a probability between 0 and 1, both excluded")
         if not beta > 0:
             raise ValueError(f"beta is {beta}, expected a number above 0 (above 1 recall weighs more)")
         width = 2 + len(classes) * len(Counts._fields)
@@ -108,11 +106,7 @@ class SegmentationMetrics(Metric):
         """Count a batch. logits (N, C, H, W) of any float dtype, mask (N, H, W) int64, index (N,) int64: the
         pictures' positions in their data set. Waits for nothing on the device."""
         images, channels = logits.shape[:2]
-        if (
-            mask.shape != (images, *logits.shape[2:])
-            or index.shape != (images,)
-            or channels != len(self.classes)
-        ):
+        if mask.shape != (images, *logits.shape[2:]) or index.shape != (images,) or channels != len(self.classes):
             raise ValueError(
                 f"logits have shape {tuple(logits.shape)}, the mask {tuple(mask.shape)}, index "
                 f"{tuple(index.shape)}; expected (N, {len(self.classes)}, H, W) for the classes "

@@ -12,7 +12,15 @@ Pixels = NDArray[np.uint8]
 IGNORE = 255
 
 # Okabe and Ito's palette, distinguishable with any colour vision; then evenly spaced hues
-PALETTE = [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)]
+PALETTE = [
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+]
 MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
 TILE = 256  # longest side of a picture on a sheet
 
@@ -22,8 +30,9 @@ def class_colors(count: int, given: Sequence[Sequence[int]] | None = None) -> Pi
     if given is not None and len(given) >= count:
         return np.array(given[:count], np.uint8)
     extra = max(count - len(PALETTE), 0)
-    hues = [cv2.cvtColor(np.uint8([[[180 * i // extra, 200, 230]]]), cv2.COLOR_HSV2RGB)[0, 0] for i in range(extra)]  # type: ignore[call-overload, arg-type]
-    return np.array([*PALETTE, *(tuple(map(int, hue)) for hue in hues)][:count], np.uint8)
+    hues = np.array([[(180 * number // extra, 200, 230) for number in range(extra)]], np.uint8).reshape(1, -1, 3)
+    more = cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)[0].tolist() if extra else []
+    return np.array([*PALETTE, *more][:count], np.uint8)
 
 
 def paint(mask: Pixels, colors: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -75,7 +84,9 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels) -> Pixels:
                  errors(image, truth, prediction, binary)]  # fmt: skip
         lines.append(np.hstack([_tile(view) for view in views]))
     width = max(line.shape[1] for line in lines)
-    return np.vstack([np.pad(line, ((0, 6), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines])
+    return np.vstack(
+        [np.pad(line, ((0, 6), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+    )
 
 
 def _tile(view: Pixels) -> Pixels:
@@ -92,7 +103,16 @@ def _tile(view: Pixels) -> Pixels:
 def _captions(titles: Sequence[str]) -> Pixels:
     line = np.full((22, (TILE + 6) * len(titles), 3), 255, np.uint8)
     for column, title in enumerate(titles):
-        cv2.putText(line, title, (column * (TILE + 6) + 2, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.putText(
+            line,
+            title,
+            (column * (TILE + 6) + 2, 15),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.42,
+            (30, 30, 30),
+            1,
+            cv2.LINE_AA,
+        )
     return line
 
 

@@ -30,7 +30,7 @@ def predict(cfg: DictConfig) -> None:
     task.to(device(settings["accelerator"]))
     size = inference.input_size(task.facts["config"])
     colors = pictures.class_colors(len(task.classes))
-    autocast = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}})[0] != "32-true"
+    autocast = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}}) != "32-true"
     rows: list[dict[str, Any]] = []
     with torch.autocast(task.device.type, torch.bfloat16, enabled=autocast):
         for source, name in files.items():
@@ -41,13 +41,21 @@ def predict(cfg: DictConfig) -> None:
                 rows.append({"name": str(source), "error": explain(error)})
             callbacks.write_rows(output / "predictions.csv", rows)
     bad = [row for row in rows if "error" in row]
-    print(f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; masks, overlays and predictions.csv are in {output}")
+    print(
+        f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; masks, overlays and predictions.csv are in {output}"
+    )
     if bad:
         raise ValueError(f"{len(bad)} pictures could not be read: {', '.join(row['name'] for row in bad[:5])}")
 
 
 def predict_one(
-    task: "SegmentationTask", source: Path, output: Path, name: str, size: tuple[int, int] | None, colors: Any, overlays: bool
+    task: "SegmentationTask",
+    source: Path,
+    output: Path,
+    name: str,
+    size: tuple[int, int] | None,
+    colors: Any,
+    overlays: bool,
 ) -> dict[str, Any]:
     """Write one picture's mask (0 and 255, or class numbers) and overlay; returns its row of the CSV."""
     import numpy as np
@@ -63,7 +71,12 @@ def predict_one(
     if overlays:
         pictures.save(output / "overlays" / f"{name}.jpg", pictures.overlay(image, label, colors))
     seconds = time.perf_counter() - started
-    row: dict[str, Any] = {"name": str(source), "mask": f"masks/{name}.png", "width": image.shape[1], "height": image.shape[0]}
+    row: dict[str, Any] = {
+        "name": str(source),
+        "mask": f"masks/{name}.png",
+        "width": image.shape[1],
+        "height": image.shape[0],
+    }
     for number, title in enumerate(task.classes, start=1 if binary else 0):
         area = int(np.count_nonzero(label == number))
         row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
@@ -89,7 +102,10 @@ def find_pictures(source: Path, output: Path) -> dict[Path, str]:
         raise FileNotFoundError(f"input={source}: no pictures there (looked for {', '.join(sorted(EXTENSIONS))}).")
     stems = Counter(path.relative_to(source).with_suffix("") for path in files)
     relative = {path: path.relative_to(source) for path in files}
-    return {path: (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix() for path, name in relative.items()}
+    return {
+        path: (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()
+        for path, name in relative.items()
+    }
 
 
 def device(accelerator: str) -> str:

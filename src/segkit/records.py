@@ -1,5 +1,6 @@
 """The run folder: who may write it, what stands in it, and how a run ends."""
 
+import errno
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from segkit.configs import config_hash, explain, to_plain
 
 log = logging.getLogger("segkit")
 
-PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "albumentations", "torchmetrics", "numpy",
+PACKAGES = ("torch", "lightning", "hydra-core", "albumentations", "torchmetrics", "numpy",
             "opencv-python-headless")  # fmt: skip
 # What may change when a run goes on: how long, and on what.
 RESUME_KEYS = ("max_epochs", "max_steps", "max_time", "accelerator", "devices", "num_nodes", "strategy",
@@ -35,9 +36,12 @@ IDLE_WARNINGS = (
     r".*does not have many workers.*",            # on two cores loading in the training process is faster
     r".*smaller than the logging interval.*",     # segkit's values are logged by epoch
     r".*torch\.jit\.trace.*is deprecated.*",      # Lightning's log_graph
+    r".*Converting a tensor to a Python boolean.*",  # the graph is drawn for one size; padding is decided by it
     r".*LeafSpec.*is deprecated.*",               # Lightning's own
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
 )  # fmt: skip
+
+DISK_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -57,30 +61,29 @@ class Record:
         write_json(self.folder / "results.json", entries | self.facts | more)
 
 
-class Interrupted(SystemExit):
-    """Ctrl-C, or a polite signal: the run folder is in order and can be resumed. Exit code 130."""
-
-
 @contextmanager
 def open_run(cfg: DictConfig) -> Iterator[Record]:
     """The run folder of a config, locked, with results.json telling its state: running, then how it ended.
 
     A finished run of the same config is left alone (`finished`), an interrupted one goes on from last.ckpt, one of
-    another config is an error. Whatever is raised inside is logged with its traceback into train.log and raised on.
+    another config is an error. Whatever is raised inside is logged with its traceback into train.log and raised on;
+    Ctrl-C and polite signals end as SystemExit(130), with the folder in order.
     """
     folder = Path(cfg.run_dir)
     if cfg.resume is not None and not (Path(cfg.resume) / "config.yaml").is_file():
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()  # Hydra has just made it
         raise FileNotFoundError(
-            f"resume={cfg.resume}: no run there (no config.yaml). Give the folder of a run, such as outputs/<name>/<job>."
+            f"resume={cfg.resume}: no run there (no config.yaml). Give a run folder, such as outputs/<name>/<job>."
         )
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise RuntimeError(f"{folder}: another process is training in this run folder. Wait for it, or stop it.") from None
+        raise RuntimeError(
+            f"{folder}: another process is training in this run folder. Wait for it, or stop it."
+        ) from None
     handler = _log_to(folder / "train.log")
     try:
         yield from _guarded(cfg, folder)
@@ -94,12 +97,14 @@ def open_run(cfg: DictConfig) -> Iterator[Record]:
 def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
     started = time.time()
     record = Record(folder, {})
+    mine = not (folder / "results.json").exists()  # until the folder is claimed, another run's results are not touched
     try:
         record.config = stored_config(cfg) if cfg.resume is not None else _resolved(cfg)
         _claim(record, explicit=cfg.resume is not None)
         if record.finished:
             yield record
             return
+        mine = True
         OmegaConf.save(record.config, folder / "config.yaml")
         OmegaConf.save(list(cfg.overrides), folder / "overrides.yaml")
         record.write("running")
@@ -108,28 +113,26 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
-        if isinstance(error, _Foreign):
-            raise ValueError(str(error)) from None
-        try:
-            record.write("interrupted" if interrupted else "failed", error=explain(error), seconds=time.time() - started)
-        except OSError as disk:
-            log.error("cannot write %s: %s", folder / "results.json", disk)
+        if mine:
+            _write_end(record, "interrupted" if interrupted else "failed", explain(error), time.time() - started)
         if interrupted:
-            print(f"\nInterrupted. The run is kept; go on with:\n  python -m segkit.train resume={folder}", file=sys.stderr)
-            raise Interrupted(130) from None
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            again = f"python -m segkit.train resume={folder}"
+            print(f"\nInterrupted. The run is kept; go on with:\n  {again}", file=sys.stderr)
+            raise SystemExit(130) from None
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise OSError(
-                error.errno, f"{error.strerror} while writing the run folder {folder}. Free some space, then go on with "
-                f"python -m segkit.train resume={folder}"
+                error.errno,
+                f"{error.strerror} while writing the run folder {folder}. Free some space, then go on with "
+                f"python -m segkit.train resume={folder}",
             ) from error
         raise
 
 
-class _Foreign(ValueError):
-    """The folder belongs to another run: it must not be marked failed."""
-
-
-_DISK_FULL = (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
+def _write_end(record: Record, status: str, error: str, seconds: float) -> None:
+    try:
+        record.write(status, error=error, seconds=round(seconds, 2))
+    except OSError as disk:
+        log.error("cannot write %s: %s", record.folder / "results.json", disk)
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def _claim(record: Record, explicit: bool) -> None:
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
         record.resume_from = last
     elif results.get("config_hash") not in (None, config_hash(record.config)):
-        raise _Foreign(
+        raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}; its config.yaml tells "
             "which). Choose another folder with hydra.run.dir= or name=, or delete that one."
         )
@@ -180,12 +183,17 @@ def stored_config(cfg: DictConfig) -> dict[str, Any]:
             for name in RESUME_KEYS:
                 if name in cfg.trainer and name != "max_epochs":
                     OmegaConf.update(stored, f"trainer.{name}", cfg.trainer[name], force_add=True)
-        elif (group == "trainer" and name in RESUME_KEYS) or key in ("precision", "dataset.workers", "dataset.root"):
+        elif (group == "trainer" and name in RESUME_KEYS) or key in (
+            "precision",
+            "dataset.workers",
+            "dataset.root",
+        ):
             OmegaConf.update(stored, key, OmegaConf.select(cfg, key), force_add=True)
         else:
             raise ValueError(
                 f"{override} cannot change in a resumed run: {folder} goes on with its own config. Only its length "
-                "(trainer.max_epochs) and hardware (trainer=gpu, precision, dataset.workers) may; for the rest start a new run."
+                "(trainer.max_epochs) and hardware (trainer=gpu, precision, dataset.workers) may; for the rest start "
+                "a new run."
             )
     stored.run_dir, stored.resume = str(cfg.run_dir), None
     return to_plain(stored)  # type: ignore[arg-type]
@@ -201,7 +209,7 @@ def _log_to(path: Path) -> logging.Handler:
 
 
 def log_to_console() -> None:
-    """segkit's messages on standard error, once a process; Lightning's only from warnings on, less the known idle ones."""
+    """segkit's messages on standard error, once a process; of Lightning's only warnings, less the known idle ones."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in IDLE_WARNINGS:

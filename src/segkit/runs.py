@@ -13,7 +13,7 @@ import lightning
 import torch
 from hydra.errors import InstantiationException
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.model_summary import ModelSummary
+from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from torch import nn
 
 from segkit import __version__
@@ -26,7 +26,14 @@ log = logging.getLogger("segkit")
 SPLITS = ("train", "val", "test")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
 # What a checkpoint of unknown origin may have built: a class below one of these, and of the expected kind.
-TRUSTED = ("segkit.", "torch.nn.", "torchvision.models.", "torchvision.transforms.", "segmentation_models_pytorch.", "timm.")
+TRUSTED = (
+    "segkit.",
+    "torch.nn.",
+    "torchvision.models.",
+    "torchvision.transforms.",
+    "segmentation_models_pytorch.",
+    "timm.",
+)
 
 
 @dataclass
@@ -78,7 +85,6 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Dat
 
 def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> SegmentationTask:
     """The task of a config. With `data`, ready to train: "auto" weights of the loss are measured on it."""
-    channels_last = precision(config)[1]
     facts = {
         "version": __version__,
         "config": dict(config),
@@ -96,10 +102,12 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
             "monitor": schedule.get("monitor"),
             "example_size": data.size,
         }
-    new_task = make(config["model"], _partial_=True)  # given the rest by hand: Hydra would build the config inside `facts`
+    new_task = make(
+        config["model"], _partial_=True
+    )  # given the rest by hand: Hydra would build the config inside `facts`
     task: SegmentationTask = new_task(
         classes=facts["classes"], loss=make(measured(config["loss"], data)), seed=config["seed"],
-        channels_last=channels_last, facts=facts, **fitting,
+        facts=facts, **fitting,
     )  # fmt: skip
     return task
 
@@ -167,30 +175,27 @@ def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
     callbacks = [make(entry) for entry in (config["callbacks"] or {}).values() if entry]
     loggers = [make(entry) for entry in (config["logger"] or {}).values() if entry]
     return make(  # type: ignore[no-any-return]
-        config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config)[0],
+        config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config),
         default_root_dir=config["run_dir"], plugins=[CheckpointFiles()],
     )  # fmt: skip
 
 
-def precision(config: Mapping[str, Any]) -> tuple[str, bool]:
-    """(Lightning's precision, channels_last) of a config.
-
-    auto: bfloat16 mixed and channels_last where the hardware computes in bfloat16 (a GPU of compute capability 8, a
-    CPU with avx512_bf16 or AMX); else float32, where channels_last loses on some of the networks.
-    """
+def precision(config: Mapping[str, Any]) -> str:
+    """Lightning's precision of a config. auto: bfloat16 mixed where the hardware computes in it (a GPU of compute
+    capability 8, a CPU with avx512_bf16 or AMX), else float32."""
     setting = str(config["precision"])
     if setting != "auto":
-        return setting, "bf16" in setting or "16" in setting
+        return setting
     accelerator = config.get("trainer", {}).get("accelerator", "auto")
-    native = _native_bfloat16("cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
-    return ("bf16-mixed", True) if native else ("32-true", False)
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if _native_bfloat16("cuda" if on_gpu else "cpu") else "32-true"
 
 
 def _native_bfloat16(device: str) -> bool:
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def summary(task: SegmentationTask) -> str:
@@ -211,7 +216,8 @@ def checkpoint_path(run: str) -> Path:
         path = path / "checkpoints" / "best.ckpt"
     if not path.is_file():
         raise FileNotFoundError(
-            f"run={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt) or a .ckpt file."
+            f"run={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt in "
+            "it) or a .ckpt file."
         )
     return path
 
@@ -257,8 +263,8 @@ def _check_target(name: Any, trust: Sequence[str], where: str, kind: type) -> No
     if not isinstance(name, str) or not name.startswith((*TRUSTED, *(f"{module}." for module in trust))):
         own = str(name).split(".", 1)[0]
         raise ValueError(
-            f"{where} asks for {name!r}, which is neither part of segkit nor of a model library it knows. If it is your "
-            f"own code, say trust=[{own}]; if the file is from someone else, do not use it."
+            f"{where} asks for {name!r}, which is neither part of segkit nor of a model library it knows. If it is "
+            f"your own code, say trust=[{own}]; if the file is from someone else, do not use it."
         )
     module, _, attribute = name.rpartition(".")
     try:

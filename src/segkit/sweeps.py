@@ -40,8 +40,12 @@ class Summary(Callback):
         if bad:
             print(f"\n{len(bad)} of {len(results)} jobs did not finish:", file=sys.stderr)
             for folder, entry in bad.items():
-                print(f"  {folder}: {entry['status']}: {entry.get('error', '')}", file=sys.stderr)
-            print("Each one's train.log has the traceback. The same command again runs only these.", file=sys.stderr)
+                reason = str(entry.get("error", "")).splitlines() or [""]
+                print(f"  {folder}: {entry['status']}: {reason[0]}", file=sys.stderr)
+            print(
+                "Each one's train.log has the traceback. The same command again runs only these.",
+                file=sys.stderr,
+            )
             sys.exit(1)
 
 

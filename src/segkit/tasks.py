@@ -24,6 +24,10 @@ class SegmentationTask(LightningModule):
     facts: plain containers that go into every checkpoint, so that it alone is enough to predict.
     """
 
+    mean: Tensor
+    std: Tensor
+    bad_step: Tensor
+
     def __init__(
         self,
         net: nn.Module,
@@ -39,15 +43,14 @@ class SegmentationTask(LightningModule):
         interval: str = "epoch",
         monitor: str | None = None,
         seed: int = 0,
-        channels_last: bool = False,
         example_size: tuple[int, int] = (64, 64),
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < threshold < 1:
             raise ValueError(f"threshold={threshold}: expected a probability between 0 and 1.")
-        self.net = net.to(memory_format=torch.channels_last) if channels_last else net
-        self.classes, self.threshold, self.channels_last = tuple(classes), threshold, channels_last
+        self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device measured
+        self.classes, self.threshold = tuple(classes), threshold
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
         self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -55,20 +58,18 @@ class SegmentationTask(LightningModule):
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
         self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
         self.train_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
-        self.val_metrics = self.train_metrics.clone()
-        self.test_metrics = self.train_metrics.clone()
+        self.val_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
+        self.test_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
 
     def forward(self, image: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8, as read, to logits (N, C, H, W); normalised here, on the device."""
         pixels = (image.float() / 255 - self.mean) / self.std
-        if self.channels_last:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.net(pixels)
+        logits: Tensor = self.net(pixels.contiguous(memory_format=torch.channels_last))
         return logits
 
     def probabilities(self, image: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8 to probabilities (N, C, H, W) float32: sigmoid for one class, else softmax."""
-        logits = self(image).float()
+        logits: Tensor = self(image).float()
         return logits.sigmoid() if len(self.classes) == 1 else logits.softmax(1)
 
     def label(self, probabilities: Tensor) -> Tensor:
@@ -83,8 +84,8 @@ class SegmentationTask(LightningModule):
             return {}
         with torch.autocast(logits.device.type, enabled=False):
             losses = {"loss": self.loss(logits.float(), mask)}
-            if hasattr(self.loss, "parts"):
-                parts = self.loss.parts(logits.detach().float(), mask)
+            if (split_up := getattr(self.loss, "parts", None)) is not None:
+                parts = split_up(logits.detach().float(), mask)
                 losses |= {f"loss/{name}": part for name, part in parts.items()}
         return losses
 
@@ -103,7 +104,7 @@ class SegmentationTask(LightningModule):
         """Remember the first step whose loss is not finite, on the device; look at it where that costs nothing."""
         first = ~torch.isfinite(loss) & (self.bad_step < 0)
         self.bad_step = torch.where(first, torch.full_like(self.bad_step, self.global_step), self.bad_step)
-        if loss.device.type == "cpu" or self.global_step % self.trainer.log_every_n_steps == 0:
+        if loss.device.type == "cpu" or self.global_step % 50 == 0:
             self._stop_if_not_finite()
 
     def _stop_if_not_finite(self) -> None:
@@ -157,7 +158,10 @@ class SegmentationTask(LightningModule):
         accepted = inspect.signature(self.scheduler).parameters
         total = {"total_steps": int(self.trainer.estimated_stepping_batches)} if "total_steps" in accepted else {}
         config = {"scheduler": self.scheduler(optimizer, **total), "interval": self.interval}
-        return {"optimizer": optimizer, "lr_scheduler": config | ({"monitor": self.monitor} if self.monitor else {})}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": config | ({"monitor": self.monitor} if self.monitor else {}),
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["segkit"] = self.facts

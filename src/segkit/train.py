@@ -56,8 +56,8 @@ def describe(run: "Run", record: "Record") -> None:
     records.write_json(record.folder / "split.json", split)
     (record.folder / "model.txt").write_text(runs.summary(run.task) + "\n")
     parameters = sum(p.numel() for p in run.task.net.parameters())
-    precision, channels_last = runs.precision(record.config)
-    record.facts = {"params": parameters, "device": device, "precision": precision, "channels_last": channels_last}
+    precision = runs.precision(record.config)
+    record.facts = {"params": parameters, "device": device, "precision": precision}
     if "protocol" in record.config["dataset"]:
         record.facts["protocol"] = record.config["dataset"]["protocol"]
     record.write("running")

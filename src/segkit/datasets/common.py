@@ -76,8 +76,7 @@ def _resized(mask: Mask, size: tuple[int, int], pair: Pair, resize_masks: bool) 
             "applied, the mask was drawn on the unturned pixels: turn it, or remove the tag from the photo."
         )
     raise ValueError(
-        f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}.\n"
-        f"{advice}"
+        f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}.\n{advice}"
     )
 
 
@@ -88,8 +87,7 @@ def existing_root(root: str | Path, download: str) -> Path:
         what = "is a file" if path.exists() else "does not exist"
         raise FileNotFoundError(
             f"dataset.root={root} {what}; expected the folder of the data set (looked at "
-            f"{path.absolute()}).\n"
-            + (download or "Set dataset.root to the folder that has the images and masks.")
+            f"{path.absolute()}).\n" + (download or "Set dataset.root to the folder that has the images and masks.")
         )
     return path
 
@@ -102,10 +100,9 @@ def pictures(folder: Path, root: Path, suffix: str = "") -> dict[str, Path]:
     """
     inside = root.resolve()
     found: dict[str, Path] = {}
-    for path in sorted(_walk(_contained(folder, inside), inside, frozenset())):
-        relative = path.relative_to(folder)
-        key = (relative.parent / relative.stem).as_posix()
-        key = key.removesuffix(suffix) if suffix else key
+    above = len(folder.parts)
+    for path in sorted(_walk(_contained(folder, inside), inside, frozenset()), key=str):
+        key = "/".join((*path.parts[above:-1], path.stem)).removesuffix(suffix)
         if key in found:
             raise ValueError(
                 f"{found[key]} and {path} have the same name; expected one picture of a name, since the "
@@ -142,9 +139,7 @@ def _contained(path: Path, inside: Path) -> Path:
             "Copy the files there, or set dataset.root to a folder that holds both."
         )
     if not target.exists():
-        raise FileNotFoundError(
-            f"{path} is a link to {target}, which does not exist. Fetch that file or remove both."
-        )
+        raise FileNotFoundError(f"{path} is a link to {target}, which does not exist. Fetch that file or remove both.")
     return path
 
 

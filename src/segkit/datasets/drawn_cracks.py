@@ -10,6 +10,7 @@ from segkit.datasets.surfaces import (
     Rng,
     as_float,
     blur,
+    channels,
     clutter,
     fractal,
     log_uniform,
@@ -52,7 +53,7 @@ def crack_opening(rng: Rng, size: int) -> Array:
     """How far each pixel is covered by cracks, 0..1, (size, size)."""
     unit = size / 128
     canvas = np.zeros((size * FINE, size * FINE), np.uint8)
-    width = log_uniform(rng, 1.6, 20) * unit
+    width = unit * (log_uniform(rng, 1, 3) if rng.random() < 0.35 else log_uniform(rng, 2.5, 22))
     for number in range(rng.choice([1, 2, 3], p=[0.75, 0.2, 0.05])):
         path = crossing(rng, size)
         draw_path(rng, canvas, path, width * (1.0 if number == 0 else rng.uniform(0.3, 1)), unit)
@@ -109,11 +110,10 @@ def draw_path(rng: Rng, canvas: Mask, path: Path, width: float, unit: float) -> 
     if rng.random() < 0.2:
         hole, spread = rng.uniform(0, count), rng.uniform(3, 14)
         widths = widths + rng.uniform(5, 35) * unit * np.exp(-(((np.arange(count) - hole) / spread) ** 2))
-    widths = np.maximum(widths, 1.0)
-    points = np.round(path * FINE * 16).astype(np.int32)
-    for start, end, across in zip(points[:-1], points[1:], widths, strict=False):
-        thickness = max(1, round(across * FINE))
-        cv2.line(canvas, start.tolist(), end.tolist(), 255, thickness, cv2.LINE_AA, 4)
+    thickness = np.round(np.maximum(widths, 1) * FINE).astype(int).tolist()
+    points = np.round(path * FINE * 16).astype(int).tolist()
+    for start, end, across in zip(points[:-1], points[1:], thickness, strict=False):
+        cv2.line(canvas, start, end, 255, across, cv2.LINE_AA, 4)
 
 
 def ragged(rng: Rng, canvas: Mask, size: int, reach: float) -> Array:
@@ -127,17 +127,23 @@ def ragged(rng: Rng, canvas: Mask, size: int, reach: float) -> Array:
     return as_float(moved)
 
 
+def broad(scene: Array) -> Array:
+    """The scene without its details: what is left of it at 8 x 8 pixels, smoothly enlarged again."""
+    size = scene.shape[-1]
+    small = [cv2.resize(plane, (8, 8), interpolation=cv2.INTER_AREA) for plane in scene]
+    return np.stack([as_float(cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR)) for plane in small])
+
+
 def carve(rng: Rng, scene: Array, opening: Array) -> Array:
     """The scene with the crack in it: dark, rubble on its floor, one wall lit, dirty or light rims."""
-    size = scene.shape[0]
+    size = scene.shape[-1]
     unit = size / 128
-    depth = rng.uniform(0.4, 0.95) if rng.random() < 0.85 else rng.uniform(0.2, 0.5)
-    surface = scene.mean((0, 1))
-    earth = 1 + np.float32(rng.uniform(-0.05, 0.25)) * np.array([1, 0.1, -1], np.float32)
-    rubble = fractal(rng, size, log_uniform(rng, 3, 10) * unit, 1, rng.uniform(0.6, 1)) * rng.uniform(
-        0.05, 0.7
-    )
-    inside = surface * earth * (1 - depth) * (1 + rubble[..., None]) + rng.uniform(0, 0.4) * (scene - surface)
+    depth = rng.uniform(0.4, 0.95) if rng.random() < 0.75 else log_uniform(rng, 0.18, 0.5)
+    surface = broad(scene)
+    earth = 1 + rng.uniform(-0.05, 0.25) * channels(1, 0.1, -1)
+    rubble = fractal(rng, size, log_uniform(rng, 3, 10) * unit, 1, rng.uniform(0.6, 1))
+    inside = surface * earth * (1 - depth) * (1 + rng.uniform(0.05, 0.5) * rubble)
+    inside += rng.uniform(0, 0.4) * (scene - surface)
 
     turn = rng.uniform(0, 2 * np.pi)
     reach = log_uniform(rng, 0.5, 8) * unit
@@ -145,9 +151,9 @@ def carve(rng: Rng, scene: Array, opening: Array) -> Array:
     shifted = as_float(cv2.warpAffine(opening, shift, (size, size), borderMode=cv2.BORDER_REPLICATE))
     lit_wall = np.clip(opening - shifted, 0, 1)
     rim = np.clip(shifted - opening, 0, 1)
-    inside = inside + (lit_wall * rng.uniform(-0.2, 0.5) * depth)[..., None] * scene
-    scene = scene * (1 + (rim * rng.uniform(-0.2, 0.25))[..., None])
-    dirt = blur(opening, rng.uniform(2, 6) * unit)[..., None]
+    inside = inside + rng.uniform(-0.2, 0.5) * depth * lit_wall * scene
+    scene = scene * (1 + rng.uniform(-0.2, 0.25) * rim)
+    dirt = blur(opening, rng.uniform(2, 6) * unit)
     scene = scene * (1 - rng.uniform(0, 0.3) * dirt)
-    cover = blur(opening, rng.uniform(0, 0.7))[..., None]
+    cover = blur(opening, rng.uniform(0, 0.7))
     return as_float(scene + cover * (inside - scene))

@@ -9,6 +9,7 @@ from segkit.datasets.surfaces import (
     Rng,
     as_float,
     blur,
+    channels,
     fractal,
     half_plane,
     log_uniform,
@@ -30,8 +31,8 @@ def draw_lesions(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
     Over it lie hairs, gel bubbles and the dark corners of the instrument, none of which is a lesion.
     """
     unit = size / 128
-    skin = np.array([rng.uniform(170, 235), rng.uniform(120, 185), rng.uniform(95, 165)], np.float32)
-    scene = skin * (1 + 0.04 * fractal(rng, size, 48 * unit, 2 * unit, 0.6)[..., None])
+    skin = rng.uniform(170, 240) * channels(1, rng.uniform(0.68, 0.82), rng.uniform(0.54, 0.72))
+    scene = skin * (1 + 0.04 * fractal(rng, size, 48 * unit, 2 * unit, 0.6))
     mask = np.zeros((size, size), np.uint8)
     if not empty:
         inside = lesion_depth(rng, size)
@@ -42,7 +43,7 @@ def draw_lesions(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
     if rng.random() < 0.4:
         scene = bubbles(rng, as_float(scene))
     if rng.random() < 0.4:
-        scene = scene * dark_corners(rng, size)[..., None]
+        scene = scene * dark_corners(rng, size)
     return photograph(rng, as_float(scene), rng.uniform(0.3, 1.2)), mask
 
 
@@ -61,21 +62,21 @@ def lesion_depth(rng: Rng, size: int) -> Array:
 
 def pigment(rng: Rng, scene: Array, inside: Array) -> Array:
     """Colour the skin where `inside` is positive: brown to black or red, blotchy, with a fuzzy border."""
-    size = scene.shape[0]
+    size = scene.shape[-1]
     unit = size / 128
     fuzz = rng.uniform(1, 8) * unit
     cover = smoothstep(inside, -fuzz, fuzz)
-    first, second = TONES[rng.choice(len(TONES), 2, replace=False)]
-    blotch = smoothstep(fractal(rng, size, 24 * unit, 3 * unit, 0.6), -1, 1)[..., None]
-    grain = 1 + rng.uniform(0.02, 0.12) * noise(rng, size, 3 * unit)[..., None]
+    first, second = TONES[rng.choice(len(TONES), 2, replace=False)].reshape(2, 3, 1, 1)
+    blotch = smoothstep(fractal(rng, size, 24 * unit, 3 * unit, 0.6), -1, 1)
+    grain = 1 + rng.uniform(0.02, 0.12) * noise(rng, size, 3 * unit)
     tone = (first + blotch * (second - first)) * grain
     strength = rng.uniform(0.5, 1)
-    return as_float(scene * (1 + (strength * cover)[..., None] * (tone - 1)))
+    return as_float(scene * (1 + strength * cover * (tone - 1)))
 
 
 def hairs(rng: Rng, scene: Array) -> Array:
     """Dark (seldom light) bent lines across the picture."""
-    size = scene.shape[0]
+    size = scene.shape[-1]
     lines = np.zeros((size, size), np.uint8)
     t = np.linspace(0, 1, 16)[:, None]
     for _ in range(rng.integers(1, 12)):
@@ -83,20 +84,20 @@ def hairs(rng: Rng, scene: Array) -> Array:
         middle = (start + end + 0.3 * middle) / 2.3
         points = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * end
         cv2.polylines(lines, [np.round(points * 16).astype(np.int32)], False, 255, 1, cv2.LINE_AA, 4)
-    ink = np.array([45, 32, 28], np.float32) if rng.random() < 0.85 else np.array([230, 215, 190], np.float32)
-    cover = rng.uniform(0.4, 0.9) * as_float(lines)[..., None] / 255
+    ink = channels(45, 32, 28) if rng.random() < 0.85 else channels(230, 215, 190)
+    cover = rng.uniform(0.4, 0.9) * as_float(lines) / 255
     return as_float(scene + cover * (ink - scene))
 
 
 def bubbles(rng: Rng, scene: Array) -> Array:
     """Rings of light of air bubbles in the gel."""
-    size = scene.shape[0]
+    size = scene.shape[-1]
     rings = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 10)):
         x, y = rng.uniform(0, size, 2)
         radius = log_uniform(rng, 1, 8) * size / 128
         cv2.circle(rings, (round(x * 16), round(y * 16)), round(radius * 16), 255, 1, cv2.LINE_AA, 4)
-    return as_float(scene + rng.uniform(20, 90) * blur(as_float(rings) / 255, 0.5)[..., None])
+    return as_float(scene + rng.uniform(20, 90) * blur(as_float(rings) / 255, 0.5))
 
 
 def dark_corners(rng: Rng, size: int) -> Array:
@@ -119,12 +120,11 @@ def draw_shapes(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
         inside, shape = shape_depth(rng, size)
         border = size / 40
         for start, value in ((-border, 4), (border, shape)):
-            paint = rng.uniform(20, 235, 3).astype(np.float32)
-            paint = paint * (1 + 0.1 * noise(rng, size, size / 16)[..., None])
-            scene = scene + smoothstep(inside, start - 0.7, start + 0.7)[..., None] * (paint - scene)
+            paint = channels(*rng.uniform(20, 235, 3)) * (1 + 0.1 * noise(rng, size, size / 16))
+            scene = scene + smoothstep(inside, start - 0.7, start + 0.7) * (paint - scene)
             mask[inside > start] = value
     if rng.random() < 0.3:
-        scene = scene * (1 - 0.3 * smoothstep(half_plane(rng, size), 0, size / 8)[..., None])
+        scene = scene * (1 - 0.3 * smoothstep(half_plane(rng, size), 0, size / 8))
     return photograph(rng, as_float(scene), rng.uniform(0, 0.8)), mask
 
 

@@ -61,9 +61,7 @@ class Folder(Dataset[Sample]):
         if protocol not in ("honest", "published"):
             raise ValueError(f"dataset.protocol={protocol}; expected honest or published.")
         if not 0 < holdout < 1:
-            raise ValueError(
-                f"dataset.holdout={holdout:g}; expected the share of train that becomes val, in (0, 1)."
-            )
+            raise ValueError(f"dataset.holdout={holdout:g}; expected the share of train that becomes val, in (0, 1).")
         self.root = existing_root(root, download)
         self._values = MaskValues(classes, threshold, colors, ignore_values)
         self.classes = tuple(classes)
@@ -101,15 +99,9 @@ class Folder(Dataset[Sample]):
 
     def _split_folders(self, download: str) -> dict[str, Path]:
         """The folders of the splits that are there; none where `images` and `masks` are."""
-        here = {
-            name: self.root / name
-            for name in ("train", "val", "valid", "test")
-            if (self.root / name).is_dir()
-        }
+        here = {name: self.root / name for name in ("train", "val", "valid", "test") if (self.root / name).is_dir()}
         if "val" in here and "valid" in here:
-            raise ValueError(
-                f"{self.root} has both a val and a valid folder; expected one of them. Remove the other."
-            )
+            raise ValueError(f"{self.root} has both a val and a valid folder; expected one of them. Remove the other.")
         if "valid" in here:
             here["val"] = here.pop("valid")
         if here and (self.root / "images").is_dir():
@@ -139,9 +131,7 @@ class Folder(Dataset[Sample]):
     def _pairs(self, folder: Path) -> list[Pair]:
         for name in ("images", "masks"):
             if not (folder / name).is_dir():
-                raise FileNotFoundError(
-                    f"{folder} has no {name} folder; expected images and masks in it. Add it."
-                )
+                raise FileNotFoundError(f"{folder} has no {name} folder; expected images and masks in it. Add it.")
         images = pictures(folder / "images", self.root)
         pairs = matched(images, pictures(folder / "masks", self.root, self._suffix), folder)
         if not pairs:
@@ -166,7 +156,6 @@ def display_colors(
         palette = shown[-len(classes) :]  # of one class, the first of the two colours is the background's
     if len(palette) != len(classes) or any(len(color) != 3 for color in palette):
         raise ValueError(
-            f"dataset.palette has {len(palette)} colours; expected an [r, g, b] for each of the "
-            f"{len(classes)} classes."
+            f"dataset.palette has {len(palette)} colours; expected an [r, g, b] for each of the {len(classes)} classes."
         )
     return tuple((int(red), int(green), int(blue)) for red, green, blue in palette)

@@ -166,16 +166,12 @@ def _few(values: Pixels) -> str:
     return ", ".join(f"{value:g}" for value in values[:10]) + more
 
 
-def _color_table(
-    classes: list[str], colors: Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
-) -> dict[int, int]:
+def _color_table(classes: list[str], colors: Sequence[Sequence[int]] | Mapping[str, Sequence[int]]) -> dict[int, int]:
     """From packed colour to class index."""
     names = ["background", *classes] if len(classes) == 1 else classes
     if isinstance(colors, Mapping):
         if set(colors) - {"ignore"} != set(names):
-            raise ValueError(
-                f"dataset.colors names {list(colors)}; expected {names}, and `ignore` if there is such."
-            )
+            raise ValueError(f"dataset.colors names {list(colors)}; expected {names}, and `ignore` if there is such.")
         colored = [(colors[name], index) for index, name in enumerate(names)]
         colored += [(colors["ignore"], IGNORE_INDEX)] if "ignore" in colors else []
     else:
@@ -188,8 +184,6 @@ def _color_table(
             raise ValueError(f"dataset.colors has {color}; expected [red, green, blue], each 0..255.")
         packed = int(color[0]) << 16 | int(color[1]) << 8 | int(color[2])
         if packed in table:
-            raise ValueError(
-                f"dataset.colors has {list(color)} twice; expected another colour for every class."
-            )
+            raise ValueError(f"dataset.colors has {list(color)} twice; expected another colour for every class.")
         table[packed] = index
     return table

@@ -144,9 +144,7 @@ class OrderedBatches:
         for index, shape in enumerate(shapes):
             groups.setdefault(shape, []).append(index)
         self.batches = [
-            group[start : start + batch_size]
-            for group in groups.values()
-            for start in range(0, len(group), batch_size)
+            group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
         ]
 
     def __len__(self) -> int:
@@ -217,7 +215,7 @@ class DataModule(LightningDataModule):
     def _loader(self, data: Prepared, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             data,
-            batch_sampler=batches,  # type: ignore[arg-type]  # its keys are triples, not ints
+            batch_sampler=batches,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -48,9 +48,7 @@ class PH2(Dataset[Sample]):
         self._values = MaskValues(classes, threshold)
         self.classes = tuple(classes)
         if len(self.classes) != 1:
-            raise ValueError(
-                f"dataset.classes is {list(classes)}; expected one name: PH2 has the masks of one class."
-            )
+            raise ValueError(f"dataset.classes is {list(classes)}; expected one name: PH2 has the masks of one class.")
         self._resize_masks = resize_masks
         self.files = part(self._pairs(download), split, fractions, split_seed)
         self.names = [pair.image.relative_to(self.root).as_posix() for pair in self.files]
@@ -68,9 +66,7 @@ class PH2(Dataset[Sample]):
     def _pairs(self, download: str) -> list[Pair]:
         inner = self.root / "PH2 Dataset images"
         folder = inner if inner.is_dir() else self.root
-        cases = sorted(
-            path.name for path in folder.iterdir() if path.name.startswith("IMD") and path.is_dir()
-        )
+        cases = sorted(path.name for path in folder.iterdir() if path.name.startswith("IMD") and path.is_dir())
         if not cases:
             found = ", ".join(sorted(path.name for path in self.root.iterdir())[:8]) or "nothing"
             raise FileNotFoundError(
@@ -78,9 +74,7 @@ class PH2(Dataset[Sample]):
                 "each case (IMD002, IMD003, …) in it, or these folders.\n"
                 f"{download}"
             )
-        images = {
-            case: path for case in cases for path in self._pictures(folder, case, "Dermoscopic_Image", "")
-        }
+        images = {case: path for case in cases for path in self._pictures(folder, case, "Dermoscopic_Image", "")}
         masks = {case: path for case in cases for path in self._pictures(folder, case, "lesion", "_lesion")}
         return matched(images, masks, folder)
 

@@ -134,9 +134,7 @@ def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Pixels,
     return np.asarray(image.convert("RGB")), None
 
 
-def _without_scaling(
-    values: Pixels, image: Image.Image, data: bytes
-) -> tuple[Pixels, NDArray[np.uint8] | None]:
+def _without_scaling(values: Pixels, image: Image.Image, data: bytes) -> tuple[Pixels, NDArray[np.uint8] | None]:
     """Decoders stretch 1-, 2- and 4-bit greys to 0..255; a class index must be the number in the file."""
     bits = 8
     if image.format == "PNG":
@@ -240,6 +238,4 @@ def _to_8_bit(pixels: Pixels, path: Path) -> NDArray[np.uint8]:
         return pixels
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise ValueError(
-        f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits. Convert it to PNG first."
-    )
+    raise ValueError(f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits. Convert it to PNG first.")

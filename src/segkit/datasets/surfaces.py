@@ -1,6 +1,7 @@
 """What drawn pictures are made of: noise of many scales, rough surfaces, and the camera that takes them.
 
-Colours are RGB, brightness is in grey levels 0..255, arrays are float32 until `photograph` rounds them.
+Scenes are (3, size, size), red, green and blue, in grey levels 0..255; one brightness for all three
+broadcasts. Everything is float32 until `photograph` rounds it.
 Lengths are in pixels of a 128-pixel picture; `unit` = picture size / 128 brings them to the size drawn.
 """
 
@@ -53,8 +54,12 @@ def fractal(rng: Rng, size: int, largest: float, smallest: float, roughness: flo
 
 
 def blur(image: Array, sigma: float) -> Array:
-    """Gaussian blur; a sigma that would change nothing is skipped."""
-    return image if sigma < 0.2 else as_float(cv2.GaussianBlur(image, (0, 0), sigma))
+    """Gaussian blur of (H, W) or (3, H, W); a sigma that would change nothing is skipped."""
+    if sigma < 0.2:
+        return image
+    if image.ndim == 3:
+        return np.stack([blur(plane, sigma) for plane in image])
+    return as_float(cv2.GaussianBlur(image, (0, 0), sigma))
 
 
 def smoothstep(value: Array, start: float, end: float) -> Array:
@@ -64,20 +69,25 @@ def smoothstep(value: Array, start: float, end: float) -> Array:
 
 
 def colour(rng: Rng) -> Array:
-    """(3,) factors about 1: mostly nearly grey, often warm or cold, seldom strong, as walls and roads are."""
+    """(3, 1, 1) factors about 1: mostly nearly grey, warm more often than cold, seldom strong."""
     strength = log_uniform(rng, 0.01, 0.06) if rng.random() < 0.85 else rng.uniform(0.06, 0.2)
     warm, green = strength * rng.choice([1.0, 1.0, -1.0]), rng.normal(0, 0.012)
-    return np.array([1 + warm, 1 + green + 0.2 * warm, 1 - warm], np.float32)
+    return channels(1 + warm, 1 + green + 0.2 * warm, 1 - warm)
+
+
+def channels(red: float, green: float, blue: float) -> Array:
+    """(3, 1, 1), to be multiplied with a picture or a brightness."""
+    return np.array([red, green, blue], np.float32).reshape(3, 1, 1)
 
 
 def rough_surface(rng: Rng, size: int) -> Array:
-    """A road or a wall without cracks, (size, size, 3)."""
+    """A road or a wall without cracks, (3, size, size)."""
     unit = size / 128
     zoom = unit * log_uniform(rng, 0.7, 2.5)
-    level = rng.uniform(80, 215)
-    contrast = log_uniform(rng, 4, 26)
+    level = rng.uniform(90, 215)
+    contrast = log_uniform(rng, 3, 28)
 
-    height = fractal(rng, size, 16 * zoom, 1.0, rng.uniform(0.5, 1.1))
+    height = fractal(rng, size, log_uniform(rng, 3, 20) * zoom, 1.0, rng.uniform(0.5, 1.1))
     light = height
     if rng.random() < 0.5:
         light = relief(height, rng.uniform(0, 2 * np.pi))
@@ -86,14 +96,15 @@ def rough_surface(rng: Rng, size: int) -> Array:
     if rng.random() < 0.6:
         light += rng.uniform(0.5, 2.5) * contrast * specks(rng, size, zoom)
     if rng.random() < 0.5:
-        light -= rng.uniform(0.15, 0.8) * level * cavities(rng, size, zoom)
+        holes = cavities(rng, size, zoom)
+        light += rng.uniform(0, 0.5) * contrast * relief(holes, rng.uniform(0, 2 * np.pi))
+        light -= rng.uniform(0.15, 0.8) * level * holes
     if rng.random() < 0.15:
         light += rng.uniform(0.3, 1.0) * contrast * trowel_lines(rng, size, zoom)
-    image = (level + light)[..., None] * colour(rng)
+    image = (level + light) * colour(rng)
     if rng.random() < 0.5:
-        tint = noise(rng, size, 3 * zoom)[..., None] * rng.normal(0, 1, 3).astype(np.float32)
-        image += rng.uniform(0.5, 4) * tint
-    return as_float(image)
+        image += rng.uniform(0.5, 4) * noise(rng, size, 3 * zoom) * channels(*rng.normal(0, 1, 3))
+    return image
 
 
 def relief(height: Array, direction: float) -> Array:
@@ -132,17 +143,16 @@ def trowel_lines(rng: Rng, size: int, zoom: float) -> Array:
 
 def clutter(rng: Rng, image: Array) -> Array:
     """Things on a surface that are not cracks: stains, painted areas, joints, scratches, writing, shadows."""
-    size = image.shape[0]
+    size = image.shape[-1]
     unit = size / 128
     if rng.random() < 0.35:
         edge = rng.uniform(0.1, 1.5)
         start = rng.uniform(0, 1.2)
         stain = smoothstep(fractal(rng, size, 40 * unit, 3 * unit, 0.5), start, start + edge)
-        tint = rng.uniform(-0.4, 0.3) + rng.normal(0, 0.05, 3)
-        image = image * (1 + stain[..., None] * tint.astype(np.float32))
+        image = image * (1 + stain * (rng.uniform(-0.4, 0.3) + channels(*rng.normal(0, 0.03, 3))))
     if rng.random() < 0.12:
         image = painted_area(rng, image)
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         image = joints(rng, image)
     if rng.random() < 0.3:
         image = scratches(rng, image)
@@ -155,7 +165,7 @@ def clutter(rng: Rng, image: Array) -> Array:
 
 def painted_area(rng: Rng, image: Array) -> Array:
     """A band or half of the picture in another colour, keeping part of the grain, with a worn border."""
-    size = image.shape[0]
+    size = image.shape[-1]
     unit = size / 128
     side = half_plane(rng, size) + 3 * unit * fractal(rng, size, 12 * unit, 2, 0.7)
     width = rng.uniform(15, 60) * unit
@@ -163,10 +173,9 @@ def painted_area(rng: Rng, image: Array) -> Array:
     if rng.random() < 0.5:
         area = smoothstep(side, 0, 2)
     area *= rng.uniform(0.5, 1)
-    tint = np.array([1, rng.uniform(0.8, 1), rng.uniform(0.4, 1)], np.float32)
-    paint = np.float32(rng.uniform(60, 240)) * tint
-    kept = rng.uniform(0.2, 0.8) * (image - image.mean((0, 1)))
-    return as_float(image + area[..., None] * (paint + kept - image))
+    paint = rng.uniform(60, 240) * channels(1, rng.uniform(0.8, 1), rng.uniform(0.4, 1))
+    kept = rng.uniform(0.2, 0.8) * (image - image.mean((1, 2), keepdims=True))
+    return as_float(image + area * (paint + kept - image))
 
 
 def half_plane(rng: Rng, size: int) -> Array:
@@ -179,19 +188,19 @@ def half_plane(rng: Rng, size: int) -> Array:
 
 def joints(rng: Rng, image: Array) -> Array:
     """One to three straight parallel lines across the picture: saw cuts, formwork, tile edges; no cracks."""
-    unit = image.shape[0] / 128
-    distance = half_plane(rng, image.shape[0])
+    unit = image.shape[-1] / 128
+    distance = half_plane(rng, image.shape[-1])
     spacing = rng.uniform(30, 150) * unit
-    width = log_uniform(rng, 0.7, 4) * unit
+    width = log_uniform(rng, 1, 5) * unit
     away = np.abs(np.mod(distance + spacing / 2, spacing) - spacing / 2)
     line = 1 - smoothstep(as_float(away), width / 2, width / 2 + rng.uniform(0.7, 2))
     strength = rng.uniform(0.15, 0.6) if rng.random() < 0.7 else -rng.uniform(0.1, 0.4)
-    return as_float(image * (1 - strength * line[..., None]))
+    return as_float(image * (1 - strength * line))
 
 
 def scratches(rng: Rng, image: Array) -> Array:
     """A few thin, short, slightly bent lines, mostly light, sometimes dark and faint."""
-    size = image.shape[0]
+    size = image.shape[-1]
     unit = size / 128
     lines = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 6)):
@@ -202,12 +211,12 @@ def scratches(rng: Rng, image: Array) -> Array:
         points = np.concatenate([[start], start + np.cumsum(steps, 0)])
         cv2.polylines(lines, [np.round(points * 16).astype(np.int32)], False, 255, 1, cv2.LINE_AA, 4)
     strength = rng.uniform(10, 60) if rng.random() < 0.75 else -rng.uniform(5, 20)
-    return as_float(image + strength * blur(as_float(lines) / 255, rng.uniform(0.3, 0.8))[..., None])
+    return as_float(image + strength * blur(as_float(lines) / 255, rng.uniform(0.3, 0.8)))
 
 
 def writing(rng: Rng, image: Array) -> Array:
     """Half-transparent letters or chalk over the picture, light or dark."""
-    size = image.shape[0]
+    size = image.shape[-1]
     text = "".join(rng.choice(list("ABCDEGHKMNORSTUVWXZabcdeghkmnorstuvw.0123456789"), rng.integers(2, 9)))
     letters = np.zeros((size, size), np.uint8)
     where = (int(rng.uniform(-0.2, 0.7) * size), int(rng.uniform(0.1, 1.0) * size))
@@ -216,30 +225,30 @@ def writing(rng: Rng, image: Array) -> Array:
     cv2.putText(letters, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, stroke, cv2.LINE_AA)
     layer = as_float(np.rot90(letters) if rng.random() < 0.5 else letters) / 255
     ink = 255.0 if rng.random() < 0.7 else 0.0
-    return as_float(image + rng.uniform(0.15, 0.6) * layer[..., None] * (ink - image))
+    return as_float(image + rng.uniform(0.15, 0.6) * layer * (ink - image))
 
 
 def cast_shadow(rng: Rng, image: Array) -> Array:
     """A darker side with a soft, wavy border."""
-    size = image.shape[0]
+    size = image.shape[-1]
     unit = size / 128
     side = half_plane(rng, size) + rng.uniform(0, 12) * unit * fractal(rng, size, 48 * unit, 12 * unit, 0.4)
     shade = smoothstep(side, 0, rng.uniform(2, 30) * unit)
-    return as_float(image * (1 - rng.uniform(0.15, 0.6) * shade[..., None]))
+    return as_float(image * (1 - rng.uniform(0.15, 0.6) * shade))
 
 
 def photograph(rng: Rng, image: Array, softness: float) -> Mask:
     """What a camera makes of a scene, (H, W, 3): uneven light, blur of `softness` pixels, noise, JPEG."""
-    size = image.shape[0]
+    size = image.shape[-1]
     gradient = half_plane(rng, size) / size
-    image = blur(as_float(image * (1 + rng.uniform(0, 0.25) * gradient[..., None])), softness)
+    image = blur(as_float(image * (1 + rng.uniform(0, 0.25) * gradient)), softness)
     if rng.random() < 0.3:
         image = image + rng.uniform(0.3, 1.2) * (image - blur(image, rng.uniform(0.7, 2)))
-    colours = 1 if rng.random() < 0.5 else 3
-    grain = rng.standard_normal((size, size, colours), dtype=np.float32)
-    image = image + np.float32(log_uniform(rng, 0.5, 6)) * grain
-    gamma = np.float32(log_uniform(rng, 0.8, 1.25))
-    pixels = np.round(255 * (np.clip(image, 0, 255) / 255) ** gamma).astype(np.uint8)
+    planes = 1 if rng.random() < 0.5 else 3
+    image = image + log_uniform(rng, 0.5, 6) * rng.standard_normal((planes, size, size), dtype=np.float32)
+    curve = 255 * np.linspace(0, 1, 256) ** log_uniform(rng, 0.8, 1.25)
+    pixels = np.round(curve).astype(np.uint8)[np.clip(image, 0, 255).astype(np.uint8)]
+    pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     if rng.random() < 0.7:
         # Channels go in and come back in the same order; that JPEG takes them for BGR does not matter here.
         _, coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))])

@@ -110,7 +110,7 @@ def check_settings(
     if not isinstance(picture_size, int) or picture_size < 16:
         raise ValueError(
             f"dataset.picture_size is {picture_size}; drawn pictures are square, 16 pixels or more: write "
-            "one number, such as dataset.picture_size=128 (dataset.size is what they are resized to afterwards)."
+            "one number, such as dataset.picture_size=128 (they are resized to dataset.size)."
         )
     if len(counts) != len(SPLITS) or min(counts) < 0:
         raise ValueError(

@@ -1,0 +1,70 @@
+"""What the tests share: a quiet machine, tiny runs, and data in the real layouts."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on two cores
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+TINY = ["dataset.size=32", "dataset.counts=[12,5,5]", "dataset.batch_size=4", "model.net.widths=[4,8]",
+        "trainer.max_epochs=2", "callbacks.pictures.every_n_epochs=1", "callbacks.pictures.count=2"]  # fmt: skip
+TINY_NET = ["model.net.widths=[4,8]", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+
+
+def segkit(*words: str, cwd: Path, module: str = "train", timeout: float = 240, **more) -> subprocess.CompletedProcess:
+    """Run `python -m segkit.<module>` as a person would; output as text."""
+    return subprocess.run(
+        [sys.executable, "-m", f"segkit.{module}", *words], cwd=cwd, capture_output=True, text=True,
+        timeout=timeout, check=False, **more,
+    )  # fmt: skip
+
+
+def disc(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, 3) of a bright disc on noise, and its mask (H, W) of 0 and 1."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 120, (*size, 3), dtype=np.uint8)
+    mask = np.zeros(size, np.uint8)
+    centre = (
+        int(rng.integers(size[1] // 4, 3 * size[1] // 4)),
+        int(rng.integers(size[0] // 4, 3 * size[0] // 4)),
+    )
+    cv2.circle(mask, centre, min(size) // 5, 1, -1)
+    image[mask == 1] += 120
+    return image, mask
+
+
+def write_pair(images: Path, masks: Path, stem: str, seed: int, size=(40, 48), scale: int = 255, suffix=".png") -> None:
+    images.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    image, mask = disc(size, seed)
+    cv2.imwrite(str(images / f"{stem}{suffix}"), image)
+    cv2.imwrite(str(masks / f"{stem}{suffix}"), mask * scale)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten pictures with binary masks, in one images/masks pair."""
+    root = tmp_path / "my_data"
+    for number in range(10):
+        write_pair(root / "images", root / "masks", f"p{number}", number)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on tiny drawn pictures."""
+    from segkit.configs import compose
+    from segkit.train import train
+
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    train(compose(*TINY, f"run_dir={run}"))
+    return run
