@@ -84,7 +84,8 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
 def config_hash(config: dict[str, Any]) -> str:
     """Identity of a run: equal for two configs whose results must be equal."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    text = json.dumps(kept, sort_keys=True, default=str).replace(f'"{config.get("run_dir")}', '"')  # callbacks name it
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def in_sweep() -> bool:

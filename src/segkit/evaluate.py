@@ -22,6 +22,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     records.log_to_console()
     settings = to_plain(cfg)
     folder = Path(settings["output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
     task = runs.load(settings["run"], settings["trust"])
     config = evaluation_config(task.facts["config"], settings)
     data = runs.build_data(config, splits=[settings["split"]])

@@ -32,6 +32,7 @@ def predict(cfg: DictConfig) -> None:
     colors = pictures.class_colors(len(task.classes))
     autocast = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}}) != "32-true"
     rows: list[dict[str, Any]] = []
+    output.mkdir(parents=True, exist_ok=True)
     with torch.autocast(task.device.type, torch.bfloat16, enabled=autocast):
         for source, name in files.items():
             try:

@@ -154,7 +154,7 @@ def _claim(record: Record, explicit: bool) -> None:
         if not last.exists():
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
         record.resume_from = last
-    elif results.get("config_hash") not in (None, config_hash(record.config)):
+    elif config_hash(_stored(record.folder) or record.config) != config_hash(record.config):
         raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}; its config.yaml tells "
             "which). Choose another folder with hydra.run.dir= or name=, or delete that one."
@@ -168,6 +168,12 @@ def _claim(record: Record, explicit: bool) -> None:
     else:
         for events in record.folder.glob("events.out.tfevents.*"):
             events.unlink()  # of an attempt that starts again: TensorBoard would draw both
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """The config of the run in a folder; empty where it failed before it had one."""
+    path = folder / "config.yaml"
+    return to_plain(OmegaConf.load(path)) if path.exists() else {}  # type: ignore[arg-type]
 
 
 def stored_config(cfg: DictConfig) -> dict[str, Any]:

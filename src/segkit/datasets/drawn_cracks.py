@@ -12,6 +12,7 @@ from segkit.datasets.surfaces import (
     blur,
     channels,
     clutter,
+    coordinates,
     fractal,
     log_uniform,
     noise,
@@ -120,7 +121,7 @@ def ragged(rng: Rng, canvas: Mask, size: int, reach: float) -> Array:
     """Bring the fine canvas to `size`, its borders displaced by up to about `reach` pixels."""
     strength = rng.uniform(0.1, 0.6) * reach
     smallest = rng.uniform(1.5, 4)
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    rows, columns = coordinates(size)
     shift_x, shift_y = (strength * fractal(rng, size, 8 * smallest, smallest, 0.7) for _ in range(2))
     small = as_float(cv2.GaussianBlur(canvas, (0, 0), 0.4 * FINE)) / 255
     moved = cv2.remap(small, (columns + shift_x) * FINE, (rows + shift_y) * FINE, cv2.INTER_LINEAR)
@@ -138,7 +139,7 @@ def carve(rng: Rng, scene: Array, opening: Array) -> Array:
     """The scene with the crack in it: dark, rubble on its floor, one wall lit, dirty or light rims."""
     size = scene.shape[-1]
     unit = size / 128
-    depth = rng.uniform(0.4, 0.95) if rng.random() < 0.75 else log_uniform(rng, 0.18, 0.5)
+    depth = rng.uniform(0.4, 0.95) if rng.random() < 0.75 else rng.uniform(0.2, 0.5)
     surface = broad(scene)
     earth = 1 + rng.uniform(-0.05, 0.25) * channels(1, 0.1, -1)
     rubble = fractal(rng, size, log_uniform(rng, 3, 10) * unit, 1, rng.uniform(0.6, 1))

@@ -1,5 +1,7 @@
 """Blobs to segment: skin lesions under a dermatoscope, and simple shapes of several classes."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,7 @@ from segkit.datasets.surfaces import (
     as_float,
     blur,
     channels,
+    coordinates,
     fractal,
     half_plane,
     log_uniform,
@@ -50,11 +53,11 @@ def draw_lesions(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
 def lesion_depth(rng: Rng, size: int) -> Array:
     """About the distance in pixels to the border of a random blob: positive inside, negative outside."""
     unit = size / 128
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    x, y = rng.uniform(0.35, 0.65, 2) * size
+    rows, columns = coordinates(size)
+    x, y = (rng.uniform(0.35, 0.65, 2) * size).tolist()
     turn, stretch = rng.uniform(0, np.pi), rng.uniform(1, 1.6)
-    along = (columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)
-    aside = (rows - y) * np.cos(turn) - (columns - x) * np.sin(turn)
+    along = (columns - x) * math.cos(turn) + (rows - y) * math.sin(turn)
+    aside = (rows - y) * math.cos(turn) - (columns - x) * math.sin(turn)
     radius = rng.uniform(14, 42) * unit
     bumps = rng.uniform(0.03, 0.2) * radius * fractal(rng, size, 40 * unit, 4 * unit, 0.55)
     return as_float(radius - np.hypot(along / stretch, aside * stretch**0.5) + bumps)
@@ -102,9 +105,9 @@ def bubbles(rng: Rng, scene: Array) -> Array:
 
 def dark_corners(rng: Rng, size: int) -> Array:
     """Brightness 0..1 of the round field of view."""
-    rows, columns = np.mgrid[:size, :size].astype(np.float32) - size / 2
+    rows, columns = coordinates(size)
     radius = rng.uniform(0.55, 0.72) * size
-    away = as_float(np.hypot(rows, columns))
+    away = as_float(np.hypot(rows - size / 2, columns - size / 2))
     return as_float(1 - rng.uniform(0.6, 1) * smoothstep(away, radius, radius * 1.15))
 
 
@@ -130,11 +133,12 @@ def draw_shapes(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
 
 def shape_depth(rng: Rng, size: int) -> tuple[Array, int]:
     """Distance to the border of a disc (1), square (2) or triangle (3), positive inside; and which it is."""
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    (x, y), radius = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0.1, 0.25) * size
+    rows, columns = coordinates(size)
+    (x, y), radius = (rng.uniform(0.15, 0.85, 2) * size).tolist(), rng.uniform(0.1, 0.25) * size
     if (shape := int(rng.integers(1, 4))) == 1:
         return as_float(radius - np.hypot(columns - x, rows - y)), shape
     sides = 4 if shape == 2 else 3
-    turns = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(sides) / sides
-    away = [(columns - x) * np.cos(turn) + (rows - y) * np.sin(turn) for turn in turns]
+    first = rng.uniform(0, 2 * np.pi)
+    turns = [first + 2 * np.pi * side / sides for side in range(sides)]
+    away = [(columns - x) * math.cos(turn) + (rows - y) * math.sin(turn) for turn in turns]
     return as_float(radius * (0.85 if shape == 2 else 0.65) - np.max(away, axis=0)), shape

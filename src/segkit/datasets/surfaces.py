@@ -5,6 +5,8 @@ broadcasts. Everything is float32 until `photograph` rounds it.
 Lengths are in pixels of a 128-pixel picture; `unit` = picture size / 128 brings them to the size drawn.
 """
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,12 @@ def as_float(image: object) -> Array:
 def log_uniform(rng: Rng, low: float, high: float) -> float:
     """A factor as likely between 1 and 2 as between 2 and 4."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def coordinates(size: int) -> tuple[Array, Array]:
+    """Row numbers (size, 1) and column numbers (1, size)."""
+    numbers = np.arange(size, dtype=np.float32)
+    return numbers[:, None], numbers[None]
 
 
 def noise(rng: Rng, size: int, cell: float, stretch: float = 1.0) -> Array:
@@ -97,7 +105,9 @@ def rough_surface(rng: Rng, size: int) -> Array:
         light += rng.uniform(0.5, 2.5) * contrast * specks(rng, size, zoom)
     if rng.random() < 0.5:
         holes = cavities(rng, size, zoom)
-        light += rng.uniform(0, 0.5) * contrast * relief(holes, rng.uniform(0, 2 * np.pi))
+        # Few holes leave the relief flat almost everywhere: scaled to deviation 1 it would be glaring there.
+        rims = np.clip(relief(holes, rng.uniform(0, 2 * np.pi)), -5, 5)
+        light += rng.uniform(0, 0.5) * contrast * rims
         light -= rng.uniform(0.15, 0.8) * level * holes
     if rng.random() < 0.15:
         light += rng.uniform(0.3, 1.0) * contrast * trowel_lines(rng, size, zoom)
@@ -110,12 +120,12 @@ def rough_surface(rng: Rng, size: int) -> Array:
 def relief(height: Array, direction: float) -> Array:
     """A height lit from one side, deviation 1: bright where it rises towards `direction` (radians)."""
     dy, dx = np.gradient(height)
-    slope = dx * np.cos(direction) + dy * np.sin(direction)
+    slope = dx * math.cos(direction) + dy * math.sin(direction)
     return as_float(slope / (slope.std() + 1e-6))
 
 
 def specks(rng: Rng, size: int, zoom: float) -> Array:
-    """Dark grains (negative) and bright pebbles (positive), sparse, sharp-edged, up to 3."""
+    """Dark grains, down to -3, and bright pebbles, up to 2; sparse and sharp-edged."""
     dark = smoothstep(noise(rng, size, rng.uniform(1.5, 5) * zoom), rng.uniform(1.0, 1.5), 2.2)
     bright = smoothstep(noise(rng, size, rng.uniform(1.5, 4) * zoom), rng.uniform(0.8, 1.5), 2.0)
     return as_float(rng.uniform(0, 2) * bright - rng.uniform(0.6, 3) * dark)
@@ -181,9 +191,9 @@ def painted_area(rng: Rng, image: Array) -> Array:
 def half_plane(rng: Rng, size: int) -> Array:
     """Signed distance in pixels to a straight line through the picture, any direction, (size, size)."""
     turn = rng.uniform(0, 2 * np.pi)
-    x, y = rng.uniform(0.1, 0.9, 2) * size
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    return as_float((columns - x) * np.cos(turn) + (rows - y) * np.sin(turn))
+    x, y = (rng.uniform(0.1, 0.9, 2) * size).tolist()
+    rows, columns = coordinates(size)
+    return as_float((columns - x) * math.cos(turn) + (rows - y) * math.sin(turn))
 
 
 def joints(rng: Rng, image: Array) -> Array:

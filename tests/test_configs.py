@@ -1,0 +1,268 @@
+"""Every file in conf/ composes and builds; what follows from the data set; configs and classes of one's own."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, segkit, write_pair
+from torch import nn
+
+from segkit import runs
+from segkit.configs import compose, config_dir, config_hash, to_plain
+
+GROUPS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger")
+ROOT = Path(__file__).parents[1]
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml") if path.stem != "loading")
+
+
+def write_ph2(root: Path) -> None:
+    for number in range(8):
+        case = root / "PH2 Dataset images" / f"IMD{number:03}"
+        write_pair(case / f"IMD{number:03}_Dermoscopic_Image", root / "spare", f"IMD{number:03}", number, suffix=".bmp")
+        (case / f"IMD{number:03}_lesion").mkdir()
+        mask = root / "spare" / f"IMD{number:03}.bmp"
+        mask.rename(case / f"IMD{number:03}_lesion" / f"IMD{number:03}_lesion.bmp")
+
+
+def write_camvid(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        write_pair(root / split / "images", root / split / "masks", "a", {"train": 1, "val": 2, "test": 3}[split])
+        cv2.imwrite(str(root / split / "masks" / "a.png"), rng.integers(0, 12, (40, 48), dtype=np.uint8))
+
+
+def write_splits(root: Path, *splits: str) -> None:
+    for number, split in enumerate(splits):
+        for stem in range(12):
+            write_pair(root / split / "images", root / split / "masks", f"p{stem}", 100 * number + stem)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A miniature in its real layout for every data set that has files."""
+    base = tmp_path_factory.mktemp("roots")
+    write_ph2(base / "ph2")
+    write_camvid(base / "camvid")
+    write_splits(base / "crack", "train", "valid")
+    write_splits(base / "deepcrack", "train", "val", "test")
+    for number in range(10):
+        write_pair(base / "folder" / "images", base / "folder" / "masks", f"p{number}", number)
+        mask = base / "folder" / "masks" / f"p{number}.png"
+        mask.rename(mask.with_name(f"p{number}_mask.png"))
+    return {name: base / name for name in ("ph2", "camvid", "crack", "deepcrack", "folder")}
+
+
+def root_of(choice: str, roots: dict[str, Path]) -> list[str]:
+    if choice not in roots:
+        return []
+    suffix = ["dataset.mask_suffix=_mask"] if choice == "folder" else []
+    return [f"dataset.root={roots[choice]}", *suffix]
+
+
+def test_there_is_something_to_choose_in_every_group():
+    assert all(len(options(group)) >= 3 for group in (*GROUPS, "experiment"))
+    assert options("ablation")
+
+
+@pytest.mark.parametrize("choice", options("dataset"))
+def test_every_data_set_builds_and_gives_samples_of_the_contract(choice, roots):
+    config = to_plain(compose(f"dataset={choice}", *root_of(choice, roots)))
+    data = runs.build_data(config)
+    for split, source in data.sources.items():
+        sample = source[0]
+        assert sample["image"].dtype == sample["mask"].dtype == torch.uint8
+        assert sample["image"].shape == (3, *sample["mask"].shape) == (3, *source.shape(0))
+        assert sample["name"] == source.names[0]
+        assert len(source.names) == len(source), split
+        assert set(sample["mask"].unique().tolist()) <= {*range(max(2, len(source.classes))), 255}
+    assert config["channels"] == (1 if len(config["dataset"]["classes"]) == 1 else len(config["dataset"]["classes"]))
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [(group, choice) for group in GROUPS if group not in ("dataset", "model") for choice in options(group)],
+)
+def test_every_choice_composes_and_builds(group, choice, tmp_path):
+    name = f"{group}=[{choice}]" if group in ("callbacks", "logger") else f"{group}={choice}"
+    config = to_plain(compose(name, f"run_dir={tmp_path}"))
+    entries = config[group].values() if group in ("callbacks", "logger") else [config[group]]
+    for entry in entries:
+        if group == "scheduler":
+            entry = entry["scheduler"]
+        if choice in ("wandb", "mlflow"):
+            with pytest.raises(ModuleNotFoundError, match=choice):
+                runs.make(entry)
+        elif choice in ("gpu", "ddp"):
+            assert entry["_target_"] == "lightning.Trainer"  # this machine may have no GPU
+        elif entry is not None:
+            assert runs.make(entry) is not None
+
+
+@pytest.mark.parametrize("choice", options("experiment"))
+def test_every_experiment_composes_and_builds(choice, roots, tmp_path):
+    dataset = compose(f"experiment={choice}").choices.dataset
+    config = to_plain(compose(f"experiment={choice}", *root_of(dataset, roots)[:1], f"run_dir={tmp_path}"))
+    run = runs.build(config)
+    assert config["name"] == choice
+    assert run.trainer.max_epochs == config["trainer"]["max_epochs"]
+    header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
+    assert f"python -m segkit.train experiment={choice}" in header
+
+
+@pytest.mark.parametrize("choice", options("ablation"))
+def test_every_ablation_is_a_sweep_over_choices_that_exist(choice):
+    cfg = compose(f"ablation={choice}")
+    assert cfg.name == choice
+    text = (config_dir() / "ablation" / f"{choice}.yaml").read_text()
+    assert "mode: MULTIRUN" in text
+    line = next(line for line in text.splitlines() if line.strip().startswith("experiment:"))
+    names = line.split(":", 1)[1].strip().split(",")
+    assert len(names) > 1
+    assert set(names) <= set(options("experiment"))
+
+
+def test_channels_and_metric_mode_follow():
+    assert compose("dataset=synthetic").channels == 1
+    assert compose("dataset=synthetic_shapes").channels == len(compose("dataset=synthetic_shapes").dataset.classes) > 1
+    assert compose("dataset=camvid").model.net.out_channels == 11
+    assert compose("monitor=val/loss").callbacks.best.mode == "min"
+    assert compose("monitor=val/score").callbacks.best.mode == "max"
+
+
+def test_config_hash_tells_what_changes_the_result():
+    config = to_plain(compose())
+    assert config_hash(config) == config_hash(to_plain(compose("name=other", "logger=[csv]", "run_dir=/elsewhere/run")))
+    assert config_hash(config) != config_hash(to_plain(compose("seed=1")))
+    assert config_hash(config) != config_hash(to_plain(compose("optimizer.lr=0.01")))
+
+
+@pytest.mark.parametrize(
+    ("setting", "bfloat16", "expected"),
+    [("auto", True, "bf16-mixed"), ("auto", False, "32-true"), ("16-mixed", False, "16-mixed")],
+)
+def test_precision_auto_goes_by_the_hardware(monkeypatch, setting, bfloat16, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bfloat16})
+    assert runs.precision({"precision": setting, "trainer": {"accelerator": "auto"}}) == expected
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, out_channels, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, out_channels, 1))
+    def forward(self, image):
+        return self.layers(image)
+
+class Loss(nn.Module):
+    def forward(self, logits, mask):
+        return (logits.sigmoid()[:, 0] - (mask == 1).float()).pow(2).mean()
+
+class Data(torch.utils.data.Dataset):
+    def __init__(self, split, classes, side=16):
+        self.classes, self.side, self.names = tuple(classes), side, [f"{split}{i}" for i in range(4)]
+    def __len__(self):
+        return 4
+    def shape(self, index):
+        return self.side, self.side
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        image = torch.randint(0, 255, (3, self.side, self.side), dtype=torch.uint8, generator=generator)
+        return {"image": image, "mask": (image[0] > 128).to(torch.uint8), "name": self.names[index]}
+"""
+
+
+def test_ones_own_model_loss_and_data_set_without_forking(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    for group, text in {
+        "model": "defaults: [unet_small]\nnet: {_target_: mine.Net, widths: null, out_channels: '${channels}'}\n",
+        "loss": "_target_: mine.Loss\n",
+        "dataset": "defaults: [loading, _self_]\n_target_: mine.Data\nclasses: [bright]\nsize: 16\n",
+    }.items():
+        (tmp_path / "conf" / group).mkdir(parents=True)
+        (tmp_path / "conf" / group / "mine.yaml").write_text(text)
+    own = "_target_: segkit.tasks.SegmentationTask\nmean: [0, 0, 0]\nstd: [1, 1, 1]\n"
+    own += "net: {_target_: mine.Net, out_channels: '${channels}'}\n"
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text(own)
+    words = [
+        "--config-dir",
+        "conf",
+        "model=mine",
+        "loss=mine",
+        "dataset=mine",
+        "trainer.max_epochs=1",
+        "hydra.run.dir=run",
+    ]
+    done = segkit(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test/iou" in json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
+    # whoever has the checkpoint says that the code is theirs
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((9, 9, 3), np.uint8))
+    words = ["run=run", "input=photos", "output=masks"]
+    refused = segkit(*words, cwd=tmp_path, module="predict")
+    assert refused.returncode == 1
+    assert "trust=[mine]" in refused.stderr
+    assert segkit(*words, "trust=[mine]", cwd=tmp_path, module="predict").returncode == 0
+
+
+def test_console_command(tmp_path):
+    command = [str(Path(sys.executable).parent / "segkit")]
+
+    def say(*words):
+        return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+
+    from segkit import __version__
+
+    assert say("--version").stdout.strip() == __version__
+    models = say("list", "models").stdout
+    assert all(name in models for name in options("model"))
+    assert "7.76 M parameters" in models
+    assert "loading" not in say("list", "datasets").stdout
+    bad = say("list", "modells")
+    assert bad.returncode == 2
+    assert "expected one of models" in bad.stderr
+    assert say("trian").returncode == 2
+    job = say("train", "model=unet", "--cfg", "job")
+    assert "widths:" in job.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wheel_carries_the_configs(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True,
+        capture_output=True, timeout=120,
+    )  # fmt: skip
+    wheel = next(tmp_path.glob("*.whl"))
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    (tmp_path / "work").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    where = subprocess.run(
+        [sys.executable, "-c", "import segkit; print(segkit.__file__)"], cwd=tmp_path / "work", env=environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert str(tmp_path / "site") in where.stdout
+    done = segkit(*TINY, "trainer.max_epochs=1", cwd=tmp_path / "work", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "7.76 M" in segkit("list", "models", cwd=tmp_path / "work", module="__main__", env=environment).stdout
+
+
+def test_no_network_keeps_state_outside_the_checkpoint():
+    """What a checkpoint must carry is in the network: a loss has settings, which its config restores."""
+    for choice in options("loss"):
+        loss = runs.make(to_plain(compose(f"loss={choice}"))["loss"])
+        assert isinstance(loss, nn.Module)
+        assert loss.state_dict() == {}

@@ -1,0 +1,138 @@
+"""From data sets to batches: sizes, order, seeds, and what each process gets."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from segkit.augment import Augment
+from segkit.configs import compose
+from segkit.datasets import module
+from segkit.datasets.module import DataModule, OrderedBatches, Prepared, ShuffledBatches, random_crop, resize_mask
+from segkit.runs import make
+
+
+class Ramp:
+    """Pictures of growing size whose pixels tell where they are from."""
+
+    classes = ("thing",)
+
+    def __init__(self, count: int = 7) -> None:
+        self.names = [f"ramp{i}" for i in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def shape(self, index: int) -> tuple[int, int]:
+        return (8, 10) if index % 2 else (6, 12)
+
+    def __getitem__(self, index: int) -> dict:
+        height, width = self.shape(index)
+        ramp = torch.arange(height * width, dtype=torch.uint8).view(height, width)
+        return {"image": ramp.expand(3, -1, -1), "mask": (ramp > 40).to(torch.uint8), "name": self.names[index]}
+
+
+def strong() -> Augment:
+    from segkit.configs import to_plain
+
+    return make(to_plain(compose("augment=light").augment))
+
+
+def keys(batches) -> list[int]:
+    return [index for batch in batches for _, index, counted in batch if counted]
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    first, second, other = (
+        ShuffledBatches(20, 4, seed=0),
+        ShuffledBatches(20, 4, seed=0),
+        ShuffledBatches(20, 4, seed=1),
+    )
+    first.set_epoch(3)
+    second.set_epoch(3)
+    assert list(first) == list(second)
+    assert sorted(keys(first)) == list(range(20))
+    other.set_epoch(3)
+    assert keys(first) != keys(other)
+    second.set_epoch(4)
+    assert keys(first) != keys(second)
+
+
+def test_last_incomplete_batch_is_dropped_unless_it_is_the_only_one():
+    assert [len(batch) for batch in ShuffledBatches(11, 4, 0)] == [4, 4]
+    assert [len(batch) for batch in ShuffledBatches(3, 4, 0)] == [3]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_the_pictures_without_a_rest(monkeypatch, world):
+    shuffled, ordered = [], []
+    shapes = [(4, 4)] * 5 + [(4, 6)] * 6
+    for rank in range(world):
+        monkeypatch.setattr(module, "_process", lambda rank=rank: (rank, world))
+        shuffled.append(list(ShuffledBatches(13, 2, 0)))
+        ordered.append(list(OrderedBatches(shapes, 2)))
+    assert len({len(batches) for batches in shuffled}) == 1  # or the processes would wait for each other for ever
+    assert len({len(batches) for batches in ordered}) == 1
+    seen = [index for batches in shuffled for index in keys(batches)]
+    assert len(seen) == len(set(seen))
+    assert sorted(index for batches in ordered for index in keys(batches)) == list(range(11))
+
+
+def test_native_batches_have_one_shape_each_and_every_picture_once():
+    data = DataModule({"val": Ramp()}, size=16, eval="native", batch_size=2, workers=0)
+    batches = list(data.val_dataloader())
+    assert {tuple(batch["image"].shape[1:]) for batch in batches} == {(3, 6, 12), (3, 8, 10)}
+    assert sorted(name for batch in batches for name in batch["name"]) == Ramp().names
+    assert all(batch["image"].dtype == batch["mask"].dtype == torch.uint8 for batch in batches)
+
+
+def test_resized_batches():
+    data = DataModule({"val": Ramp(), "train": Ramp()}, size=[4, 20], batch_size=4, workers=0)
+    for batch in (*data.val_dataloader(), *data.train_dataloader()):
+        assert batch["image"].shape[1:] == (3, 4, 20)
+        assert batch["mask"].shape[1:] == (4, 20)
+
+
+def test_a_mask_resized_by_nearest_is_not_shifted():
+    # 8 columns, right half 1, to 4: two columns of each
+    mask = np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 2, axis=0).astype(np.uint8)
+    assert resize_mask(mask, (2, 4)).tolist() == [[0, 0, 1, 1]] * 2
+    # 3 columns to 1: the middle one
+    assert resize_mask(np.array([[0, 1, 0]], np.uint8), (1, 1)).tolist() == [[1]]
+
+
+def test_random_crop_is_a_window_of_both_and_fills_with_ignored_pixels():
+    image = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5)
+    mask = image + 100
+    crop, crop_mask = random_crop(np.dstack([image] * 3), mask, (4, 3), seed=1)
+    assert crop.shape == (4, 3, 3)
+    np.testing.assert_array_equal(crop[..., 0] + 100, crop_mask)
+    padded, padded_mask = random_crop(np.dstack([image] * 3), mask, (8, 7), seed=1)
+    np.testing.assert_array_equal(padded[:6, :5, 0], image)
+    assert (padded_mask[6:] == 255).all()
+    assert (padded_mask[:, 5:] == 255).all()
+    assert (padded[6:] == 0).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(workers):
+    batches = [[(epoch, index, True) for index in range(6)] for epoch in range(2)]
+
+    def epochs(count: int) -> list[torch.Tensor]:
+        data = Prepared(Ramp(), (16, 16), False, strong(), seed=5)
+        loader = DataLoader(data, batch_sampler=batches, num_workers=count)
+        return [batch["image"] for batch in loader]
+
+    expected, got = epochs(0), epochs(workers)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    assert not torch.equal(got[0], got[1])  # another epoch, another picture
+
+
+def test_class_shares_count_labelled_training_pixels():
+    class Two(Ramp):
+        def __getitem__(self, index):
+            mask = torch.tensor([[0, 0, 0, 1], [1, 255, 255, 0]], dtype=torch.uint8)
+            return {"image": torch.zeros(3, 2, 4, dtype=torch.uint8), "mask": mask, "name": ""}
+
+    data = DataModule({"train": Two()}, size=8)
+    assert data.class_shares().tolist() == pytest.approx([4 / 6, 2 / 6])

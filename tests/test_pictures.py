@@ -1,0 +1,57 @@
+"""Colours and layout of the pictures that people look at."""
+
+import cv2
+import numpy as np
+import pytest
+
+from segkit import pictures
+
+GREY = np.full((2, 3, 3), 100, np.uint8)
+
+
+def test_errors_show_missed_invented_and_found():
+    truth = np.array([[1, 1, 0], [0, 255, 255]], np.uint8)
+    prediction = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
+    seen = pictures.errors(GREY, truth, prediction, binary=True).tolist()
+    dim = [50, 50, 50]
+    assert seen == [
+        [list(pictures.RIGHT), list(pictures.MISSED), list(pictures.INVENTED)],
+        [dim, dim, dim],  # ignored pixels are no errors
+    ]
+
+
+def test_overlay_tints_the_class_and_leaves_background_and_ignored_alone():
+    colors = np.array([[200, 0, 0]], np.uint8)
+    seen = pictures.overlay(GREY, np.array([[0, 1, 255], [0, 0, 0]], np.uint8), colors, opacity=0.5)
+    assert seen[0].tolist() == [[100, 100, 100], [150, 50, 50], [100, 100, 100]]
+
+
+def test_several_classes_have_a_colour_each():
+    painted, shown = pictures.paint(np.array([[0, 1, 255]], np.uint8), np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+    assert painted[0, :2].tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert shown.tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 40])
+def test_colours_of_many_classes_differ(count):
+    colors = pictures.class_colors(count)
+    assert colors.shape == (count, 3)
+    assert len({tuple(color) for color in colors.tolist()}) == count
+
+
+def test_sheet_has_a_row_a_sample_and_four_columns():
+    row = {"image": GREY, "truth": np.zeros((2, 3), np.uint8), "prediction": np.ones((2, 3), np.uint8)}
+    picture = pictures.sheet([row, row], pictures.class_colors(1))
+    assert picture.shape == (22 + 6 + 2 * (pictures.TILE + 6), 4 * (pictures.TILE + 6), 3)
+
+
+def test_save_writes_rgb_and_keeps_no_half_file(tmp_path):
+    pictures.save(tmp_path / "new" / "red.png", np.array([[[255, 0, 0]]], np.uint8))
+    assert cv2.imread(str(tmp_path / "new" / "red.png"))[0, 0].tolist() == [0, 0, 255]  # OpenCV reads BGR
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["red.png"]
+
+
+def test_curves_with_gaps(tmp_path):
+    rows = [{"epoch": 0, "train/loss": 1.0, "val/loss": 2.0, "val/iou": 0.1}, {"epoch": 1, "train/loss": 0.5}]
+    pictures.curves(rows, "val/iou", tmp_path / "curves.png")
+    assert cv2.imread(str(tmp_path / "curves.png")).shape[1] > 500
