@@ -176,14 +176,18 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["+model.net.nonsense=1"], "nonsense"),
         (["model.net.out_channels=3"],
          r"model=unet_small and dataset=synthetic disagree.*\(2, 3, 64, 64\), expected \(2, 1"),
+        (["dataset=folder", "dataset.classes=[a,b]"], r"of these the first 7 training masks show a .*name one class"),
         (["dataset.batch_size=0"], "dataset.batch_size=0: expected 1 or more"),
         (["dataset.train=squash"], "dataset.train=squash: expected resize or crop"),
         (["model.threshold=1.5"], "threshold=1.5: expected a probability"),
     ],
 )  # fmt: skip
-def test_combinations_that_cannot_work_fail_before_training(tmp_path, options, message):
+def test_combinations_that_cannot_work_fail_before_training(tmp_path, folder, options, message):
+    tiny = TINY
+    if "dataset=folder" in options:
+        tiny = [*(word for word in TINY if "counts" not in word), f"dataset.root={folder}"]
     with pytest.raises((ValueError, TypeError), match=message):
-        train(compose(*TINY, *options, f"run_dir={tmp_path}/run"))
+        train(compose(*tiny, *options, f"run_dir={tmp_path}/run"))
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert results(tmp_path / "run")["status"] == "failed"
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from segkit import __version__
 from segkit.datasets.common import check_disjoint, fingerprint
-from segkit.datasets.module import DataModule
+from segkit.datasets.module import IGNORE, DataModule, Source
 from segkit.tasks import SegmentationTask
 
 log = logging.getLogger("segkit")
@@ -63,6 +63,7 @@ def build(config: dict[str, Any]) -> Run:
     on_disk = all(hasattr(source, "files") for source in data.sources.values())
     if on_disk:
         check_disjoint(**data.sources)  # type: ignore[arg-type]
+    check_masks(data.sources["train"])
     task = build_task(config, data)
     check_fit(config, task)
     return Run(task, data, build_trainer(config), fingerprint_of(data) if on_disk else "")
@@ -131,6 +132,23 @@ def measured(loss: Mapping[str, Any], data: DataModule | None) -> dict[str, Any]
         loss["weight"] = (inverse * (shares > 0).sum() / inverse.sum()).tolist()
     log.info("measured on the training masks: %s", {key: loss[key] for key in auto})
     return loss
+
+
+def check_masks(source: Source, most: int = 32) -> None:
+    """With several classes, the first masks must show more than one of them: values 0 and 255 are a binary mask, which
+    would be read as class 0 and ignored pixels."""
+    if len(source.classes) == 1:
+        return
+    seen: set[int] = set()
+    for index in range(min(len(source), most)):
+        seen |= set(source[index]["mask"].unique().tolist()) - {IGNORE}
+        if len(seen) > 1:
+            return
+    shown = ", ".join(source.classes[number] for number in sorted(seen)) or "none of them"
+    raise ValueError(
+        f"dataset.classes={list(source.classes)}: of these the first {min(len(source), most)} training masks show "
+        f"{shown} (and 255, which is ignored). Of black and white masks name one class: dataset.classes=[object]."
+    )
 
 
 def check_fit(config: Mapping[str, Any], task: SegmentationTask) -> None:
