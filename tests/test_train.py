@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY, segkit
+from filelock import FileLock
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segkit.configs import compose
+from segkit.tasks import SegmentationTask
 from segkit.train import train
 
 
@@ -90,8 +92,10 @@ def test_tensorboard_has_curves_pictures_graph_and_hyperparameters(tiny_run):
     assert not [path for path in tiny_run.rglob("events*") if path.parent != tiny_run]  # no second run beside it
 
 
-def test_resumed_equals_uninterrupted(tmp_path):
-    options = [*TINY, "scheduler=cosine", "optimizer=sgd", "trainer.max_epochs=4"]
+@pytest.mark.parametrize("averaging", ["", "ema", "swa"])
+def test_resumed_equals_uninterrupted(tmp_path, averaging):
+    averaging = f"callbacks=[default{',' * bool(averaging)}{averaging}]"
+    options = [*TINY, "scheduler=cosine", "optimizer=sgd", "trainer.max_epochs=4", averaging]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = train(compose(*options, f"run_dir={whole}"))
     # cut short after two of four epochs, as a killed process would leave it
@@ -157,6 +161,13 @@ def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run):
     with pytest.raises(ValueError, match="already holds a run of another config"):
         train(compose(*TINY, "seed=1", f"run_dir={tiny_run}"))
     assert (tiny_run / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(RuntimeError, match="another process is training"):
+        train(compose(*TINY, f"run_dir={tmp_path}/run"))
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == []
 
 
 def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
@@ -283,16 +294,33 @@ def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path):
         torch.load(checkpoint, weights_only=True)
 
 
-@pytest.mark.parametrize("callbacks", ["ema", "swa", "early_stopping"])
-def test_averaged_weights_and_early_stopping(tmp_path, callbacks):
-    options = [*TINY, f"callbacks=[default,{callbacks}]", "trainer.max_epochs=4", f"run_dir={tmp_path}/run"]
-    metrics = train(compose(*options))
-    assert 0 <= metrics["test/iou"] <= 1
-    if callbacks == "ema":  # what is tested and kept is the average, not the weights of the last step
-        last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-        assert any(
-            not torch.equal(last["state_dict"][name], value) for name, value in last["current_model_state"].items()
-        )
+@pytest.mark.parametrize("averaging", ["ema", "swa"])
+def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, averaging):
+    name = "net.head.weight"
+    steps = []
+    end = SegmentationTask.on_train_batch_end
+    monkeypatch.setattr(
+        SegmentationTask, "on_train_batch_end",
+        lambda self, *args: (end(self, *args), steps.append(self.state_dict()[name].clone())),
+    )  # fmt: skip
+    train(compose(*TINY, f"callbacks=[default,{averaging}]", "trainer.max_epochs=4", f"run_dir={tmp_path}/run"))
+    assert len(steps) == 12
+    if averaging == "swa":  # 12 steps, of which the last quarter counts
+        expected = torch.stack(steps[9:]).mean(0)
+    else:
+        expected = steps[0]
+        for step in steps[1:]:
+            expected = 0.99 * expected + 0.01 * step
+    torch.testing.assert_close(weights(tmp_path / "run")[name], expected)
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    kept = weights(tmp_path / "run", "best")[name]
+    assert not any(torch.equal(kept, step) for step in steps[10 if averaging == "swa" else 1 :]), best["epoch"]
+
+
+def test_early_stopping_ends_the_run(tmp_path):
+    options = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-9"]
+    train(compose(*TINY, *options, "trainer.max_epochs=50", f"run_dir={tmp_path}/run"))
+    assert results(tmp_path / "run")["epochs"] < 10
 
 
 def test_learning_rate_finder_saves_its_curve_and_uses_what_it_found(tmp_path):
@@ -333,4 +361,6 @@ def test_two_processes_train_and_score(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "run")["status"] == "finished"
+    assert results(tmp_path / "run")["epochs"] == 2
+    assert "epoch 2 of 2" in (tmp_path / "run" / "train.log").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
+from torch import Tensor
 
-from segkit import pictures
+from segkit import pictures, records
 from segkit.datasets.module import DataModule
 from segkit.tasks import SegmentationTask
 
@@ -32,6 +33,9 @@ class EpochTable(Checkpoint):
         self.started = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and not log.handlers:  # in a spawned process
+            records.log_to_console()
+            records.log_to(self.path.with_name("train.log"))
         if self.path.exists():
             with self.path.open(newline="") as file:
                 stored = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
@@ -111,6 +115,27 @@ def sample_sheet(task: SegmentationTask, data: DataModule, count: int, split: st
         rows.append({"image": image, "truth": sample["mask"].numpy(), "prediction": label.cpu().numpy()})
     colors = pictures.class_colors(len(task.classes), getattr(data.sources[split], "colors", None))
     return pictures.sheet(rows, colors)
+
+
+class StochasticAveraging(WeightAveraging):
+    """The mean of the weights over the steps after `start` (a share of the run); before, the weights as they are.
+
+    Validation, best.ckpt and the test see the mean. (Lightning's StochasticWeightAveraging has it only after the last
+    checkpoint is written.) Source: Izmailov et al., Averaging Weights Leads to Wider Optima, 2018, a mean over steps.
+    """
+
+    def __init__(self, start: float = 0.75) -> None:
+        if not 0 <= start < 1:
+            raise ValueError(f"callbacks.swa.start={start}: expected a share of the run, from 0 to below 1.")
+        super().__init__(avg_fn=self._mean)
+        self.start, self.first_step = start, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.first_step = int(self.start * trainer.estimated_stepping_batches)
+
+    def _mean(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        seen = self._latest_update_step - self.first_step  # a number on the host: `count` would make a GPU wait
+        return current if seen <= 0 else average + (current - average) / (seen + 1)
 
 
 class Progress(RichProgressBar):

@@ -20,6 +20,7 @@ def predict(cfg: DictConfig) -> None:
     A picture that cannot be read is named, has its error in the CSV, and the command ends non-zero after the rest.
     """
     import torch
+    from rich.progress import track
 
     from segkit import callbacks, inference, pictures, runs
 
@@ -29,18 +30,20 @@ def predict(cfg: DictConfig) -> None:
     task = runs.load(settings["run"], settings["trust"])
     task.to(device(settings["accelerator"]))
     size = inference.input_size(task.facts["config"])
-    colors = pictures.class_colors(len(task.classes))
+    colors = pictures.class_colors(len(task.classes), task.facts.get("colors"))
     autocast = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}}) != "32-true"
     rows: list[dict[str, Any]] = []
     output.mkdir(parents=True, exist_ok=True)
-    with torch.autocast(task.device.type, torch.bfloat16, enabled=autocast):
-        for source, name in files.items():
-            try:
-                rows.append(predict_one(task, source, output, name, size, colors, settings["overlays"]))
-            except (ValueError, OSError) as error:
-                print(f"{source}: {explain(error)}", file=sys.stderr)
-                rows.append({"name": str(source), "error": explain(error)})
-            callbacks.write_rows(output / "predictions.csv", rows)
+    try:
+        with torch.autocast(task.device.type, torch.bfloat16, enabled=autocast):
+            for source, name in track(files.items(), "predicting", disable=not sys.stdout.isatty()):
+                try:
+                    rows.append(predict_one(task, source, output, name, size, colors, settings["overlays"]))
+                except (ValueError, OSError) as error:
+                    print(f"{source}: {explain(error)}", file=sys.stderr)
+                    rows.append({"name": str(source), "error": explain(error)})
+    finally:
+        callbacks.write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
     print(
         f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; masks, overlays and predictions.csv are in {output}"

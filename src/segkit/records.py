@@ -84,7 +84,7 @@ def open_run(cfg: DictConfig) -> Iterator[Record]:
         raise RuntimeError(
             f"{folder}: another process is training in this run folder. Wait for it, or stop it."
         ) from None
-    handler = _log_to(folder / "train.log")
+    handler = log_to(folder / "train.log")
     try:
         yield from _guarded(cfg, folder)
     finally:
@@ -205,7 +205,8 @@ def stored_config(cfg: DictConfig) -> dict[str, Any]:
     return to_plain(stored)  # type: ignore[arg-type]
 
 
-def _log_to(path: Path) -> logging.Handler:
+def log_to(path: Path) -> logging.Handler:
+    """Everything that segkit says goes into this file too, until the handler is removed again."""
     log.setLevel(logging.DEBUG)
     log.propagate = False
     handler = logging.FileHandler(path, delay=True)
@@ -220,11 +221,15 @@ def log_to_console() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in IDLE_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
-        handler = logging.StreamHandler()
-        handler.setLevel(logging.INFO)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+    if not any(isinstance(handler, Console) for handler in log.handlers):
+        log.addHandler(Console(logging.INFO))
+
+
+class Console(logging.Handler):
+    """Looks standard error up at every message: while a progress bar is shown, it is one that prints above the bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -95,6 +95,8 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
     }
     fitting: dict[str, Any] = {}
     if data is not None:
+        colors = getattr(data.sources["train"], "colors", None)
+        facts["colors"] = [list(map(int, color)) for color in colors] if colors else None
         schedule = dict(config["scheduler"])
         fitting = {
             "optimizer": make(config["optimizer"]),

@@ -38,7 +38,7 @@ def fit_and_test(record: "Record") -> None:
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = time.perf_counter() - started
     record.metrics = evaluate.final(run, record.folder, record.config)
-    epochs = run.trainer.current_epoch
+    epochs = len((record.folder / "metrics.csv").read_text().splitlines()) - 1  # also of spawned processes, and resumed
     record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs}
     for logger in run.trainer.loggers:
         evaluate.log_hyperparameters(logger, record.config, record.metrics)
