@@ -114,7 +114,7 @@ def test_every_experiment_composes_and_builds(choice, roots, tmp_path):
     config = to_plain(compose(f"experiment={choice}", *root_of(dataset, roots)[:1], f"run_dir={tmp_path}"))
     run = runs.build(config)
     assert config["name"] == choice
-    assert run.trainer.max_epochs == config["trainer"]["max_epochs"]
+    assert run.trainer.max_epochs == config["dataset"]["epochs"]
     header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
     assert f"python -m segkit.train experiment={choice}" in header
 

@@ -62,7 +62,7 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
         "dataset": dataset,
         "precision": precision,
         "augment": None,
-        "trainer": settings["trainer"],
+        "trainer": {"accelerator": settings["accelerator"]},
     }
 
 

@@ -72,6 +72,7 @@ def build(config: dict[str, Any]) -> Run:
 def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> DataModule:
     """The data module of `config["dataset"]`: each split's data set, and how its pictures become batches."""
     settings = dict(config["dataset"])
+    settings.pop("epochs", None)  # trainer.max_epochs takes it
     missing = [key for key in (*LOADING, "classes") if key not in settings]
     if missing:
         raise ValueError(

@@ -124,7 +124,7 @@ def draw_shapes(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
         border = size / 40
         for start, value in ((-border, 4), (border, shape)):
             paint = channels(*rng.uniform(20, 235, 3)) * (1 + 0.1 * noise(rng, size, size / 16))
-            scene = scene + smoothstep(inside, start - 0.7, start + 0.7) * (paint - scene)
+            scene = as_float(scene + smoothstep(inside, start - 0.7, start + 0.7) * (paint - scene))
             mask[inside > start] = value
     if rng.random() < 0.3:
         scene = scene * (1 - 0.3 * smoothstep(half_plane(rng, size), 0, size / 8))

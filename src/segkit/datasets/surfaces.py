@@ -7,6 +7,8 @@ Lengths are in pixels of a 128-pixel picture; `unit` = picture size / 128 brings
 
 import math
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +63,7 @@ def fractal(rng: Rng, size: int, largest: float, smallest: float, roughness: flo
     return as_float((total - total.mean()) / (total.std() + 1e-6))
 
 
-def blur(image: Array, sigma: float) -> Array:
+def blur(image: NDArray[np.floating[Any]], sigma: float) -> Array:
     """Gaussian blur of (H, W) or (3, H, W); a sigma that would change nothing is skipped."""
     if sigma < 0.2:
         return image
