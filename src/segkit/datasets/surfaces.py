@@ -6,7 +6,6 @@ Lengths are in pixels of a 128-pixel picture; `unit` = picture size / 128 brings
 """
 
 import math
-
 from typing import Any
 
 import cv2
