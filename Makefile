@@ -21,7 +21,7 @@ train: install  ## train a U-Net on the built-in pictures (3 minutes on 2 cores)
 	$(BIN)/python -m segkit.train
 
 test: install  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
