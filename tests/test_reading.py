@@ -75,8 +75,8 @@ def test_16_bits_are_divided_by_257(tmp_path: Path, ending: str):
     assert cv2.imwrite(str(path), deep)
     assert read_picture(path)[0, :, 2].tolist() == expected
     if ending != "pgm":
-        assert cv2.imwrite(str(path), np.dstack([deep, deep, deep]))
-        assert read_picture(path)[0, :, 0].tolist() == expected
+        assert cv2.imwrite(str(path), np.dstack([deep * 0, deep[:, ::-1], deep]))  # blue, green, red
+        assert read_picture(path)[0].T.tolist() == [expected, expected[::-1], [0] * 6]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
