@@ -128,6 +128,18 @@ def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(worke
     assert not torch.equal(got[0], got[1])  # another epoch, another picture
 
 
+@pytest.mark.parametrize("choice", ["none", "mirror", "flips", "light", "slices"])
+def test_every_augmentation_keeps_sizes_that_are_not_square(choice):
+    from segkit.configs import to_plain
+
+    augment = make(to_plain(compose(f"augment={choice}").augment))
+    data = DataModule({"train": Ramp()}, size=[16, 24], batch_size=7, workers=0, augment=augment)
+    for _ in range(3):
+        batch = next(iter(data.train_dataloader()))
+        assert batch["image"].shape == (7, 3, 16, 24)
+        assert batch["mask"].shape == (7, 16, 24)
+
+
 def test_class_shares_count_labelled_training_pixels():
     class Two(Ramp):
         def __getitem__(self, index):

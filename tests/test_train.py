@@ -3,6 +3,7 @@
 import csv
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, segkit
+from conftest import TINY, segkit, write_pair
 from filelock import FileLock
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segkit.configs import compose
+from segkit.configs import argument, compose
 from segkit.tasks import SegmentationTask
 from segkit.train import train
 
@@ -154,6 +155,46 @@ def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path, tiny
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_resumed_copy_leaves_the_original_alone(tmp_path):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    train(compose(*TINY, f"run_dir={original}"))
+    shutil.copytree(original, copy)
+    before = {path: path.stat().st_mtime_ns for path in original.rglob("*")}
+    train(compose(f"resume={copy}", "trainer.max_epochs=3"))
+    assert {path: path.stat().st_mtime_ns for path in original.rglob("*")} == before
+    assert results(copy)["epochs"] == 3
+    assert results(copy)["train_seconds"] > results(original)["train_seconds"] / 2
+    with pytest.raises(ValueError, match=r"goes on in that folder: leave hydra\.run\.dir"):
+        train(compose(f"resume={copy}", f"run_dir={tmp_path}/third"))
+
+
+def test_resume_notices_that_the_data_changed(tmp_path, folder):
+    words = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={folder}"]
+    train(compose(*words, f"run_dir={tmp_path}/run"))
+    write_pair(folder / "images", folder / "masks", "new", 99)
+    with pytest.raises(ValueError, match="the data changed since this run was started"):
+        train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+
+
+def test_a_longer_one_cycle_is_refused(tmp_path):
+    train(compose(*TINY, "scheduler=one_cycle", f"run_dir={tmp_path}/run"))
+    with pytest.raises(ValueError, match=r"cannot change in a resumed run with scheduler=one_cycle"):
+        train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+
+
+def test_resume_builds_nothing_that_training_does_not_need(tmp_path):
+    train(compose(*TINY, f"run_dir={tmp_path}/run"))
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    evil = config.replace(
+        "_target_: segkit.callbacks.Progress", f"_target_: pathlib.Path.touch\n    self: {tmp_path}/pwned"
+    )
+    assert evil != config
+    (tmp_path / "run" / "config.yaml").write_text(evil)
+    with pytest.raises(ValueError, match=r"asks for 'pathlib\.Path\.touch'"):
+        train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run):
     before = (tiny_run / "results.json").stat().st_mtime_ns
     metrics = train(compose(*TINY, f"run_dir={tiny_run}"))
@@ -186,10 +227,12 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["dataset=synthetic_shapes", "loss=bce"], r"loss=bce and dataset=synthetic_shapes \(5 classes\) disagree"),
         (["+model.net.nonsense=1"], "nonsense"),
         (["model.net.out_channels=3"],
-         r"model=unet_small and dataset=synthetic disagree.*\(2, 3, 64, 64\), expected \(2, 1"),
-        (["dataset=folder", "dataset.classes=[a,b]"], r"of these the first 7 training masks show a .*name one class"),
+         r"model=unet_small and dataset=synthetic disagree.*\(2, 3, 32, 32\), expected \(2, 1, 32, 32\)"),
+        (["dataset=folder", "dataset.classes=[a,b]"], r"training masks show only a and 255.*name one class"),
         (["dataset.batch_size=0"], "dataset.batch_size=0: expected 1 or more"),
         (["dataset.train=squash"], "dataset.train=squash: expected resize or crop"),
+        (["monitor=val/iuo"], r"monitor=val/iuo: validation gives no such metric. Did you mean: val/iou"),
+        (["callbacks.best=null"], "callbacks lack the checkpoints best and last"),
         (["model.threshold=1.5"], "threshold=1.5: expected a probability"),
     ],
 )  # fmt: skip
@@ -219,7 +262,7 @@ def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
         (["model=unett"], "Could not find 'model/unett'"),
         (["trainer.max_epoch=3"], "Key 'max_epoch' is not in struct"),
         (["dataset=ph2"], "dataset.root is not set: add dataset.root="),
-        (["dataset=ph2", "dataset.root=nowhere"], "dataset.root=nowhere does not exist"),
+        (["dataset=ph2", "dataset.root=nowhere"], "nowhere does not exist"),
     ],
 )
 def test_a_users_error_ends_without_a_traceback(tmp_path, words, message):
@@ -238,12 +281,27 @@ def test_a_sweep_tells_which_job_failed_and_repeats_only_that(tmp_path):
         json.loads(p.read_text())["status"]: p.parent for p in (tmp_path / "outputs" / "grid").glob("*/results.json")
     }
     assert set(jobs) == {"finished", "failed"}
-    assert "loss=ce" in jobs["failed"].name
+    assert "loss-ce" in jobs["failed"].name
     assert "Traceback" in (jobs["failed"] / "train.log").read_text()
     before = (jobs["finished"] / "results.json").stat().st_mtime_ns
     again = segkit(*words, cwd=tmp_path)
     assert "left alone" in again.stderr
     assert (jobs["finished"] / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_bare_sweep_and_its_folders_in_later_commands(tmp_path):
+    done = segkit("-m", *TINY, "trainer.max_epochs=1", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    jobs = sorted((tmp_path / "outputs" / "synthetic").glob("*seed*"))
+    assert len(jobs) == 2
+    again = segkit(argument("run", jobs[0]), cwd=tmp_path, module="evaluate")
+    assert again.returncode == 0, again.stderr
+    # other data under the same names: refused, and not reported as finished
+    refused = segkit("-m", *TINY, "trainer.max_epochs=1", "seed=0", "dataset.split_seed=1",
+                     f"hydra.sweep.subdir={jobs[0].name}", cwd=tmp_path)  # fmt: skip
+    assert refused.returncode == 1
+    assert "refused" in refused.stderr
+    assert results(jobs[0])["status"] == "finished"
 
 
 def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
@@ -324,10 +382,13 @@ def test_early_stopping_ends_the_run(tmp_path):
 
 
 def test_learning_rate_finder_saves_its_curve_and_uses_what_it_found(tmp_path):
-    train(compose(*TINY, "lr_find=true", "loss=bce", f"run_dir={tmp_path}/run"))
+    options = ["lr_find=true", "loss=bce", "scheduler=one_cycle", "scheduler.scheduler.pct_start=0.5"]
+    train(compose(*TINY, *options, f"run_dir={tmp_path}/run"))
     assert (tmp_path / "run" / "lr_find.png").stat().st_size > 1000
     found = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["segkit"]["config"]
     assert found["optimizer"]["lr"] != 1e-3
+    assert found["scheduler"]["scheduler"]["max_lr"] == found["optimizer"]["lr"]
+    train(compose(*TINY, *options, f"run_dir={tmp_path}/run"))  # the same command: the same run, left alone
     assert not list((tmp_path / "run").glob(".lr_find*"))
 
 
@@ -341,7 +402,11 @@ def test_bfloat16_and_gradient_options_train(tmp_path):
 
 
 def test_pos_weight_auto_is_the_inverse_frequency(tmp_path):
-    train(compose(*TINY, "loss=bce", "loss.pos_weight=auto", f"run_dir={tmp_path}/run"))
+    options = ["loss=bce", "loss.pos_weight=auto", "trainer.max_epochs=1"]
+    train(compose(*TINY, *options, f"run_dir={tmp_path}/run"))
+    with (tmp_path / "run" / "metrics.csv").open() as file:  # the same weight in training and in the final scores
+        row = next(csv.DictReader(file))
+    assert results(tmp_path / "run")["metrics"]["val/loss"] == pytest.approx(float(row["val/loss"]), rel=1e-5)
     log = (tmp_path / "run" / "train.log").read_text()
     from segkit.datasets.synthetic import Synthetic
 
@@ -362,5 +427,11 @@ def test_two_processes_train_and_score(tmp_path):
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "run")["status"] == "finished"
     assert results(tmp_path / "run")["epochs"] == 2
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+    for name in ("val/loss", "val/soft_dice", "val/accuracy", "val/iou_image"):  # 5 pictures on 2 processes, and on one
+        alone = results(tmp_path / "run")["metrics"][name]
+        assert float(rows[best][name]) == pytest.approx(alone, abs=1e-5), name
     assert "epoch 2 of 2" in (tmp_path / "run" / "train.log").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -25,4 +25,7 @@ class Augment:
             return image, mask
         self.pipeline.set_random_seed(seed)
         result = self.pipeline(image=image, mask=mask)
-        return result["image"], result["mask"]
+        turned, turned_mask = result["image"], result["mask"]
+        if turned.shape != image.shape and turned.shape[:2] == image.shape[1::-1]:
+            turned, turned_mask = np.rot90(turned), np.rot90(turned_mask)  # a quarter turn on to the half: sizes stay
+        return turned, turned_mask

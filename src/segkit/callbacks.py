@@ -4,7 +4,6 @@ import csv
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ class EpochTable(Checkpoint):
         names = sorted(name for name in trainer.callback_metrics if name.startswith(("train/", "val/")))
         row |= {name: float(trainer.callback_metrics[name]) for name in names}
         self.rows.append(row)
-        write_rows(self.path, self.rows)
+        records.write_rows(self.path, self.rows)
         values = ", ".join(f"{name} {row[name]:.4f}" for name in ("train/loss", "val/loss", "val/iou") if name in row)
         log.info(
             "epoch %d of %s: %s (%.1f s)",
@@ -65,17 +64,6 @@ class EpochTable(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self.rows:
             pictures.curves(self.rows, self.monitor, self.path.with_name("curves.png"))
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A CSV with every column that some row has; replaced as a whole, so that no half row is ever read."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
 
 
 class Pictures(Callback):

@@ -13,10 +13,11 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 
 # What a run's result does not depend on: where it is written, how it is named, who watches it.
-NOT_IDENTITY = ("name", "run_dir", "overrides", "choices", "resume", "logger")
+NOT_IDENTITY = ("name", "run_dir", "overrides", "choices", "resume", "logger", "trust")
+HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
 
 def config_dir() -> Path:
@@ -25,33 +26,35 @@ def config_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "conf"
 
 
-def _channels(classes: list[str]) -> int:
-    """Logit channels: 1 for one class (sigmoid), one a class for several (softmax)."""
-    return 1 if len(classes) == 1 else len(classes)
+def _choice(group: str, *, _root_: DictConfig) -> str | None:
+    """The file chosen in a group. While Hydra composes it stands in the config itself, in a job beside it."""
+    choices = OmegaConf.select(_root_, "hydra.runtime.choices")
+    return (HydraConfig.get().runtime.choices if choices is None else choices)[group]  # type: ignore[no-any-return]
 
 
 def _run_dir(resume: str | None, folder: str) -> str:
-    """The folder to write: the resumed run's own, else `folder`, numbered where it is taken."""
-    if resume is not None:
-        return resume
-    path, number = folder, 1
-    while Path(path).exists():
-        number += 1
-        path = f"{folder}-{number}"
-    return path
+    """The folder to write: the resumed run's own, else `folder`."""
+    return folder if resume is None else resume
 
 
 def _job_name(override_dirname: str) -> str:
-    """One folder name, safe on every file system, from a sweep job's overrides: `loss=dice,max_epochs=5,seed=0`."""
+    """One folder name from a sweep job's overrides, such as `loss-dice_max_epochs-5_seed-0`; safe on every file system,
+    and on Hydra's command line, where a later command names it."""
     short = re.sub(r"(^|,)[^,=]*\.(?=[^,=.]+=)", r"\1", override_dirname)  # dataset.size=64 to size=64
-    safe = "".join(c if c.isalnum() or c in "=,.-+_" else "-" for c in re.sub(r"[][{}'\"]", "", short)) or "job"
+    short = re.sub(r"[][{}'\"]", "", short).replace(",", "_").replace("=", "-")
+    safe = "".join(c if c.isalnum() or c in ".-+_" else "-" for c in short) or "job"
     return safe if len(safe) <= 120 else f"{safe[:110]}-{hashlib.sha256(override_dirname.encode()).hexdigest()[:8]}"
 
 
-OmegaConf.register_new_resolver("segkit.channels", _channels, replace=True)
+def _monitor_mode(name: str) -> str:
+    return "min" if name.split("/")[1:2] == ["loss"] else "max"
+
+
+OmegaConf.register_new_resolver("segkit.channels", len, replace=True)  # one class is one channel: foreground or not
+OmegaConf.register_new_resolver("segkit.choice", _choice, replace=True)
 OmegaConf.register_new_resolver("segkit.run_dir", _run_dir, replace=True)
 OmegaConf.register_new_resolver("segkit.job_name", _job_name, replace=True)
-OmegaConf.register_new_resolver("segkit.monitor_mode", lambda name: "min" if "loss" in name else "max", replace=True)
+OmegaConf.register_new_resolver("segkit.monitor_mode", _monitor_mode, replace=True)
 
 
 def compose(*overrides: str, config: str = "train") -> DictConfig:
@@ -65,17 +68,32 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
     HydraConfig.instance().set_config(cfg)  # `${hydra:…}` in the config looks things up there
     try:
         with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
-            cfg.hydra.runtime.output_dir = str(Path(cfg.hydra.run.dir).absolute())
+            folder = OmegaConf.select(cfg, "hydra.run.dir", throw_on_missing=False)
+            cfg.hydra.runtime.output_dir = str(Path(folder or ".").absolute())
         HydraConfig.instance().set_config(cfg)
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        return OmegaConf.create(OmegaConf.to_container(own, resolve=True))  # type: ignore[return-value]
+        for key in (
+            "choices",
+            "run_dir",
+            "output_dir",
+            "overrides",
+        ):  # what only Hydra knows; the rest stays as written
+            if key in cfg:
+                value = cfg[key]
+                own[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        OmegaConf.set_struct(own, False)
+        return own
     finally:
         HydraConfig.instance().cfg = before
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
     """Plain containers with every interpolation resolved; a missing value is an error that names its key."""
-    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = error.full_key or str(error).rsplit(" ", 1)[-1]
+        raise ValueError(f"{key} is not set: add {key}=… to the command line.") from None
     if not isinstance(plain, dict):
         raise TypeError(f"a config is a mapping; got {type(plain).__name__}")
     return {str(key): value for key, value in plain.items()}
@@ -84,8 +102,26 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
 def config_hash(config: dict[str, Any]) -> str:
     """Identity of a run: equal for two configs whose results must be equal."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    text = json.dumps(kept, sort_keys=True, default=str).replace(f'"{config.get("run_dir")}', '"')  # callbacks name it
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
+    kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key != "workers"}
+    if kept.get("lr_find"):  # what it finds is written into these
+        kept |= {"optimizer": {**kept["optimizer"], "lr": None}, "scheduler": None}
+    kept = rebased(kept, str(config.get("run_dir")), "")
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def rebased(node: Any, old: str, new: str) -> Any:
+    """A copy of plain containers in which paths below `old` (callbacks and loggers have some) lie below `new`."""
+    if isinstance(node, dict):
+        return {key: rebased(value, old, new) for key, value in node.items()}
+    if isinstance(node, list):
+        return [rebased(value, old, new) for value in node]
+    return new + node[len(old) :] if isinstance(node, str) and node.startswith(old) else node
+
+
+def argument(key: str, value: object) -> str:
+    """`key=value` as it can be typed: quoted where the shell or Hydra would stumble."""
+    return f"{key}={value}" if re.fullmatch(r"[\w./:+@%~-]+", str(value)) else f"\"{key}='{value}'\""
 
 
 def in_sweep() -> bool:
@@ -96,8 +132,8 @@ def in_sweep() -> bool:
 def explain(error: BaseException) -> str:
     """The last thing a user reads of an error: its message, without a worker's traceback around it."""
     text = str(error).strip()
-    if "Original Traceback" in text:  # raised in a DataLoader worker: the message follows the traceback
-        text = text.rsplit(f"\n{type(error).__name__}: ", 1)[-1].strip()
+    if "Traceback (most recent call last)" in text:  # raised in another process: the message follows its traceback
+        return re.split(r"\n(?=\w[\w.]*(?:Error|Exception): )", text)[-1].strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

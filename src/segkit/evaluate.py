@@ -22,10 +22,15 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     records.log_to_console()
     settings = to_plain(cfg)
     folder = Path(settings["output_dir"])
+    if (folder / "config.yaml").exists():
+        raise ValueError(
+            f"hydra.run.dir={folder} is a run folder: evaluation writes results of its own. Choose another."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     task = runs.load(settings["run"], settings["trust"])
     config = evaluation_config(task.facts["config"], settings)
     data = runs.build_data(config, splits=[settings["split"]])
+    records.log.info("scoring %d pictures, the %s split", len(data.sources[settings["split"]]), settings["split"])
     metrics = score(task, data, settings["split"], config, folder)
     sheet = settings["pictures"]
     if sheet:
@@ -55,7 +60,7 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
             )
         dataset = other | {"classes": own["classes"]} | {key: own[key] for key in ("size", "train", "eval")}
     else:
-        runs.check_targets(own, settings["trust"], settings["run"], Dataset)
+        runs.check_targets(own, (*runs.DATASETS, *runs.modules(settings["trust"])), settings["run"], Dataset)
         dataset = own | other
     precision = settings["precision"] or stored["precision"]
     return stored | {
@@ -76,7 +81,7 @@ def score(
     """Metrics of a task on one split, named `<split>/…`; with a folder, per_image.csv is written into it."""
     import lightning
 
-    from segkit import callbacks, runs
+    from segkit import records, runs
 
     trainer = lightning.Trainer(
         accelerator=config["trainer"].get("accelerator", "auto"),
@@ -91,7 +96,7 @@ def score(
     if folder is not None:
         names = data.sources[split].names
         rows = [{"name": names[int(row["index"] or 0)], **row} for row in task.test_metrics.per_image()]
-        callbacks.write_rows(folder / "per_image.csv", rows)
+        records.write_rows(folder / "per_image.csv", rows)
     losses = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/loss")}
     scores = {f"test/{name}": float(value) for name, value in task.test_metrics.compute().items()}
     task.test_metrics.reset()
@@ -103,7 +108,7 @@ def final(run: "Run", folder: Path, config: dict[str, Any]) -> dict[str, float]:
     evaluate command takes: a task made anew from the checkpoint, in a trainer of its own."""
     from segkit import runs
 
-    task = runs.load(str(folder), config=config)
+    task = runs.load(str(folder), own=True)
     metrics: dict[str, float] = {}
     for split in ("train", "val", "test"):
         metrics |= score(task, run.data, split, config, folder if split == "test" else None)

@@ -6,27 +6,26 @@ from typing import TYPE_CHECKING
 from lightning.pytorch.tuner.tuning import Tuner
 
 from segkit import runs
+from segkit.configs import to_plain
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from segkit.records import Record
 
 log = logging.getLogger("segkit")
 
 
-def find(record: "Record") -> None:
-    """Search on a throw-away copy of the run, save lr_find.png, and put what was found into `optimizer.lr`.
+def find(cfg: "DictConfig", record: "Record") -> None:
+    """Search on a throw-away copy of the run, save lr_find.png, and set `optimizer.lr`, with all that follows from it.
 
-    The rate rises exponentially from 1e-8 to 1 over 100 steps; the steepest fall of the loss is taken (Smith, 2017).
-    Raises ValueError where the curve shows none.
+    The rate rises exponentially from 1e-8 to 1 over 100 steps; where the smoothed loss falls most steeply is taken
+    (Smith, Cyclical Learning Rates, 2017). Raises ValueError where the curve shows none.
     """
     # as many epochs as the search needs, and no schedule that would work against its rising rate
     trainer = record.config["trainer"] | {"max_epochs": -1, "enable_progress_bar": False}
-    config = record.config | {
-        "callbacks": {},
-        "logger": {},
-        "trainer": trainer,
-        "scheduler": {"scheduler": None},
-    }
+    constant = {"scheduler": None}
+    config = record.config | {"callbacks": {}, "logger": {}, "trainer": trainer, "scheduler": constant}
     if "lr" not in config["optimizer"]:
         raise ValueError(f"lr_find=true: optimizer={config['choices']['optimizer']} has no lr to set.")
     run = runs.build(config)
@@ -37,5 +36,8 @@ def find(record: "Record") -> None:
     figure = finder.plot(suggest=True)
     if figure is not None:
         figure.savefig(record.folder / "lr_find.png", dpi=110)
-    record.config["optimizer"]["lr"] = float(suggestion)
+    cfg.optimizer.lr = float(suggestion)  # where the schedule's rates are `${optimizer.lr}` they follow
+    found = to_plain(cfg)
+    record.config |= {"optimizer": found["optimizer"], "scheduler": found["scheduler"]}
+    record.save_config()
     log.info("learning rate found: %.3g (lr_find.png)", suggestion)

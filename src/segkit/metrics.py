@@ -171,6 +171,7 @@ class SegmentationMetrics(Metric):
             rows = torch.zeros((0, 2 + len(self.classes) * fields), dtype=torch.int64)
         else:
             rows = dim_zero_cat(self.rows).cpu()
+            rows = rows[rows[:, 0] >= 0]  # copies that only fill up a process's last batch
         rows = rows[torch.argsort(rows[:, 0], stable=True)]
         first = torch.ones(len(rows), dtype=torch.bool)
         first[1:] = rows[1:, 0] != rows[:-1, 0]

@@ -22,28 +22,29 @@ def predict(cfg: DictConfig) -> None:
     import torch
     from rich.progress import track
 
-    from segkit import callbacks, inference, pictures, runs
+    from segkit import inference, pictures, records, runs
 
     settings = to_plain(cfg)
     output = Path(settings["output"])
     files = find_pictures(Path(settings["input"]), output)
+    check_output(output)
     task = runs.load(settings["run"], settings["trust"])
     task.to(device(settings["accelerator"]))
     size = inference.input_size(task.facts["config"])
     colors = pictures.class_colors(len(task.classes), task.facts.get("colors"))
-    autocast = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}}) != "32-true"
+    precision = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}})
     rows: list[dict[str, Any]] = []
     output.mkdir(parents=True, exist_ok=True)
     try:
-        with torch.autocast(task.device.type, torch.bfloat16, enabled=autocast):
+        with torch.autocast(task.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
             for source, name in track(files.items(), "predicting", disable=not sys.stdout.isatty()):
                 try:
                     rows.append(predict_one(task, source, output, name, size, colors, settings["overlays"]))
-                except (ValueError, OSError) as error:
+                except Exception as error:  # whatever is wrong with one picture, the others are done
                     print(f"{source}: {explain(error)}", file=sys.stderr)
                     rows.append({"name": str(source), "error": explain(error)})
     finally:
-        callbacks.write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
+        records.write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
     print(
         f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; masks, overlays and predictions.csv are in {output}"
@@ -97,6 +98,8 @@ def find_pictures(source: Path, output: Path) -> dict[Path, str]:
     if not source.is_dir():
         raise FileNotFoundError(f"input={source}: no such file or folder. Give a picture, or a folder of pictures.")
     inside = output.resolve()
+    if inside == source.resolve():
+        raise ValueError(f"input and output are the same folder, {source}. Choose another output=.")
     files = sorted(
         path for path in source.rglob("*")
         if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
@@ -106,10 +109,22 @@ def find_pictures(source: Path, output: Path) -> dict[Path, str]:
         raise FileNotFoundError(f"input={source}: no pictures there (looked for {', '.join(sorted(EXTENSIONS))}).")
     stems = Counter(path.relative_to(source).with_suffix("") for path in files)
     relative = {path: path.relative_to(source) for path in files}
-    return {
-        path: (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()
-        for path, name in relative.items()
-    }
+    names: dict[Path, str] = {}
+    for path, name in relative.items():
+        unique = (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()
+        while unique in names.values():
+            unique += "_"
+        names[path] = unique
+    return names
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder with other things in it, such as the masks that a model is trained on."""
+    if output.is_dir() and any(output.iterdir()) and not (output / "predictions.csv").exists():
+        raise ValueError(
+            f"output={output} holds files that are no predictions of segkit. Choose a new folder; masks/, overlays/ "
+            "and predictions.csv are made in it."
+        )
 
 
 def device(accelerator: str) -> str:

@@ -1,6 +1,8 @@
 """The run folder: who may write it, what stands in it, and how a run ends."""
 
+import csv
 import errno
+import io
 import json
 import logging
 import os
@@ -19,10 +21,10 @@ from typing import Any
 import lightning  # noqa: F401  before its log levels are set below: its import sets them too
 import torch
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from segkit import __version__
-from segkit.configs import config_hash, explain, to_plain
+from segkit.configs import argument, config_hash, explain, rebased, to_plain
 
 log = logging.getLogger("segkit")
 
@@ -52,8 +54,12 @@ class Record:
     config: dict[str, Any]
     finished: bool = False
     resume_from: Path | None = None
+    seconds_before: float = 0.0  # of training, before it was resumed
     metrics: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)  # further entries of results.json
+
+    def save_config(self) -> None:
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self.config)))
 
     def write(self, status: str, **more: Any) -> None:
         identity = config_hash(self.config) if self.config else None
@@ -69,13 +75,9 @@ def open_run(cfg: DictConfig) -> Iterator[Record]:
     another config is an error. Whatever is raised inside is logged with its traceback into train.log and raised on;
     Ctrl-C and polite signals end as SystemExit(130), with the folder in order.
     """
-    folder = Path(cfg.run_dir)
-    if cfg.resume is not None and not (Path(cfg.resume) / "config.yaml").is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()  # Hydra has just made it
-        raise FileNotFoundError(
-            f"resume={cfg.resume}: no run there (no config.yaml). Give a run folder, such as outputs/<name>/<job>."
-        )
+    folder = Path(cfg.run_dir).absolute()
+    if cfg.resume is not None:
+        _check_resumable(cfg, folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -90,8 +92,19 @@ def open_run(cfg: DictConfig) -> Iterator[Record]:
     finally:
         log.removeHandler(handler)
         handler.close()
+        (folder / ".lock").unlink(missing_ok=True)  # before it is released: nobody else can hold it yet
         lock.release()
-        (folder / ".lock").unlink(missing_ok=True)
+
+
+def _check_resumable(cfg: DictConfig, folder: Path) -> None:
+    if not (Path(cfg.resume) / "config.yaml").is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()  # Hydra has just made it
+        raise FileNotFoundError(
+            f"resume={cfg.resume}: no run there (no config.yaml). Give a run folder, such as outputs/<name>/<job>."
+        )
+    if Path(cfg.resume).resolve() != folder.resolve():
+        raise ValueError(f"resume={cfg.resume} goes on in that folder: leave hydra.run.dir={folder} out.")
 
 
 def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
@@ -99,14 +112,14 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
     record = Record(folder, {})
     mine = not (folder / "results.json").exists()  # until the folder is claimed, another run's results are not touched
     try:
-        record.config = stored_config(cfg) if cfg.resume is not None else _resolved(cfg)
+        record.config = stored_config(cfg, folder) if cfg.resume is not None else _resolved(cfg)
         _claim(record, explicit=cfg.resume is not None)
         if record.finished:
             yield record
             return
         mine = True
-        OmegaConf.save(record.config, folder / "config.yaml")
-        OmegaConf.save(list(cfg.overrides), folder / "overrides.yaml")
+        record.save_config()
+        write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(cfg.overrides))))
         record.write("running")
         yield record
         record.write("finished")
@@ -114,17 +127,17 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
         if mine:
-            _write_end(record, "interrupted" if interrupted else "failed", explain(error), time.time() - started)
+            reason = "interrupted" if interrupted else explain(error)
+            _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
+        again = f"python -m segkit.train {argument('resume', folder)}"
         if interrupted:
-            again = f"python -m segkit.train resume={folder}"
-            print(f"\nInterrupted. The run is kept; go on with:\n  {again}", file=sys.stderr)
+            kept = (folder / "checkpoints" / "last.ckpt").exists()
+            then = f"The run is kept; go on with:\n  {again}" if kept else "No epoch was finished, so start it again."
+            print(f"\nInterrupted. {then}", file=sys.stderr)
             raise SystemExit(130) from None
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise OSError(
-                error.errno,
-                f"{error.strerror} while writing the run folder {folder}. Free some space, then go on with "
-                f"python -m segkit.train resume={folder}",
-            ) from error
+            text = f"{error.strerror} while writing the run folder {folder}. Free some space, then go on with {again}"
+            raise OSError(error.errno, text) from error
         raise
 
 
@@ -136,11 +149,10 @@ def _write_end(record: Record, status: str, error: str, seconds: float) -> None:
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
-    try:
-        return to_plain(cfg)
-    except MissingMandatoryValue as error:
-        key = error.full_key or str(error).rsplit(" ", 1)[-1]
-        raise ValueError(f"{key} is not set: add {key}=… to the command line.") from None
+    config = to_plain(cfg)
+    if config["dataset"].get("root") is not None:  # later commands may be called from elsewhere
+        config["dataset"]["root"] = str(Path(config["dataset"]["root"]).expanduser().absolute())
+    return config
 
 
 def _claim(record: Record, explicit: bool) -> None:
@@ -153,7 +165,7 @@ def _claim(record: Record, explicit: bool) -> None:
     if explicit:
         if not last.exists():
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
-        record.resume_from = last
+        record.resume_from, record.seconds_before = last, seconds_trained(record.folder)
     elif config_hash(_stored(record.folder) or record.config) != config_hash(record.config):
         raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}; its config.yaml tells "
@@ -163,11 +175,35 @@ def _claim(record: Record, explicit: bool) -> None:
         record.finished, record.metrics = True, results["metrics"]
         log.info("%s is finished already; left alone", record.folder)
     elif results["status"] in ("running", "interrupted") and last.exists():
-        record.resume_from = last
+        record.resume_from, record.seconds_before = last, seconds_trained(record.folder)
         log.info("%s was cut short; going on from its last.ckpt", record.folder)
     else:
         for events in record.folder.glob("events.out.tfevents.*"):
             events.unlink()  # of an attempt that starts again: TensorBoard would draw both
+
+
+def seconds_trained(folder: Path) -> float:
+    """Seconds of the epochs that metrics.csv has."""
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return 0.0
+    with path.open(newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))
+
+
+def check_same_data(folder: Path, split: dict[str, list[str]], fingerprint: str) -> None:
+    """ValueError if a resumed run would go on with other pictures than it was started with."""
+    if not (folder / "split.json").exists():
+        return
+    before = json.loads((folder / "split.json").read_text())
+    stored = json.loads((folder / "environment.json").read_text())["data_fingerprint"]
+    changed = [name for name in split if split[name] != before.get(name)]
+    if changed or fingerprint != stored:
+        what = f"the {', '.join(changed)} split has other pictures" if changed else "files have other content"
+        raise ValueError(
+            f"{folder}: the data changed since this run was started ({what}; split.json lists those it had). Bring the "
+            "old ones back, or start a new run."
+        )
 
 
 def _stored(folder: Path) -> dict[str, Any]:
@@ -176,14 +212,18 @@ def _stored(folder: Path) -> dict[str, Any]:
     return to_plain(OmegaConf.load(path)) if path.exists() else {}  # type: ignore[arg-type]
 
 
-def stored_config(cfg: DictConfig) -> dict[str, Any]:
-    """The config of the run that `cfg.resume` names, with the new length and hardware from the command line."""
-    folder = Path(cfg.resume)
+def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """The config of the run in `folder`, with the new length and hardware from the command line."""
     stored = OmegaConf.load(folder / "config.yaml")
+    if "one_cycle" in str(stored.choices.scheduler) and any("max_epochs=" in str(word) for word in cfg.overrides):
+        raise ValueError(
+            "trainer.max_epochs cannot change in a resumed run with scheduler=one_cycle: its cycle is laid out for the "
+            "whole length at the start. Start a new run."
+        )
     for override in cfg.overrides:
         key = str(override).split("=", 1)[0].lstrip("+~")
         group, _, name = key.partition(".")
-        if key == "resume" or key.startswith("hydra"):
+        if key in ("resume", "trust", "run_dir") or key.startswith("hydra"):
             continue
         if key == "trainer":  # the hardware of another trainer file; the rest of it is what the run was started with
             for name in RESUME_KEYS:
@@ -201,8 +241,8 @@ def stored_config(cfg: DictConfig) -> dict[str, Any]:
                 "(trainer.max_epochs) and hardware (trainer=gpu, precision, dataset.workers) may; for the rest start "
                 "a new run."
             )
-    stored.run_dir, stored.resume = str(cfg.run_dir), None
-    return to_plain(stored)  # type: ignore[arg-type]
+    config: dict[str, Any] = rebased(to_plain(stored), str(stored.run_dir), str(folder))  # type: ignore[arg-type]
+    return config | {"resume": None, "trust": list(cfg.trust)}
 
 
 def log_to(path: Path) -> logging.Handler:
@@ -234,9 +274,24 @@ class Console(logging.Handler):
 
 def write_json(path: Path, content: Any) -> None:
     """Written beside and moved into place: a reader sees the old file or the new one, never half of it."""
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_json`, for any text."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """As `write_json`, a CSV with every column that some row has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def environment(seed: int, data: str, device: str) -> dict[str, Any]:

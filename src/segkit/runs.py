@@ -1,9 +1,11 @@
 """Config to objects, and checkpoint to objects: the only place that instantiates."""
 
+import difflib
 import hashlib
 import importlib
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from hydra.errors import InstantiationException
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
-from torch import nn
+from torch import Tensor, nn
 
 from segkit import __version__
 from segkit.datasets.common import check_disjoint, fingerprint
@@ -26,14 +28,9 @@ log = logging.getLogger("segkit")
 SPLITS = ("train", "val", "test")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
 # What a checkpoint of unknown origin may have built: a class below one of these, and of the expected kind.
-TRUSTED = (
-    "segkit.",
-    "torch.nn.",
-    "torchvision.models.",
-    "torchvision.transforms.",
-    "segmentation_models_pytorch.",
-    "timm.",
-)
+NETWORKS = ("segkit.", "torch.nn.", "torchvision.models.", "segmentation_models_pytorch.", "timm.")
+DATASETS = ("segkit.datasets.",)
+TRAINING = (*NETWORKS, "torch.optim.", "lightning.Trainer", "lightning.pytorch.", "albumentations.")  # of a resumed run
 
 
 @dataclass
@@ -63,10 +60,28 @@ def build(config: dict[str, Any]) -> Run:
     on_disk = all(hasattr(source, "files") for source in data.sources.values())
     if on_disk:
         check_disjoint(**data.sources)  # type: ignore[arg-type]
+    check_readable(data)
     check_masks(data.sources["train"])
+    config = config | {"loss": measured(config["loss"], data)}
     task = build_task(config, data)
     check_fit(config, task)
     return Run(task, data, build_trainer(config), fingerprint_of(data) if on_disk else "")
+
+
+def check_checkpoints(config: Mapping[str, Any]) -> None:
+    """Without its two checkpoints a run could neither be tested nor resumed."""
+    callbacks = config.get("callbacks") or {}
+    if not (callbacks.get("best") and callbacks.get("last")):
+        raise ValueError("callbacks lack the checkpoints best and last: keep the default ones, callbacks=[default,…].")
+
+
+def check_readable(data: DataModule) -> None:
+    """Read validation and test once, or a damaged file would be found when the training is over."""
+    for split in ("val", "test"):
+        source = data.sources[split]
+        with ThreadPoolExecutor(4 if hasattr(source, "files") else 1) as pool:  # drawn data may not like threads
+            for _ in pool.map(source.__getitem__, range(len(source))):
+                pass
 
 
 def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> DataModule:
@@ -110,21 +125,19 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
         config["model"], _partial_=True
     )  # given the rest by hand: Hydra would build the config inside `facts`
     task: SegmentationTask = new_task(
-        classes=facts["classes"], loss=make(measured(config["loss"], data)), seed=config["seed"],
+        classes=facts["classes"], loss=make(config["loss"]), seed=config["seed"],
         facts=facts, **fitting,
     )  # fmt: skip
     return task
 
 
-def measured(loss: Mapping[str, Any], data: DataModule | None) -> dict[str, Any]:
+def measured(loss: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
     """The loss' settings with "auto" replaced: `pos_weight` by background / foreground pixels of the training masks,
     `weight` by each class' inverse frequency, with mean 1 over the classes that occur (0 for those that do not)."""
     loss = dict(loss)
     auto = [key for key in ("pos_weight", "weight") if loss.get(key) == "auto"]
     if not auto:
         return loss
-    if data is None:  # to evaluate: the weight does not matter to the predictions, and the masks may be elsewhere
-        return loss | dict.fromkeys(auto)
     shares = data.class_shares()
     if "pos_weight" in auto:
         if shares[1] == 0:
@@ -137,48 +150,60 @@ def measured(loss: Mapping[str, Any], data: DataModule | None) -> dict[str, Any]
     return loss
 
 
-def check_masks(source: Source, most: int = 32) -> None:
-    """With several classes, the first masks must show more than one of them: values 0 and 255 are a binary mask, which
-    would be read as class 0 and ignored pixels."""
+def check_masks(source: Source, most: int = 64) -> None:
+    """Masks of 0 and 255 are binary; with several classes they would be read as class 0 and ignored pixels."""
     if len(source.classes) == 1:
         return
     seen: set[int] = set()
-    for index in range(min(len(source), most)):
-        seen |= set(source[index]["mask"].unique().tolist()) - {IGNORE}
-        if len(seen) > 1:
+    for index in range(0, len(source), max(len(source) // most, 1)):
+        seen |= set(source[index]["mask"].unique().tolist())
+        if len(seen - {IGNORE}) > 1:
             return
-    shown = ", ".join(source.classes[number] for number in sorted(seen)) or "none of them"
-    raise ValueError(
-        f"dataset.classes={list(source.classes)}: of these the first {min(len(source), most)} training masks show "
-        f"{shown} (and 255, which is ignored). Of black and white masks name one class: dataset.classes=[object]."
-    )
+    if seen == {0, IGNORE}:
+        raise ValueError(
+            f"dataset.classes={list(source.classes)}, but the training masks show only {source.classes[0]} and 255, "
+            "which is ignored. Of black and white masks name one class: dataset.classes=[object]."
+        )
 
 
 def check_fit(config: Mapping[str, Any], task: SegmentationTask) -> None:
     """One small batch through network and loss: an error that names the two settings that disagree, or nothing."""
     chosen, classes = config["choices"], config["dataset"]["classes"]
-    side = 64
+    height, width = task.example_input_array.shape[2:]  # type: ignore[union-attr]
     was_training = task.training
     task.eval()
     with torch.no_grad():
-        logits = task(torch.zeros(2, 3, side, side, dtype=torch.uint8))
+        logits = task(torch.zeros(2, 3, height, width, dtype=torch.uint8))
     task.train(was_training)
-    expected = (2, config["channels"], side, side)
+    expected = (2, config["channels"], height, width)
     if tuple(logits.shape) != expected:
         raise ValueError(
-            f"model={chosen['model']} and dataset={chosen['dataset']} disagree: logits for two {side}×{side} pictures "
-            f"have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the network "
-            "`out_channels: ${channels}` (or what it calls them) and return the input's size."
+            f"model={chosen['model']} and dataset={chosen['dataset']} disagree: logits of {height}×{width} "
+            f"pictures have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the "
+            "network `out_channels: ${channels}` (or what it calls them) and return the input's size."
         )
-    mask = torch.zeros(2, side, side, dtype=torch.int64)
+    mask = torch.zeros(2, height, width, dtype=torch.int64)
     try:
-        if task.loss is not None:
-            task.loss(logits.float(), mask)
+        losses = task.losses(logits, mask)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"loss={chosen['loss']} and dataset={chosen['dataset']} ({len(classes)} class{'es' * (len(classes) > 1)}) "
             f"disagree: {error}"
         ) from error
+    check_monitor(config, task, logits, mask, losses.keys())
+
+
+def check_monitor(config: Mapping[str, Any], task: SegmentationTask, logits: Tensor, mask: Tensor, losses: Any) -> None:
+    """`monitor` must be something that validation gives, or the run would end after its first epoch."""
+    metrics = task.val_metrics.clone()
+    metrics.update(logits, mask, torch.arange(2))
+    plain = {name.split("/")[0] for name in metrics.compute()}
+    names = [*losses, *sorted(plain), *(f"{name}/{title}" for name in sorted(plain) for title in task.classes)]
+    known = [f"val/{name}" for name in names]
+    for monitor in (config["monitor"], config["scheduler"].get("monitor")):
+        if monitor is not None and monitor not in known:
+            near = ", ".join(difflib.get_close_matches(monitor, known)) or ", ".join(known[:12])
+            raise ValueError(f"monitor={monitor}: validation gives no such metric. Did you mean: {near}?")
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -193,8 +218,8 @@ class CheckpointFiles(TorchCheckpointIO):
 
 def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
     """The trainer with its callbacks and loggers; null entries are left out."""
-    callbacks = [make(entry) for entry in (config["callbacks"] or {}).values() if entry]
-    loggers = [make(entry) for entry in (config["logger"] or {}).values() if entry]
+    callbacks = [make(entry) for entry in (config.get("callbacks") or {}).values() if entry]
+    loggers = [make(entry) for entry in (config.get("logger") or {}).values() if entry]
     return make(  # type: ignore[no-any-return]
         config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config),
         default_root_dir=config["run_dir"], plugins=[CheckpointFiles()],
@@ -243,54 +268,61 @@ def checkpoint_path(run: str) -> Path:
     return path
 
 
-def load(run: str, trust: Sequence[str] = (), config: dict[str, Any] | None = None) -> SegmentationTask:
+def load(run: str, trust: Sequence[str] = (), own: bool = False) -> SegmentationTask:
     """The task of a checkpoint, with its weights, ready to predict; its config is `task.facts["config"]`.
 
     Nothing is unpickled but tensors and plain containers, and only classes of segkit and the named model libraries
-    are built; `trust` adds modules of one's own ("my_models"). `config` is used in place of the checkpoint's.
+    are built; `trust` adds modules of one's own ("my_models"); `own` trusts it all, for a run just trained.
     Raises ValueError for a file that is no segkit checkpoint, or that names anything else.
     """
     path = checkpoint_path(run)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         facts, weights = checkpoint["segkit"], checkpoint["state_dict"]
-        config = config or facts["config"]
+        config = facts["config"]
+        parts = [config[part] for part in ("model", "loss", "dataset", "choices")]
     except Exception as error:
         raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: {str(error).splitlines()[0]}") from error
-    if config is facts["config"]:
-        check_targets(config["model"], trust, str(path))
-        check_targets(config["loss"], trust, str(path))
+    if not own:
+        check_targets(parts[:2], (*NETWORKS, *modules(trust)), str(path), nn.Module)
     task = build_task(config)
-    task.facts = facts
+    task.facts, task.threshold = facts, float(facts["threshold"])
     task.load_state_dict(weights)
     return task.eval()
 
 
-def check_targets(node: Any, trust: Sequence[str], where: str, kind: type = nn.Module) -> None:
-    """Refuse a config that would have anything built but a trusted class of the given kind, at any depth."""
+def modules(trust: Sequence[str]) -> list[str]:
+    """The prefixes of dotted names that `trust=[my_models]` adds."""
+    return [f"{module}." for module in trust]
+
+
+def check_targets(node: Any, allowed: Sequence[str], where: str, kind: type = object) -> None:
+    """Refuse a config that would have anything built, at any depth, but a class of that kind whose dotted name begins
+    with one of `allowed`."""
     if isinstance(node, Mapping):
         if "_target_" in node:
-            _check_target(node["_target_"], trust, where, kind)
-        for value in node.values():
-            check_targets(value, trust, where, kind)
-    elif isinstance(node, list | tuple):
+            _check_target(node["_target_"], allowed, where, kind)
+        node = list(node.values())
+    if isinstance(node, list | tuple):
         for value in node:
-            check_targets(value, trust, where, kind)
+            check_targets(value, allowed, where, kind)
     elif isinstance(node, str) and "${" in node:
-        raise ValueError(f"{where}: a checkpoint's config has values, not expressions; got {node!r}. It is not loaded.")
+        raise ValueError(f"{where}: a stored config has values, not expressions; got {node!r}. It is not loaded.")
 
 
-def _check_target(name: Any, trust: Sequence[str], where: str, kind: type) -> None:
-    if not isinstance(name, str) or not name.startswith((*TRUSTED, *(f"{module}." for module in trust))):
-        own = str(name).split(".", 1)[0]
+def _check_target(name: Any, allowed: Sequence[str], where: str, kind: type) -> None:
+    if not isinstance(name, str) or not name.startswith(tuple(allowed)):
         raise ValueError(
-            f"{where} asks for {name!r}, which is neither part of segkit nor of a model library it knows. If it is "
-            f"your own code, say trust=[{own}]; if the file is from someone else, do not use it."
+            f"{where} asks for {name!r}, which is neither part of segkit nor of a library that it may use here. If it "
+            f"is your own code, say trust=[{str(name).split('.', 1)[0]}]; if the file is from someone else, do not use "
+            "it."
         )
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{where} asks for {name!r}, which cannot be imported: {error}") from error
+    if name.startswith("segkit.schedules."):
+        return
     if not isinstance(found, type) or not issubclass(found, kind):
         raise ValueError(f"{where} asks for {name!r}, which is not a {kind.__name__}. It is not loaded.")

@@ -18,34 +18,33 @@ class Summary(Callback):
     """
 
     def __init__(self) -> None:
-        self.folders: list[Path] = []
+        self.jobs: dict[Path, bool] = {}  # run folder, and whether the job gave a result
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.folders.append(Path(config.hydra.runtime.output_dir))
+        self.jobs[Path(config.hydra.runtime.output_dir)] = job_return.return_value is not None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        results = {folder: read_results(folder) for folder in self.folders}
-        table = Table("job", "status", str(config.monitor).replace("val/", "test/"), "seconds")
+        results = {folder: read_results(folder) for folder in self.jobs}
+        metric = str(config.monitor).replace("val/", "test/")
+        table = Table("job", "status", metric, "seconds")
+        table.columns[0].overflow = "fold"
         for folder, entry in results.items():
-            score = entry.get("metrics", {}).get(str(config.monitor).replace("val/", "test/"))
-            seconds = entry.get("train_seconds")
+            if entry["status"] == "finished" and not self.jobs[folder]:
+                entry |= {"status": "refused", "metrics": {}, "error": "the folder holds another run, see above"}
+            score, seconds = entry.get("metrics", {}).get(metric), entry.get("train_seconds")
             table.add_row(folder.name, entry["status"], "" if score is None else f"{score:.4f}",
                           "" if seconds is None else f"{seconds:.0f}")  # fmt: skip
-        console = Console(stderr=True)
-        console.print(table)
+        Console(stderr=True).print(table)
         bad = {folder: entry for folder, entry in results.items() if entry["status"] != "finished"}
         if bad:
             print(f"\n{len(bad)} of {len(results)} jobs did not finish:", file=sys.stderr)
             for folder, entry in bad.items():
                 reason = str(entry.get("error", "")).splitlines() or [""]
                 print(f"  {folder}: {entry['status']}: {reason[0]}", file=sys.stderr)
-            print(
-                "Each one's train.log has the traceback. The same command again runs only these.",
-                file=sys.stderr,
-            )
+            print("Each one's train.log has the traceback. The same command again runs only these.", file=sys.stderr)
             sys.exit(1)
 
 

@@ -8,6 +8,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchmetrics import MeanMetric
 
 from segkit.metrics import SegmentationMetrics
 
@@ -60,6 +61,9 @@ class SegmentationTask(LightningModule):
         self.train_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
         self.val_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
         self.test_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
+        self.mean_losses: dict[
+            str, MeanMetric
+        ] = {}  # of validation and test; made at the first batch, which shows the parts
 
     def forward(self, image: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8, as read, to logits (N, C, H, W); normalised here, on the device."""
@@ -78,7 +82,7 @@ class SegmentationTask(LightningModule):
             return (probabilities[:, 0] > self.threshold).to(torch.uint8)
         return probabilities.argmax(1).to(torch.uint8)
 
-    def _losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The loss, and its parts where it is a sum, in float32 whatever the precision."""
         if self.loss is None:
             return {}
@@ -91,7 +95,7 @@ class SegmentationTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits, mask = self(batch["image"]), batch["mask"].long()
-        losses = self._losses(logits, mask)
+        losses = self.losses(logits, mask)
         self._watch(losses["loss"].detach())
         self.train_metrics.update(logits.detach(), mask, batch["index"])
         size = len(mask)
@@ -137,14 +141,21 @@ class SegmentationTask(LightningModule):
     def _evaluate(self, split: str, batch: Batch, metrics: SegmentationMetrics) -> None:
         logits, mask, index = self(batch["image"]), batch["mask"].long(), batch["index"]
         metrics.update(logits, mask, index)
-        counted = int((index >= 0).sum()) if self.trainer.world_size > 1 else len(index)
-        losses = {f"{split}/{name}": value for name, value in self._losses(logits, mask).items()}
-        self.log_dict(losses, on_step=False, on_epoch=True, batch_size=counted, sync_dist=True)
+        counted = (index >= 0).sum()
+        for name, value in self.losses(logits, mask).items():
+            if name not in self.mean_losses:
+                self.mean_losses[name] = MeanMetric().to(self.device)
+            self.mean_losses[name].update(value, counted)
 
     def _log_metrics(self, split: str, metrics: SegmentationMetrics, reset: bool = True) -> None:
         scores = {f"{split}/{name}": value for name, value in metrics.compute().items()}
+        if split != "train":
+            scores = {f"{split}/{name}": float(mean.compute()) for name, mean in self.mean_losses.items()} | scores
+            for mean in self.mean_losses.values():
+                mean.reset()
         shown = f"{split}/iou"
-        self.log(shown, scores.pop(shown), prog_bar=split == "val")
+        if shown in scores:
+            self.log(shown, scores.pop(shown), prog_bar=split == "val")
         self.log_dict(scores)
         if reset:
             metrics.reset()

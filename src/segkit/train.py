@@ -1,11 +1,11 @@
 """`python -m segkit.train model=unet loss=dice dataset=ph2 …`: one run, from config to tested metrics."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segkit.configs import command
+from segkit.configs import argument, command, in_sweep
 
 if TYPE_CHECKING:
     from segkit.records import Record
@@ -22,27 +22,38 @@ def train(cfg: DictConfig) -> dict[str, float]:
     records.log_to_console()
     with records.open_run(cfg) as record:
         if not record.finished:
-            fit_and_test(record)
+            fit_and_test(cfg, record)
     show(record)
     return record.metrics
 
 
-def fit_and_test(record: "Record") -> None:
+def fit_and_test(cfg: DictConfig, record: "Record") -> None:
+    """The run itself, in its open folder: build, fit, test the best weights, tell the loggers."""
     from segkit import evaluate, learning_rate, runs
 
+    if record.resume_from is not None and cfg.resume is not None:  # a folder may come from anybody
+        runs.check_targets(record.config, (*runs.TRAINING, *runs.modules(cfg.trust)), str(record.folder))
+    runs.check_checkpoints(record.config)
     if record.config["lr_find"] and record.resume_from is None:
-        learning_rate.find(record)
+        learning_rate.find(cfg, record)
     run = runs.build(record.config)
     describe(run, record)
     started = time.perf_counter()
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = time.perf_counter() - started
     record.metrics = evaluate.final(run, record.folder, record.config)
-    epochs = len((record.folder / "metrics.csv").read_text().splitlines()) - 1  # also of spawned processes, and resumed
-    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs}
+    record.facts |= {"train_seconds": round(record.seconds_before + seconds, 2), "epochs": epochs_of(run, record)}
     for logger in run.trainer.loggers:
         evaluate.log_hyperparameters(logger, record.config, record.metrics)
         logger.finalize("success")
+
+
+def epochs_of(run: "Run", record: "Record") -> int:
+    """How many epochs were trained, by the checkpoint: spawned processes (ddp) leave the trainer here at 0."""
+    import torch
+
+    last = torch.load(record.folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True, mmap=True)
+    return int(last["epoch"]) + 1
 
 
 def describe(run: "Run", record: "Record") -> None:
@@ -50,11 +61,13 @@ def describe(run: "Run", record: "Record") -> None:
     from segkit import records, runs
 
     device = str(run.trainer.strategy.root_device)
+    split = {name: list(source.names) for name, source in run.data.sources.items()}
+    if record.resume_from is not None:
+        records.check_same_data(record.folder, split, run.fingerprint)
     environment = records.environment(record.config["seed"], run.fingerprint, device)
     records.write_json(record.folder / "environment.json", environment)
-    split = {name: list(source.names) for name, source in run.data.sources.items()}
     records.write_json(record.folder / "split.json", split)
-    (record.folder / "model.txt").write_text(runs.summary(run.task) + "\n")
+    records.write_text(record.folder / "model.txt", runs.summary(run.task) + "\n")
     parameters = sum(p.numel() for p in run.task.net.parameters())
     precision = runs.precision(record.config)
     record.facts = {"params": parameters, "device": device, "precision": precision}
@@ -73,8 +86,6 @@ def show(record: "Record") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from segkit.configs import in_sweep
-
     names = [name.removeprefix("test/") for name in record.metrics if name.startswith("test/")]
     if in_sweep():
         print(f"test/iou {record.metrics.get('test/iou', float('nan')):.4f}: {record.folder}")
@@ -84,13 +95,21 @@ def show(record: "Record") -> None:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(name, *("" if score is None else f"{score:.4f}" for score in scores))
     Console().print(table)
+    swept = ("-m", "seed=", "loss=", "hydra.", "run_dir=", "resume=")
+    words = [str(word) for word in record.config["overrides"] if not str(word).startswith(swept)]
+    grid = [*(argument(*word.split("=", 1)) for word in words if "=" in word), f"loss={several_losses(record.config)}"]
     print(
         f"Run folder: {record.folder}\n"
         "Next:\n"
-        f"  tensorboard --logdir {record.folder.parent}\n"
-        f"  python -m segkit.predict run={record.folder} input=photos/ output=masks/\n"
-        "  python -m segkit.train -m loss=dice,bce,focal seed=0,1,2"
+        f"  tensorboard --logdir '{record.folder.parent}'\n"
+        f"  python -m segkit.predict {argument('run', record.folder)} input=photos/ output=predicted/\n"
+        f"  python -m segkit.train -m {' '.join(grid)} seed=0,1,2"
     )
+
+
+def several_losses(config: dict[str, Any]) -> str:
+    """Losses worth comparing on this data."""
+    return "dice,bce,focal" if len(config["dataset"]["classes"]) == 1 else "dice,ce,focal"
 
 
 main = command("train", train)
