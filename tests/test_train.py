@@ -142,6 +142,8 @@ def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
     run = tmp_path / "run"
     train(compose(*TINY, f"run_dir={run}"))
     train(compose(f"resume={run}", "trainer.max_epochs=3"))
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs=1, but .* has trained 3 epochs already"):
+        train(compose(f"resume={run}", "trainer.max_epochs=1"))
     assert results(run)["epochs"] == 3
     assert results(run)["status"] == "finished"
 

@@ -165,7 +165,7 @@ def _claim(record: Record, explicit: bool) -> None:
     if explicit:
         if not last.exists():
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
-        record.resume_from, record.seconds_before = last, seconds_trained(record.folder)
+        record.resume_from, record.seconds_before = last, sum(seconds_of_epochs(record.folder))
     elif config_hash(_stored(record.folder) or record.config) != config_hash(record.config):
         raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}; its config.yaml tells "
@@ -175,20 +175,20 @@ def _claim(record: Record, explicit: bool) -> None:
         record.finished, record.metrics = True, results["metrics"]
         log.info("%s is finished already; left alone", record.folder)
     elif results["status"] in ("running", "interrupted") and last.exists():
-        record.resume_from, record.seconds_before = last, seconds_trained(record.folder)
+        record.resume_from, record.seconds_before = last, sum(seconds_of_epochs(record.folder))
         log.info("%s was cut short; going on from its last.ckpt", record.folder)
     else:
         for events in record.folder.glob("events.out.tfevents.*"):
             events.unlink()  # of an attempt that starts again: TensorBoard would draw both
 
 
-def seconds_trained(folder: Path) -> float:
-    """Seconds of the epochs that metrics.csv has."""
+def seconds_of_epochs(folder: Path) -> list[float]:
+    """How long each epoch took that was trained, by metrics.csv."""
     path = folder / "metrics.csv"
     if not path.exists():
-        return 0.0
+        return []
     with path.open(newline="") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file))
+        return [float(row["seconds"]) for row in csv.DictReader(file)]
 
 
 def check_same_data(folder: Path, split: dict[str, list[str]], fingerprint: str) -> None:
@@ -241,6 +241,12 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
                 "(trainer.max_epochs) and hardware (trainer=gpu, precision, dataset.workers) may; for the rest start "
                 "a new run."
             )
+    trained = len(seconds_of_epochs(folder))
+    if 0 <= (stored.trainer.get("max_epochs") or -1) < trained:
+        raise ValueError(
+            f"trainer.max_epochs={stored.trainer.max_epochs}, but {folder} has trained {trained} epochs already: give "
+            f"more than {trained} to go on."
+        )
     config: dict[str, Any] = rebased(to_plain(stored), str(stored.run_dir), str(folder))  # type: ignore[arg-type]
     return config | {"resume": None, "trust": list(cfg.trust)}
 
