@@ -125,3 +125,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path, tiny_run):
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"half\.ckpt is not a segkit checkpoint, or is damaged"):
         runs.load(str(tmp_path / "half.ckpt"))
+
+
+def test_a_checkpoint_without_its_config_is_named(tmp_path):
+    torch.save({"segkit": {"config": {"loss": {}, "seed": 0}}, "state_dict": {}}, tmp_path / "bare.ckpt")
+    with pytest.raises(ValueError, match=r"bare\.ckpt is not a segkit checkpoint.*its config lacks dataset, model"):
+        runs.load(str(tmp_path / "bare.ckpt"))

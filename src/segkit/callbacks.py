@@ -4,6 +4,7 @@ import csv
 import logging
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -83,8 +84,7 @@ class Pictures(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or not due:
             return
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(pl_module, SegmentationTask)
-        picture = sample_sheet(pl_module, data, self.count)
+        picture = sample_sheet(cast(SegmentationTask, pl_module), data, self.count)
         pictures.save(self.folder / f"epoch_{epoch + 1:04d}.png", picture)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -72,12 +72,8 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
             cfg.hydra.runtime.output_dir = str(Path(folder or ".").absolute())
         HydraConfig.instance().set_config(cfg)
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        for key in (
-            "choices",
-            "run_dir",
-            "output_dir",
-            "overrides",
-        ):  # what only Hydra knows; the rest stays as written
+        # what only Hydra knows; the rest stays as written
+        for key in ("choices", "run_dir", "output_dir", "overrides"):
             if key in cfg:
                 value = cfg[key]
                 own[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

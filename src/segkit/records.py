@@ -24,15 +24,14 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import __version__
-from segkit.configs import argument, config_hash, explain, rebased, to_plain
+from segkit.configs import HARDWARE, argument, config_hash, explain, rebased, to_plain
 
 log = logging.getLogger("segkit")
 
 PACKAGES = ("torch", "lightning", "hydra-core", "albumentations", "torchmetrics", "numpy",
             "opencv-python-headless")  # fmt: skip
 # What may change when a run goes on: how long, and on what.
-RESUME_KEYS = ("max_epochs", "max_steps", "max_time", "accelerator", "devices", "num_nodes", "strategy",
-               "use_distributed_sampler", "benchmark", "precision")  # fmt: skip
+RESUME_KEYS = ("max_epochs", "max_steps", "max_time", *HARDWARE)
 # Said at every run, with nothing for the person to do about it.
 IDLE_WARNINGS = (
     r".*does not have many workers.*",            # on two cores loading in the training process is faster
@@ -54,7 +53,6 @@ class Record:
     config: dict[str, Any]
     finished: bool = False
     resume_from: Path | None = None
-    seconds_before: float = 0.0  # of training, before it was resumed
     metrics: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)  # further entries of results.json
 
@@ -165,7 +163,7 @@ def _claim(record: Record, explicit: bool) -> None:
     if explicit:
         if not last.exists():
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
-        record.resume_from, record.seconds_before = last, sum(seconds_of_epochs(record.folder))
+        record.resume_from = last
     elif config_hash(_stored(record.folder) or record.config) != config_hash(record.config):
         raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}; its config.yaml tells "
@@ -175,7 +173,7 @@ def _claim(record: Record, explicit: bool) -> None:
         record.finished, record.metrics = True, results["metrics"]
         log.info("%s is finished already; left alone", record.folder)
     elif results["status"] in ("running", "interrupted") and last.exists():
-        record.resume_from, record.seconds_before = last, sum(seconds_of_epochs(record.folder))
+        record.resume_from = last
         log.info("%s was cut short; going on from its last.ckpt", record.folder)
     else:
         for events in record.folder.glob("events.out.tfevents.*"):

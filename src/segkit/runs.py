@@ -101,7 +101,7 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Dat
 
 
 def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> SegmentationTask:
-    """The task of a config. With `data`, ready to train: "auto" weights of the loss are measured on it."""
+    """The task of a config; with `data`, ready to train on it."""
     facts = {
         "version": __version__,
         "config": dict(config),
@@ -121,9 +121,8 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
             "monitor": schedule.get("monitor"),
             "example_size": data.size,
         }
-    new_task = make(
-        config["model"], _partial_=True
-    )  # given the rest by hand: Hydra would build the config inside `facts`
+    # given the rest by hand: Hydra would build the config inside `facts`
+    new_task = make(config["model"], _partial_=True)
     task: SegmentationTask = new_task(
         classes=facts["classes"], loss=make(config["loss"]), seed=config["seed"],
         facts=facts, **fitting,
@@ -280,11 +279,12 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Segmentation
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         facts, weights = checkpoint["segkit"], checkpoint["state_dict"]
         config = facts["config"]
-        parts = [config[part] for part in ("model", "loss", "dataset", "choices")]
+        if missing := {"model", "loss", "dataset", "seed"} - config.keys():
+            raise ValueError(f"its config lacks {', '.join(sorted(missing))}")
     except Exception as error:
         raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: {str(error).splitlines()[0]}") from error
     if not own:
-        check_targets(parts[:2], (*NETWORKS, *modules(trust)), str(path), nn.Module)
+        check_targets([config["model"], config["loss"]], (*NETWORKS, *modules(trust)), str(path), nn.Module)
     task = build_task(config)
     task.facts, task.threshold = facts, float(facts["threshold"])
     task.load_state_dict(weights)

@@ -61,9 +61,8 @@ class SegmentationTask(LightningModule):
         self.train_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
         self.val_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
         self.test_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
-        self.mean_losses: dict[
-            str, MeanMetric
-        ] = {}  # of validation and test; made at the first batch, which shows the parts
+        # of validation and test; made at the first batch, which shows the parts
+        self.mean_losses: dict[str, MeanMetric] = {}
 
     def forward(self, image: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8, as read, to logits (N, C, H, W); normalised here, on the device."""

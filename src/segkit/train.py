@@ -29,7 +29,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 def fit_and_test(cfg: DictConfig, record: "Record") -> None:
     """The run itself, in its open folder: build, fit, test the best weights, tell the loggers."""
-    from segkit import evaluate, learning_rate, runs
+    from segkit import evaluate, learning_rate, records, runs
 
     if record.resume_from is not None and cfg.resume is not None:  # a folder may come from anybody
         runs.check_targets(record.config, (*runs.TRAINING, *runs.modules(cfg.trust)), str(record.folder))
@@ -38,17 +38,18 @@ def fit_and_test(cfg: DictConfig, record: "Record") -> None:
         learning_rate.find(cfg, record)
     run = runs.build(record.config)
     describe(run, record)
+    before = sum(records.seconds_of_epochs(record.folder)) if record.resume_from is not None else 0.0
     started = time.perf_counter()
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
-    seconds = time.perf_counter() - started
+    seconds = before + time.perf_counter() - started
     record.metrics = evaluate.final(run, record.folder, record.config)
-    record.facts |= {"train_seconds": round(record.seconds_before + seconds, 2), "epochs": epochs_of(run, record)}
+    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record)}
     for logger in run.trainer.loggers:
         evaluate.log_hyperparameters(logger, record.config, record.metrics)
         logger.finalize("success")
 
 
-def epochs_of(run: "Run", record: "Record") -> int:
+def epochs_of(record: "Record") -> int:
     """How many epochs were trained, by the checkpoint: spawned processes (ddp) leave the trainer here at 0."""
     import torch
 
