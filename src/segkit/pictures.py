@@ -136,10 +136,11 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
-            points = [(row["epoch"], row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
+            points = [(row["epoch"] + 1, row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
             if points:
-                axes.plot(*zip(*points, strict=True), label=split, color=colour)
+                axes.plot(*zip(*points, strict=True), label=split, color=colour, marker=".")
         axes.set(xlabel="epoch", title=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=110)
