@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on two cores
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,14 @@ def segkit(*words: str, cwd: Path, module: str = "train", timeout: float = 240, 
         [sys.executable, "-m", f"segkit.{module}", *words], cwd=cwd, capture_output=True, text=True,
         timeout=timeout, check=False, **more,
     )  # fmt: skip
+
+
+def results(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
 
 def disc(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:

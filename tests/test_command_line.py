@@ -1,0 +1,102 @@
+"""`python -m segkit.train` as a person types it: one run, a sweep, an ablation, two processes."""
+
+import csv
+import json
+
+import pytest
+import torch
+from conftest import TINY, results, segkit
+
+from segkit.configs import argument
+
+
+def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
+    done = segkit(*TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = next((tmp_path / "outputs" / "synthetic").iterdir())
+    for text in ("iou", "Run folder:", str(run), "tensorboard --logdir", "segkit.predict", "segkit.train -m"):
+        assert text in done.stdout
+    assert "epoch 2 of 2" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model=unett"], "Could not find 'model/unett'"),
+        (["trainer.max_epoch=3"], "Key 'max_epoch' is not in struct"),
+        (["dataset=ph2"], "dataset.root is not set: add dataset.root="),
+        (["dataset=ph2", "dataset.root=nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_a_users_error_ends_without_a_traceback(tmp_path, words, message):
+    done = segkit(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_tells_which_job_failed_and_repeats_only_that(tmp_path):
+    words = ["-m", *TINY, "loss=dice,ce", "trainer.max_epochs=1", "name=grid"]
+    done = segkit(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 of 2 jobs did not finish" in done.stderr
+    jobs = {
+        json.loads(p.read_text())["status"]: p.parent for p in (tmp_path / "outputs" / "grid").glob("*/results.json")
+    }
+    assert set(jobs) == {"finished", "failed"}
+    assert "loss-ce" in jobs["failed"].name
+    assert "Traceback" in (jobs["failed"] / "train.log").read_text()
+    before = (jobs["finished"] / "results.json").stat().st_mtime_ns
+    again = segkit(*words, cwd=tmp_path)
+    assert "left alone" in again.stderr
+    assert (jobs["finished"] / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_bare_sweep_and_its_folders_in_later_commands(tmp_path):
+    done = segkit("-m", *TINY, "trainer.max_epochs=1", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    jobs = sorted((tmp_path / "outputs" / "synthetic").glob("*seed*"))
+    assert len(jobs) == 2
+    again = segkit(argument("run", jobs[0]), cwd=tmp_path, module="evaluate")
+    assert again.returncode == 0, again.stderr
+    # other data under the same names: refused, and not reported as finished
+    refused = segkit("-m", *TINY, "trainer.max_epochs=1", "seed=0", "dataset.split_seed=1",
+                     f"hydra.sweep.subdir={jobs[0].name}", cwd=tmp_path)  # fmt: skip
+    assert refused.returncode == 1
+    assert "refused" in refused.stderr
+    assert results(jobs[0])["status"] == "finished"
+
+
+def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
+    ablation = tmp_path / "conf" / "ablation"
+    ablation.mkdir(parents=True)
+    (ablation / "two.yaml").write_text(
+        "# @package _global_\nname: two\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    done = segkit("--config-dir", "conf", "ablation=two", *TINY, "trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    statuses = [json.loads(p.read_text())["status"] for p in (tmp_path / "outputs" / "two").glob("*/results.json")]
+    assert statuses == ["finished", "finished"]
+
+
+def test_two_processes_train_and_score(tmp_path):
+    done = segkit(
+        *TINY,
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "run")["status"] == "finished"
+    assert results(tmp_path / "run")["epochs"] == 2
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+    for name in ("val/loss", "val/soft_dice", "val/accuracy", "val/iou_image"):  # 5 pictures on 2 processes, and on one
+        alone = results(tmp_path / "run")["metrics"][name]
+        assert float(rows[best][name]) == pytest.approx(alone, abs=1e-5), name
+    assert "epoch 2 of 2" in (tmp_path / "run" / "train.log").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -1,0 +1,173 @@
+"""A run folder over more than one start: resumed, finished already, in use, cut short, on a full disk."""
+
+import csv
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import TINY, results, segkit, weights, write_pair
+from filelock import FileLock
+
+from segkit.configs import compose
+from segkit.train import train
+
+
+@pytest.mark.parametrize("averaging", ["", "ema", "swa"])
+def test_resumed_equals_uninterrupted(tmp_path, averaging):
+    averaging = f"callbacks=[default{',' * bool(averaging)}{averaging}]"
+    options = [*TINY, "scheduler=cosine", "optimizer=sgd", "trainer.max_epochs=4", averaging]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = train(compose(*options, f"run_dir={whole}"))
+    # cut short after two of four epochs, as a killed process would leave it
+    stop_after(compose(*options, f"run_dir={parts}"), epochs=2)
+    assert results(parts)["status"] == "interrupted"
+    got = train(compose(f"resume={parts}"))
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], tensor, rtol=0, atol=0)
+    assert got == expected
+    with (parts / "metrics.csv").open() as file:
+        assert [float(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2, 3]
+
+
+def stop_after(cfg, epochs: int) -> None:
+    """Train until `epochs` are done, then press Ctrl-C."""
+    from lightning import Callback
+
+    class Stop(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == epochs:
+                raise KeyboardInterrupt
+
+    from segkit import runs
+
+    build, handler = runs.build_trainer, signal.getsignal(signal.SIGINT)
+
+    def with_stop(config):
+        trainer = build(config)
+        trainer.callbacks.insert(0, Stop())
+        return trainer
+
+    runs.build_trainer = with_stop
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            train(cfg)
+    finally:
+        runs.build_trainer = build
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores further Ctrl-C from here on
+    assert stopped.value.code == 130
+
+
+def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
+    run = tmp_path / "run"
+    train(compose(*TINY, f"run_dir={run}"))
+    train(compose(f"resume={run}", "trainer.max_epochs=3"))
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs=1, but .* has trained 3 epochs already"):
+        train(compose(f"resume={run}", "trainer.max_epochs=1"))
+    assert results(run)["epochs"] == 3
+    assert results(run)["status"] == "finished"
+
+
+def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path, tiny_run):
+    with pytest.raises(ValueError, match=r"loss=bce cannot change in a resumed run.*trainer\.max_epochs"):
+        train(compose(f"resume={tiny_run}", "loss=bce"))
+    assert results(tiny_run)["status"] == "finished"
+    with pytest.raises(FileNotFoundError, match=r"resume=.*nothing: no run there"):
+        train(compose(f"resume={tmp_path}/nothing"))
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_resumed_copy_leaves_the_original_alone(tmp_path):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    train(compose(*TINY, f"run_dir={original}"))
+    shutil.copytree(original, copy)
+    before = {path: path.stat().st_mtime_ns for path in original.rglob("*")}
+    train(compose(f"resume={copy}", "trainer.max_epochs=3"))
+    assert {path: path.stat().st_mtime_ns for path in original.rglob("*")} == before
+    assert results(copy)["epochs"] == 3
+    assert results(copy)["train_seconds"] > results(original)["train_seconds"] / 2
+    with pytest.raises(ValueError, match=r"goes on in that folder: leave hydra\.run\.dir"):
+        train(compose(f"resume={copy}", f"run_dir={tmp_path}/third"))
+
+
+def test_resume_notices_that_the_data_changed(tmp_path, folder):
+    words = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={folder}"]
+    train(compose(*words, f"run_dir={tmp_path}/run"))
+    write_pair(folder / "images", folder / "masks", "new", 99)
+    with pytest.raises(ValueError, match="the data changed since this run was started"):
+        train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+
+
+def test_a_longer_one_cycle_is_refused(tmp_path):
+    train(compose(*TINY, "scheduler=one_cycle", f"run_dir={tmp_path}/run"))
+    with pytest.raises(ValueError, match=r"cannot change in a resumed run with scheduler=one_cycle"):
+        train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+
+
+def test_resume_builds_nothing_that_training_does_not_need(tmp_path):
+    train(compose(*TINY, f"run_dir={tmp_path}/run"))
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    evil = config.replace(
+        "_target_: segkit.callbacks.Progress", f"_target_: pathlib.Path.touch\n    self: {tmp_path}/pwned"
+    )
+    assert evil != config
+    (tmp_path / "run" / "config.yaml").write_text(evil)
+    with pytest.raises(ValueError, match=r"asks for 'pathlib\.Path\.touch'"):
+        train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run):
+    before = (tiny_run / "results.json").stat().st_mtime_ns
+    metrics = train(compose(*TINY, f"run_dir={tiny_run}"))
+    assert metrics == results(tiny_run)["metrics"]
+    with pytest.raises(ValueError, match="already holds a run of another config"):
+        train(compose(*TINY, "seed=1", f"run_dir={tiny_run}"))
+    assert (tiny_run / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(RuntimeError, match="another process is training"):
+        train(compose(*TINY, f"run_dir={tmp_path}/run"))
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == []
+
+
+def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segkit.train", *TINY, "trainer.max_epochs=5000", "hydra.run.dir=run"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        for line in process.stderr:
+            if line.startswith("epoch 2"):
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+    assert "python -m segkit.train resume=" in rest
+    assert "Traceback" not in rest
+    assert results(tmp_path / "run")["status"] == "interrupted"
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] >= 1
+
+
+def limit_files() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit then fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path):
+    done = segkit(*TINY, "model.net.widths=[16,32]", "hydra.run.dir=run", cwd=tmp_path, preexec_fn=limit_files)
+    assert done.returncode == 1
+    assert "while writing the run folder" in done.stderr
+    assert "Free some space" in done.stderr
+    assert results(tmp_path / "run")["status"] == "failed"
+    for checkpoint in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        torch.load(checkpoint, weights_only=True)
