@@ -80,6 +80,18 @@ def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
     assert statuses == ["finished", "finished"]
 
 
+def test_list_says_what_can_be_chosen(tmp_path):
+    overview = segkit("list", cwd=tmp_path, module="__main__").stdout
+    assert "loss=bce, bce_dice, ce, dice, focal" in overview
+    assert "callbacks=default, early_stopping, ema, swa" in overview
+    experiments = segkit("list", "experiments", cwd=tmp_path, module="__main__").stdout.splitlines()
+    assert len(experiments) == 11
+    assert all(len(line.split(maxsplit=1)) == 2 and "python -m" not in line for line in experiments)
+    wrong = segkit("list", "nets", cwd=tmp_path, module="__main__")
+    assert wrong.returncode == 2
+    assert "expected one of models, losses" in wrong.stderr
+
+
 def test_two_processes_train_and_score(tmp_path):
     done = segkit(
         *TINY,

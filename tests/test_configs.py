@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml") if path.stem != "loading")
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml") if path.stem not in ("loading", "task"))
 
 
 def write_ph2(root: Path) -> None:
@@ -188,15 +188,12 @@ class Data(torch.utils.data.Dataset):
 def test_ones_own_model_loss_and_data_set_without_forking(tmp_path):
     (tmp_path / "mine.py").write_text(OWN)
     for group, text in {
-        "model": "defaults: [unet_small]\nnet: {_target_: mine.Net, widths: null, out_channels: '${channels}'}\n",
+        "model": "defaults: [task, _self_]\nnet: {_target_: mine.Net, out_channels: '${channels}'}\n",
         "loss": "_target_: mine.Loss\n",
         "dataset": "defaults: [loading, _self_]\n_target_: mine.Data\nclasses: [bright]\nsize: 16\n",
     }.items():
         (tmp_path / "conf" / group).mkdir(parents=True)
         (tmp_path / "conf" / group / "mine.yaml").write_text(text)
-    own = "_target_: segkit.tasks.SegmentationTask\nmean: [0, 0, 0]\nstd: [1, 1, 1]\n"
-    own += "net: {_target_: mine.Net, out_channels: '${channels}'}\n"
-    (tmp_path / "conf" / "model" / "mine.yaml").write_text(own)
     words = [
         "--config-dir",
         "conf",
@@ -232,6 +229,7 @@ def test_console_command(tmp_path):
     assert all(name in models for name in options("model"))
     assert "7.76 M parameters" in models
     assert "loading" not in say("list", "datasets").stdout
+    assert "\ntask" not in models
     bad = say("list", "modells")
     assert bad.returncode == 2
     assert "expected one of models" in bad.stderr

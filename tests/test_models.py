@@ -46,9 +46,7 @@ def names(prefix: str = "") -> list[str]:
     """The files that hold a segmentation network, or those of them whose `_target_` begins so."""
     configs = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(CONF.glob("*.yaml"))}
     return [
-        name
-        for name, config in configs.items()
-        if config["_target_"] == "segkit.tasks.SegmentationTask" and config["net"]["_target_"].startswith(prefix)
+        name for name, config in configs.items() if "net" in config and config["net"]["_target_"].startswith(prefix)
     ]
 
 

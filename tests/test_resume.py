@@ -88,6 +88,13 @@ def test_a_resumed_copy_leaves_the_original_alone(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in original.rglob("*")}
     train(compose(f"resume={copy}", "trainer.max_epochs=3"))
     assert {path: path.stat().st_mtime_ns for path in original.rglob("*")} == before
+    scores = [
+        state["best_model_score"]
+        for run in (original, copy)
+        for state in torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"].values()
+        if state.get("best_model_path", "").endswith("best.ckpt")
+    ]
+    assert scores[1] >= scores[0]  # the best so far is known in the copy too
     assert results(copy)["epochs"] == 3
     assert results(copy)["train_seconds"] > results(original)["train_seconds"] / 2
     with pytest.raises(ValueError, match=r"goes on in that folder: leave hydra\.run\.dir"):

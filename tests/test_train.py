@@ -99,6 +99,8 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["dataset.train=squash"], "dataset.train=squash: expected resize or crop"),
         (["monitor=val/iuo"], r"monitor=val/iuo: validation gives no such metric. Did you mean: val/iou"),
         (["callbacks.best=null"], "callbacks lack the checkpoints best and last"),
+        (["trainer.devices=2", "trainer.accelerator=cpu"],
+         "trainer.devices=2, but without a strategy.*Say trainer=ddp as well"),
         (["model.threshold=1.5"], "threshold=1.5: expected a probability"),
     ],
 )  # fmt: skip
@@ -133,6 +135,12 @@ def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, avera
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     kept = weights(tmp_path / "run", "best")[name]
     assert not any(torch.equal(kept, step) for step in steps[10 if averaging == "swa" else 1 :]), best["epoch"]
+
+
+def test_weights_that_find_nothing_are_told(tmp_path):
+    train(compose(*TINY, "optimizer.lr=1e-9", "model.threshold=0.999", f"run_dir={tmp_path}/run"))
+    assert results(tmp_path / "run")["metrics"]["val/recall"] == 0
+    assert "the best weights find nothing" in (tmp_path / "run" / "train.log").read_text()
 
 
 def test_early_stopping_ends_the_run(tmp_path):

@@ -1,7 +1,9 @@
 """The console command: `segkit train|evaluate|predict …` as `python -m segkit.<command> …`, and `segkit list`."""
 
 import importlib
+import re
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import segkit
@@ -17,13 +19,17 @@ GROUPS = {
     "optimizers": "optimizer",
     "schedulers": "scheduler",
     "augmentations": "augment",
+    "trainers": "trainer",
+    "callbacks": "callbacks",
+    "loggers": "logger",
 }
+SHARED = ("loading", "task")  # what other files of their group begin with
 USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
 
   segkit train model=unet loss=dice dataset=ph2 dataset.root=…    one run; -m and commas for a grid
   segkit evaluate run=outputs/…                                   its metrics, on its own or other data
   segkit predict run=outputs/… input=photos/ output=masks/        masks of new pictures
-  segkit list {"|".join(GROUPS)}
+  segkit list                                                     what can be chosen
   segkit --version
 
 `segkit train --help` shows every setting."""
@@ -45,22 +51,28 @@ def main() -> None:
 
 
 def list_group(words: list[str]) -> None:
-    """Print the choices of a group, each with the first comment line of its file."""
-    if len(words) != 1 or words[0] not in GROUPS:
-        print(
-            f"segkit list: expected one of {', '.join(GROUPS)}; got {' '.join(words) or 'nothing'}",
-            file=sys.stderr,
-        )
+    """Print the choices of a group, each with what its file says of itself; without a group, all their names."""
+    if not words:
+        for title, group in GROUPS.items():
+            print(f"{title:16}{group}={', '.join(path.stem for path in choices(group))}")
+        print("\nsegkit list models (or another of these) says what each is.")
+    elif len(words) == 1 and words[0] in GROUPS:
+        for path in choices(GROUPS[words[0]]):
+            print(f"{path.stem:20}{description(path)}")
+    else:
+        print(f"segkit list: expected one of {', '.join(GROUPS)}; got {' '.join(words)}", file=sys.stderr)
         sys.exit(2)
-    files = sorted((config_dir() / GROUPS[words[0]]).glob("*.yaml"))
-    for path in files:
-        if path.stem != "loading":
-            print(f"{path.stem:24}{first_comment(path)}")
 
 
-def first_comment(path: Path) -> str:
-    lines = (line for line in path.read_text().splitlines() if not line.startswith("# @package"))
-    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+def choices(group: str) -> list[Path]:
+    return sorted(path for path in (config_dir() / group).glob("*.yaml") if path.stem not in SHARED)
+
+
+def description(path: Path) -> str:
+    """The first sentence of the comment that a file begins with."""
+    lines = path.read_text().removeprefix("# @package _global_\n").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+    return re.split(r"(?<=\.) (?=[A-Z`])|:? (?=python -m)", comment, maxsplit=1)[0]
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def config_hash(config: dict[str, Any]) -> str:
 def rebased(node: Any, old: str, new: str) -> Any:
     """A copy of plain containers in which paths below `old` (callbacks and loggers have some) lie below `new`."""
     if isinstance(node, dict):
-        return {key: rebased(value, old, new) for key, value in node.items()}
+        return {rebased(key, old, new): rebased(value, old, new) for key, value in node.items()}
     if isinstance(node, list):
         return [rebased(value, old, new) for value in node]
     return new + node[len(old) :] if isinstance(node, str) and node.startswith(old) else node

@@ -7,14 +7,14 @@ A pixel with 255 has no influence on value or gradient, whatever its logits, NaN
 it, the loss is 0 with zero gradients. Values and gradients are finite for logits of ±1e4.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IGNORE_INDEX = 255
+from segkit import IGNORE_INDEX
 
 Pool = Literal["image", "batch"]
 
@@ -195,12 +195,15 @@ class BCEDice(nn.Module):
         self.pool: Pool = pool
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        parts = self.parts(logits, mask)
-        return self.alpha * parts["bce"] + (1 - self.alpha) * parts["dice"]
+        return self.combine(self.parts(logits, mask))
 
     def parts(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The two terms before weighting, both falling as the fit improves: "dice" is the loss 1 − Dice."""
         return {"bce": binary_cross_entropy(logits, mask), "dice": dice_loss(logits, mask, self.pool)}
+
+    def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The loss of its `parts`, which are so computed once to be both added and logged."""
+        return self.alpha * parts["bce"] + (1 - self.alpha) * parts["dice"]
 
 
 class CrossEntropy(nn.Module):

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from segkit.losses import IGNORE_INDEX
+from segkit import IGNORE_INDEX
 
 # Probabilities are summed as integer multiples of this fraction: integer sums do not depend on their order,
 # hence not on batch size, processes or threads. Rounding moves a picture's mean by less than 3e-8.

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit import IGNORE_INDEX
+
 Pixels = NDArray[np.uint8]
-IGNORE = 255
 
 # Okabe and Ito's palette, distinguishable with any colour vision; then evenly spaced hues
 PALETTE = [
@@ -60,7 +61,7 @@ def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pi
     With several classes there is no background to invent in: every wrong pixel is red. Ignored pixels stay grey.
     """
     result = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2, 3, axis=2).astype(np.uint8)
-    labelled = truth != IGNORE
+    labelled = truth != IGNORE_INDEX
     if binary:
         result[labelled & (truth == 1) & (prediction == 1)] = RIGHT
         result[labelled & (truth == 1) & (prediction == 0)] = MISSED

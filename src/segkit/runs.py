@@ -18,14 +18,14 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from torch import Tensor, nn
 
-from segkit import __version__
-from segkit.datasets.common import check_disjoint, fingerprint
-from segkit.datasets.module import IGNORE, DataModule, Source
+from segkit import IGNORE_INDEX, __version__
+from segkit.configs import rebased
+from segkit.datasets.common import SPLITS, check_disjoint, fingerprint
+from segkit.datasets.module import DataModule, Source
 from segkit.tasks import SegmentationTask
 
 log = logging.getLogger("segkit")
 
-SPLITS = ("train", "val", "test")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
 # What a checkpoint of unknown origin may have built: a class below one of these, and of the expected kind.
 NETWORKS = ("segkit.", "torch.nn.", "torchvision.models.", "segmentation_models_pytorch.", "timm.")
@@ -156,9 +156,9 @@ def check_masks(source: Source, most: int = 64) -> None:
     seen: set[int] = set()
     for index in range(0, len(source), max(len(source) // most, 1)):
         seen |= set(source[index]["mask"].unique().tolist())
-        if len(seen - {IGNORE}) > 1:
+        if len(seen - {IGNORE_INDEX}) > 1:
             return
-    if seen == {0, IGNORE}:
+    if seen == {0, IGNORE_INDEX}:
         raise ValueError(
             f"dataset.classes={list(source.classes)}, but the training masks show only {source.classes[0]} and 255, "
             "which is ignored. Of black and white masks name one class: dataset.classes=[object]."
@@ -214,15 +214,29 @@ class CheckpointFiles(TorchCheckpointIO):
             checkpoint = {key: checkpoint[key] for key in kept}
         super().save_checkpoint(checkpoint, path, storage_options)
 
+    def load_checkpoint(self, path: Any, *args: Any, **more: Any) -> dict[str, Any]:
+        """Also of a run folder that was moved or copied: ModelCheckpoint drops its best score with its old folder."""
+        checkpoint = super().load_checkpoint(path, *args, **more)
+        for state in checkpoint.get("callbacks", {}).values():
+            if old := state.get("dirpath"):
+                state.update(rebased(state, old, str(Path(path).parent)))
+        return checkpoint
+
 
 def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
     """The trainer with its callbacks and loggers; null entries are left out."""
     callbacks = [make(entry) for entry in (config.get("callbacks") or {}).values() if entry]
     loggers = [make(entry) for entry in (config.get("logger") or {}).values() if entry]
-    return make(  # type: ignore[no-any-return]
+    trainer: lightning.Trainer = make(
         config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config),
         default_root_dir=config["run_dir"], plugins=[CheckpointFiles()],
     )  # fmt: skip
+    if trainer.num_devices > 1 and config["trainer"].get("strategy", "auto") == "auto":
+        raise ValueError(
+            f"trainer.devices={config['trainer']['devices']}, but without a strategy: several devices take several "
+            "processes. Say trainer=ddp as well."
+        )
+    return trainer
 
 
 def precision(config: Mapping[str, Any]) -> str:

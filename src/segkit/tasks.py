@@ -83,14 +83,14 @@ class SegmentationTask(LightningModule):
 
     def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """The loss, and its parts where it is a sum, in float32 whatever the precision."""
-        if self.loss is None:
+        loss: Any = self.loss
+        if loss is None:
             return {}
         with torch.autocast(logits.device.type, enabled=False):
-            losses = {"loss": self.loss(logits.float(), mask)}
-            if (split_up := getattr(self.loss, "parts", None)) is not None:
-                parts = split_up(logits.detach().float(), mask)
-                losses |= {f"loss/{name}": part for name, part in parts.items()}
-        return losses
+            if not hasattr(loss, "parts"):
+                return {"loss": loss(logits.float(), mask)}
+            parts = loss.parts(logits.float(), mask)
+            return {"loss": loss.combine(parts)} | {f"loss/{name}": part for name, part in parts.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits, mask = self(batch["image"]), batch["mask"].long()

@@ -43,6 +43,11 @@ def fit_and_test(cfg: DictConfig, record: "Record") -> None:
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = before + time.perf_counter() - started
     record.metrics = evaluate.final(run, record.folder, record.config)
+    if record.metrics.get("val/recall") == 0:
+        records.log.warning(
+            "the best weights find nothing of what the validation masks show: train longer, or try another loss "
+            "(loss=bce_dice) or optimizer.lr"
+        )
     record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record)}
     for logger in run.trainer.loggers:
         evaluate.log_hyperparameters(logger, record.config, record.metrics)

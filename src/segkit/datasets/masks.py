@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit import IGNORE_INDEX
 from segkit.datasets.reading import MaskFile, Pixels, read_mask_file
-
-IGNORE_INDEX = 255
 
 Mask = NDArray[np.uint8]
 

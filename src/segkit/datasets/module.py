@@ -13,9 +13,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
+from segkit import IGNORE_INDEX
 from segkit.augment import Augment
 
-IGNORE = 255
 Pixels = NDArray[np.uint8]
 Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it is more than filling
 
@@ -57,7 +57,7 @@ def random_crop(image: Pixels, mask: Pixels, size: tuple[int, int], seed: int) -
     down, right = max(size[0] - image.shape[0], 0), max(size[1] - image.shape[1], 0)
     if down or right:
         image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT).astype(np.uint8)
-        mask = cv2.copyMakeBorder(mask, 0, down, 0, right, cv2.BORDER_CONSTANT, value=IGNORE).astype(np.uint8)
+        mask = cv2.copyMakeBorder(mask, 0, down, 0, right, cv2.BORDER_CONSTANT, value=IGNORE_INDEX).astype(np.uint8)
     rng = np.random.default_rng(seed)
     top = int(rng.integers(image.shape[0] - size[0] + 1))
     left = int(rng.integers(image.shape[1] - size[1] + 1))
