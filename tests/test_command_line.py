@@ -24,7 +24,9 @@ def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
     ("words", "message"),
     [
         (["model=unett"], "Could not find 'model/unett'"),
-        (["trainer.max_epoch=3"], "Key 'max_epoch' is not in struct"),
+        (["trainer.max_epoch=3"], "trainer.max_epoch: did you mean trainer.max_epochs?"),
+        (["loss=focal", "loss.gama=3"], "loss.gama: did you mean loss.gamma"),
+        (["-m", "optimiser=sgd,adam"], "optimiser: did you mean optimizer"),
         (["dataset=ph2"], "dataset.root is not set: add dataset.root="),
         (["dataset=ph2", "dataset.root=nowhere"], "nowhere does not exist"),
     ],

@@ -132,8 +132,10 @@ def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run):
     before = (tiny_run / "results.json").stat().st_mtime_ns
     metrics = train(compose(*TINY, f"run_dir={tiny_run}"))
     assert metrics == results(tiny_run)["metrics"]
-    with pytest.raises(ValueError, match="already holds a run of another config"):
-        train(compose(*TINY, "seed=1", f"run_dir={tiny_run}"))
+    with pytest.raises(
+        ValueError, match=r"already holds a run of another config .*: it differs in loss\.pool, seed\. "
+    ):
+        train(compose(*TINY, "seed=1", "loss.pool=batch", f"run_dir={tiny_run}"))
     assert (tiny_run / "results.json").stat().st_mtime_ns == before
 
 

@@ -3,11 +3,12 @@
 Light on purpose (Hydra and OmegaConf alone), so that `--help` and a misspelt option answer at once.
 """
 
+import difflib
 import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,29 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def config_hash(config: dict[str, Any]) -> str:
-    """Identity of a run: equal for two configs whose results must be equal."""
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that a run's result depends on."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
     kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key != "workers"}
     if kept.get("lr_find"):  # what it finds is written into these
         kept |= {"optimizer": {**kept["optimizer"], "lr": None}, "scheduler": None}
-    kept = rebased(kept, str(config.get("run_dir")), "")
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return rebased(kept, str(config.get("run_dir")), "")  # type: ignore[no-any-return]
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Equal for two configs whose results must be equal."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """The dotted keys at which two nested mappings have different values."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return [] if one == other else [key]
+    names = sorted(one.keys() | other.keys())
+    return [
+        found for name in names for found in differences(one.get(name), other.get(name), f"{key}.{name}".strip("."))
+    ]
 
 
 def rebased(node: Any, old: str, new: str) -> Any:
@@ -135,9 +150,11 @@ def explain(error: BaseException) -> str:
 
 def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], Any]:
     """The console command of `run`. A failure ends with its message and exit code 1; a sweep goes on."""
+    composed = False
 
-    @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
-    def main(cfg: DictConfig) -> Any:
+    def job(cfg: DictConfig) -> Any:
+        nonlocal composed
+        composed = True
         try:
             return run(cfg)
         except Exception as error:
@@ -146,4 +163,35 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
                 return None
             sys.exit(1)
 
-    return main  # type: ignore[no-any-return]
+    def main() -> None:
+        try:
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+        except SystemExit as end:
+            if end.code and not composed:
+                print("".join(f"\n{line}" for line in misspelt(sys.argv[1:], config_name)), file=sys.stderr)
+            raise
+
+    return main
+
+
+def misspelt(words: Sequence[str], config_name: str) -> list[str]:
+    """What to say of the settings on a command line that Hydra has just refused: the most similar ones there are."""
+    pairs = [word.split("=", 1) for word in words if "=" in word and not word.startswith(("-", "+", "~", "hydra."))]
+    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
+    chosen = [f"{key}={value}" for key, value in pairs if key in groups and "," not in value]
+    try:
+        plain = OmegaConf.to_container(compose(*chosen, config=config_name), resolve=False)
+    except Exception:  # a choice is the mistake, of which Hydra lists those there are
+        return []
+    known = list(dict.fromkeys([*groups, *dotted(plain)]))
+    unknown = [key for key, _ in pairs if key not in known]
+    near = {key: difflib.get_close_matches(key, known, 2, 0.75) for key in unknown}
+    return [f"{key}: did you mean {' or '.join(names)}?" for key, names in near.items() if names]
+
+
+def dotted(node: Any, above: str = "") -> list[str]:
+    """Every key of nested mappings, such as trainer and trainer.max_epochs."""
+    if not isinstance(node, dict):
+        return []
+    keys = [f"{above}{key}" for key in node]
+    return keys + [below for key, name in zip(node, keys, strict=True) for below in dotted(node[key], f"{name}.")]

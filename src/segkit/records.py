@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import __version__
-from segkit.configs import HARDWARE, argument, config_hash, explain, rebased, to_plain
+from segkit.configs import HARDWARE, argument, config_hash, differences, explain, identity, rebased, to_plain
 
 log = logging.getLogger("segkit")
 
@@ -164,10 +164,11 @@ def _claim(record: Record, explicit: bool) -> None:
         if not last.exists():
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
         record.resume_from = last
-    elif config_hash(_stored(record.folder) or record.config) != config_hash(record.config):
+    elif other := differences(identity(_stored(record.folder) or record.config), identity(record.config)):
         raise ValueError(
-            f"{record.folder} already holds a run of another config (status {results['status']}; its config.yaml tells "
-            "which). Choose another folder with hydra.run.dir= or name=, or delete that one."
+            f"{record.folder} already holds a run of another config (status {results['status']}): it differs in "
+            f"{', '.join(other[:8])}{', …' if len(other) > 8 else ''}. Choose another folder with hydra.run.dir= or "
+            "name=, or delete that one."
         )
     elif results["status"] == "finished":
         record.finished, record.metrics = True, results["metrics"]

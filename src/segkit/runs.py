@@ -55,6 +55,7 @@ def make(settings: Mapping[str, Any], **more: Any) -> Any:
 
 def build(config: dict[str, Any]) -> Run:
     """Data, task and trainer of a resolved config; whatever cannot work together is an error here, before training."""
+    check_numbers(config)
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     on_disk = all(hasattr(source, "files") for source in data.sources.values())
@@ -66,6 +67,15 @@ def build(config: dict[str, Any]) -> Run:
     task = build_task(config, data)
     check_fit(config, task)
     return Run(task, data, build_trainer(config), fingerprint_of(data) if on_disk else "")
+
+
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """What torch and Lightning would complain of by comparing a number with a word."""
+    for key in ("seed", "optimizer.lr", "trainer.max_epochs"):
+        group, _, name = key.rpartition(".")
+        value = (config[group] if group else config).get(name)
+        if isinstance(value, str):
+            raise ValueError(f"{key}={value}: expected a number.")
 
 
 def check_checkpoints(config: Mapping[str, Any]) -> None:
@@ -218,7 +228,7 @@ class CheckpointFiles(TorchCheckpointIO):
         """Also of a run folder that was moved or copied: ModelCheckpoint drops its best score with its old folder."""
         checkpoint = super().load_checkpoint(path, *args, **more)
         for state in checkpoint.get("callbacks", {}).values():
-            if old := state.get("dirpath"):
+            if (old := state.get("dirpath")) and Path(path).name == "last.ckpt":
                 state.update(rebased(state, old, str(Path(path).parent)))
         return checkpoint
 
