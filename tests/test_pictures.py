@@ -41,8 +41,18 @@ def test_colours_of_many_classes_differ(count):
 
 def test_sheet_has_a_row_a_sample_and_four_columns():
     row = {"image": GREY, "truth": np.zeros((2, 3), np.uint8), "prediction": np.ones((2, 3), np.uint8)}
-    picture = pictures.sheet([row, row], pictures.class_colors(1))
-    assert picture.shape == (22 + 6 + 2 * (pictures.TILE + 6), 4 * (pictures.TILE + 6), 3)
+    picture = pictures.sheet([row, row], pictures.class_colors(1), ["crack"])
+    assert picture.shape == (22 + 6 + 2 * (171 + 6), 4 * (pictures.TILE + 6), 3)  # 256 · 2/3 rows
+
+
+@pytest.mark.parametrize(("count", "lines"), [(2, 1), (30, 3)])
+def test_sheet_of_several_classes_has_a_legend(count, lines):
+    row = {"image": GREY, "truth": np.zeros((2, 3), np.uint8), "prediction": np.ones((2, 3), np.uint8)}
+    colors = pictures.class_colors(count)
+    picture = pictures.sheet([row], colors, [f"Straße {number}" for number in range(count)])
+    assert picture.shape[0] == (lines + 1) * (22 + 6) + 171 + 6
+    legend = picture[: lines * 28].reshape(-1, 3).tolist()
+    assert all(legend.count(color) >= 16 * 14 for color in colors.tolist())
 
 
 def test_save_writes_rgb_and_keeps_no_half_file(tmp_path):

@@ -102,7 +102,7 @@ def sample_sheet(task: SegmentationTask, data: DataModule, count: int, split: st
         image = sample["image"].permute(1, 2, 0).numpy()
         rows.append({"image": image, "truth": sample["mask"].numpy(), "prediction": label.cpu().numpy()})
     colors = pictures.class_colors(len(task.classes), getattr(data.sources[split], "colors", None))
-    return pictures.sheet(rows, colors)
+    return pictures.sheet(rows, colors, task.classes)
 
 
 class StochasticAveraging(WeightAveraging):

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from segkit import IGNORE_INDEX
 
@@ -24,6 +25,7 @@ PALETTE = [
 ]
 MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
 TILE = 256  # longest side of a picture on a sheet
+FONT = ImageFont.load_default(13)
 
 
 def class_colors(count: int, given: Sequence[Sequence[int]] | None = None) -> Pixels:
@@ -71,10 +73,10 @@ def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pi
     return result
 
 
-def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels) -> Pixels:
-    """One RGB picture: a row a sample, with columns input, truth, prediction and errors.
+def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[str]) -> Pixels:
+    """One RGB picture: a row a sample, with columns input, truth, prediction and errors; several classes have a legend.
 
-    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8, "prediction" (H, W) uint8, "name": str}.
+    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8, "prediction" (H, W) uint8}.
     """
     binary = len(colors) == 1
     wrong = "errors: missed red, invented blue" if binary else "errors: red"
@@ -84,37 +86,49 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels) -> Pixels:
         views = [image, overlay(image, truth, colors), overlay(image, prediction, colors),
                  errors(image, truth, prediction, binary)]  # fmt: skip
         lines.append(np.hstack([_tile(view) for view in views]))
-    width = max(line.shape[1] for line in lines)
-    return np.vstack(
-        [np.pad(line, ((0, 6), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
-    )
+    if not binary:
+        lines[:0] = _legend(classes, colors, 4)
+    return np.vstack([np.pad(line, ((0, 6), (0, 0), (0, 0)), constant_values=255) for line in lines])
 
 
 def _tile(view: Pixels) -> Pixels:
-    """`view` scaled to fit a square tile, centred on white."""
+    """`view` with its longest side scaled to a tile's, centred on white as wide as a tile."""
     scale = TILE / max(view.shape[:2])
     size = max(round(view.shape[1] * scale), 1), max(round(view.shape[0] * scale), 1)
     small = cv2.resize(view, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    tile = np.full((TILE, TILE + 6, 3), 255, np.uint8)
-    top, left = (TILE - size[1]) // 2, (TILE - size[0]) // 2
-    tile[top : top + size[1], left : left + size[0]] = small
+    tile = np.full((size[1], TILE + 6, 3), 255, np.uint8)
+    left = (TILE - size[0]) // 2
+    tile[:, left : left + size[0]] = small
     return tile
 
 
 def _captions(titles: Sequence[str]) -> Pixels:
-    line = np.full((22, (TILE + 6) * len(titles), 3), 255, np.uint8)
-    for column, title in enumerate(titles):
-        cv2.putText(
-            line,
-            title,
-            (column * (TILE + 6) + 2, 15),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.42,
-            (30, 30, 30),
-            1,
-            cv2.LINE_AA,
-        )
-    return line
+    return _line([(column * (TILE + 6) + 2, title, None) for column, title in enumerate(titles)], len(titles))
+
+
+def _legend(classes: Sequence[str], colors: Pixels, columns: int) -> list[Pixels]:
+    """Lines of colour boxes with the names of the classes beside them."""
+    lines: list[list[tuple[int, str, Any]]] = [[]]
+    left = 2
+    for name, color in zip(classes, colors.tolist(), strict=True):
+        needed = 36 + round(FONT.getlength(name))
+        if left + needed > columns * (TILE + 6) and lines[-1]:
+            lines.append([])
+            left = 2
+        lines[-1].append((left, name, color))
+        left += needed
+    return [_line(entries, columns) for entries in lines]
+
+
+def _line(entries: Sequence[tuple[int, str, Sequence[int] | None]], columns: int) -> Pixels:
+    """Text at its places on white, as wide as a row of tiles; with a colour, behind a box of it."""
+    line = Image.new("RGB", (columns * (TILE + 6), 22), "white")
+    draw = ImageDraw.Draw(line)
+    for left, text, color in entries:
+        if color is not None:
+            draw.rectangle((left, 4, left + 15, 17), fill=tuple(color))
+        draw.text((left + (22 if color is not None else 0), 3), text, fill=(30, 30, 30), font=FONT)
+    return np.asarray(line)
 
 
 def save(path: Path, picture: Pixels) -> None:

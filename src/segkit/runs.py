@@ -263,7 +263,9 @@ def precision(config: Mapping[str, Any]) -> str:
 def _native_bfloat16(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
+    capabilities: Mapping[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # which old releases of torch cannot tell: float32
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
