@@ -68,7 +68,7 @@ class EpochTable(Checkpoint):
 
 
 class Pictures(Callback):
-    """Every `every_n_epochs` epochs, and after the last, a sheet of `count` validation samples: PNG and TensorBoard."""
+    """Every `every_n_epochs` epochs, and after the last, a sheet of `count` validation samples: PNG and logger."""
 
     def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 6) -> None:
         if every_n_epochs < 1 or count < 1:
@@ -89,6 +89,8 @@ class Pictures(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("validation", picture, trainer.global_step, dataformats="HWC")
+            elif hasattr(logger, "log_image"):  # Weights & Biases
+                logger.log_image("validation", [picture])
 
 
 def sample_sheet(task: SegmentationTask, data: DataModule, count: int, split: str = "val") -> pictures.Pixels:

@@ -53,6 +53,7 @@ def _monitor_mode(name: str) -> str:
 
 OmegaConf.register_new_resolver("segkit.channels", len, replace=True)  # one class is one channel: foreground or not
 OmegaConf.register_new_resolver("segkit.choice", _choice, replace=True)
+OmegaConf.register_new_resolver("segkit.last", lambda path: Path(path).name, replace=True)
 OmegaConf.register_new_resolver("segkit.run_dir", _run_dir, replace=True)
 OmegaConf.register_new_resolver("segkit.job_name", _job_name, replace=True)
 OmegaConf.register_new_resolver("segkit.monitor_mode", _monitor_mode, replace=True)

@@ -1,5 +1,6 @@
 """`python -m segkit.train model=unet loss=dice dataset=ph2 …`: one run, from config to tested metrics."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     records.log_to_console()
     with records.open_run(cfg) as record:
-        if not record.finished:
-            fit_and_test(cfg, record)
+        try:
+            if not record.finished:
+                fit_and_test(cfg, record)
+        finally:
+            if "wandb" in sys.modules:  # or the next job of a sweep would be logged into this one's run
+                sys.modules["wandb"].finish()
     show(record)
     return record.metrics
 
