@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import pytest
 import torch
@@ -16,6 +17,10 @@ def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
     run = next((tmp_path / "outputs" / "synthetic").iterdir())
     for text in ("iou", "Run folder:", str(run), "tensorboard --logdir", "segkit.predict", "segkit.train -m"):
         assert text in done.stdout
+    sweep = shlex.split(next(line for line in done.stdout.splitlines() if "segkit.train -m" in line))
+    assert sweep[-2:] == ["loss=dice,bce,focal", "seed=0,1,2"]
+    shown = segkit(*(word for word in sweep[3:-2] if word != "-m"), "loss=dice", "seed=0", "--cfg", "job", cwd=tmp_path)
+    assert "counts:\n  - 12\n" in shown.stdout
     assert "epoch 2 of 2" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
 from conftest import TINY, segkit, write_pair
 
@@ -44,14 +45,35 @@ def test_evaluate_gives_the_metrics_that_training_printed(tmp_path, folder_run):
     assert (tmp_path / "test" / "pictures" / "test.png").exists()
     entry = json.loads((tmp_path / "test" / "results.json").read_text())
     assert entry["status"] == "finished"
+    assert entry["run"] == str(run)
+    assert entry["protocol"] == "honest"
+    assert entry["dataset"]["root"] == str(folder_run[1])
     assert entry["metrics"]["test/iou"] == got["test/iou"]
 
 
+@pytest.fixture(scope="module")
+def camera_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a loss that pools the batch, on several classes of which some pixels are ignored."""
+    base = tmp_path_factory.mktemp("camera")
+    for number in range(10):
+        write_pair(base / "data" / "images", base / "data" / "masks", f"p{number}", number, scale=1)
+        mask = cv2.imread(str(base / "data" / "masks" / f"p{number}.png"), cv2.IMREAD_UNCHANGED)
+        mask[: number * 3] = 255
+        cv2.imwrite(str(base / "data" / "masks" / f"p{number}.png"), mask)
+    options = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={base / 'data'}",
+               "dataset.classes=[ground,disc]", "dataset.fractions=[0.4,0.2,0.4]", "loss=dice", "loss.pool=batch",
+               f"run_dir={base / 'run'}"]  # fmt: skip
+    train(compose(*options))
+    return base / "run"
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
-def test_scores_do_not_depend_on_the_batch_size(tmp_path, folder_run, batch_size):
-    run, _ = folder_run
+@pytest.mark.parametrize("kind", ["one class", "several"])
+def test_scores_do_not_depend_on_the_batch_size(tmp_path, folder_run, camera_run, kind, batch_size):
+    run = folder_run[0] if kind == "one class" else camera_run
     printed = json.loads((run / "results.json").read_text())["metrics"]
     got = scored(run, tmp_path, f"dataset.batch_size={batch_size}")
+    assert "test/loss" in got
     for name, value in got.items():
         assert value == pytest.approx(printed[name], abs=1e-6), name
 
@@ -69,6 +91,14 @@ def test_on_other_pictures_size_and_classes_stay_the_runs(tmp_path, tiny_run):
     assert all(sum(int(row[key]) for key in ("tp", "fp", "fn", "tn")) == 32 * 32 for row in rows)
     with pytest.raises(ValueError, match=r"the run knows the classes \['crack'\], the data set \['a', 'b'\]"):
         scored(tiny_run, tmp_path / "no", "dataset=folder", f"dataset.root={tmp_path}/other", "dataset.classes=[a,b]")
+
+
+def test_other_classes_or_no_root_are_errors(tmp_path, camera_run, tiny_run):
+    words = ["dataset=folder", f"dataset.root={tmp_path}", "dataset.classes=[disc,ground]"]
+    with pytest.raises(ValueError, match=r"knows the classes \['ground', 'disc'\], the data set \['disc', 'ground'\]"):
+        scored(camera_run, tmp_path / "no", *words)
+    with pytest.raises(ValueError, match=r"dataset\.root is not set: add dataset\.root="):
+        scored(tiny_run, tmp_path / "no", "dataset=folder")
 
 
 def test_pictures_that_moved_are_found_by_root(tmp_path, folder_run):

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
 
+from segkit.losses import BCE
 from segkit.models.unet import UNet
 from segkit.schedules import cosine_with_warmup
+from segkit.tasks import SegmentationTask
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
@@ -62,14 +63,14 @@ def test_the_files_are_found() -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(name: str) -> None:
     torch.manual_seed(0)
-    net = UNet(1, widths=[4, 8])
-    image = torch.rand(4, 3, 16, 16)
-    mask = (image.mean(1, keepdim=True) > 0.5).float()
-    optimizer = part("optimizer", name)(net.parameters())
+    task = SegmentationTask(UNet(1, widths=[4, 8]), ["disc"], loss=BCE(), optimizer=part("optimizer", name))
+    image = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    mask = (image.float().mean(1) > 127).long()
+    optimizer = task.configure_optimizers()
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(net(image), mask)
+        loss = task.losses(task(image), mask)["loss"]
         loss.backward()
         return loss
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import torch
@@ -66,6 +67,8 @@ def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
     run = tmp_path / "run"
     train(compose(*TINY, f"run_dir={run}"))
     train(compose(f"resume={run}", "trainer.max_epochs=3"))
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs=many: expected a number"):
+        train(compose(f"resume={run}", "trainer.max_epochs=many"))
     with pytest.raises(ValueError, match=r"trainer\.max_epochs=1, but .* has trained 3 epochs already"):
         train(compose(f"resume={run}", "trainer.max_epochs=1"))
     assert results(run)["epochs"] == 3
@@ -107,6 +110,47 @@ def test_resume_notices_that_the_data_changed(tmp_path, folder):
     write_pair(folder / "images", folder / "masks", "new", 99)
     with pytest.raises(ValueError, match="the data changed since this run was started"):
         train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+
+
+def test_resume_without_results_goes_on_and_checks_all_the_same(tmp_path):
+    run = tmp_path / "run"
+    train(compose(*TINY, f"run_dir={run}"))
+    (run / "results.json").unlink()  # lost on the way from another machine
+    train(compose(f"resume={run}", "trainer.max_epochs=3"))
+    assert results(run)["epochs"] == 3
+    (run / "results.json").unlink()
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("segkit.callbacks.Progress", "pathlib.Path.cwd"))
+    with pytest.raises(ValueError, match=r"asks for 'pathlib\.Path\.cwd'"):
+        train(compose(f"resume={run}", "trainer.max_epochs=4"))
+    (run / "config.yaml").write_text(config.replace("size: 32", "size: ${oc.env:HOME}", 1))
+    with pytest.raises(ValueError, match="has values, not"):
+        train(compose(f"resume={run}", "trainer.max_epochs=4"))
+    (run / "config.yaml").write_text(config)
+    (run / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(FileNotFoundError, match="so there is nothing to go on from"):
+        train(compose(f"resume={run}", "trainer.max_epochs=4"))
+
+
+def test_a_resumed_run_builds_no_foreign_best_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    train(compose(*TINY, f"run_dir={run}"))
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    best["segkit"]["config"]["model"]["net"] = {"_target_": "os.system", "command": f"touch {tmp_path}/pwned"}
+    torch.save(best, run / "checkpoints" / "best.ckpt")
+    with pytest.raises(ValueError, match=r"asks for 'os\.system'"):
+        train(compose(f"resume={run}"))
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_the_best_score_survives_a_link_to_the_folder(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "outputs").symlink_to(tmp_path / "elsewhere")
+    run = tmp_path / "outputs" / "run"
+    train(compose(*TINY, f"run_dir={run}"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The dirpath has changed")
+        train(compose(f"resume={run}", "trainer.max_epochs=3"))
 
 
 def test_a_longer_one_cycle_is_refused(tmp_path):

@@ -138,6 +138,20 @@ def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, avera
     assert not any(torch.equal(kept, step) for step in steps[10 if averaging == "swa" else 1 :]), best["epoch"]
 
 
+def test_without_loggers(tmp_path):
+    train(compose(*TINY, "logger=[]", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
+    assert (tmp_path / "run" / "metrics.csv").exists()
+    assert not list((tmp_path / "run").glob("events*"))
+
+
+def test_each_run_is_one_of_its_own_at_weights_and_biases(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for run in ("a", "b"):
+        train(compose(*TINY, "logger=[wandb]", "trainer.max_epochs=1", f"run_dir={tmp_path}/{run}"))
+        assert len(list((tmp_path / run / "wandb").glob("offline-run*"))) == 1
+
+
 def test_weights_that_find_nothing_are_told(tmp_path):
     train(compose(*TINY, "optimizer.lr=1e-9", "model.threshold=0.999", f"run_dir={tmp_path}/run"))
     assert results(tmp_path / "run")["metrics"]["val/recall"] == 0

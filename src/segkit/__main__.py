@@ -23,7 +23,7 @@ GROUPS = {
     "callbacks": "callbacks",
     "loggers": "logger",
 }
-SHARED = ("loading", "task")  # what other files of their group begin with
+SHARED = ("loading", "task", "ph2_recipe", "crack_recipe")  # what other files of their group begin with
 USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
 
   segkit train model=unet loss=dice dataset=ph2 dataset.root=…    one run; -m and commas for a grid
@@ -46,8 +46,9 @@ def main() -> None:
         sys.argv = [f"segkit {words[0]}", *words[1:]]
         importlib.import_module(f"segkit.{words[0]}").main()
     else:
-        print(USAGE, file=sys.stdout if words[:1] in ([], ["--help"], ["-h"]) else sys.stderr)
-        sys.exit(0 if words[:1] in ([], ["--help"], ["-h"]) else 2)
+        asked = words[:1] in ([], ["--help"], ["-h"])
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
 
 
 def list_group(words: list[str]) -> None:

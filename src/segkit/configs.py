@@ -102,9 +102,17 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
     kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key != "workers"}
-    if kept.get("lr_find"):  # what it finds is written into these
-        kept |= {"optimizer": {**kept["optimizer"], "lr": None}, "scheduler": None}
+    if kept.get("lr_find"):  # what it finds is written over these values
+        rate = kept["optimizer"].get("lr")
+        kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
     return rebased(kept, str(config.get("run_dir")), "")  # type: ignore[no-any-return]
+
+
+def _without(node: Any, value: Any) -> Any:
+    """A copy of nested mappings with None in the place of `value`."""
+    if isinstance(node, dict):
+        return {key: _without(below, value) for key, below in node.items()}
+    return None if node == value else node
 
 
 def config_hash(config: dict[str, Any]) -> str:
@@ -128,12 +136,21 @@ def rebased(node: Any, old: str, new: str) -> Any:
         return {rebased(key, old, new): rebased(value, old, new) for key, value in node.items()}
     if isinstance(node, list):
         return [rebased(value, old, new) for value in node]
-    return new + node[len(old) :] if isinstance(node, str) and node.startswith(old) else node
+    return new + node[len(old) :] if isinstance(node, str) and f"{node}/".startswith(f"{old}/") else node
+
+
+def check_numbers(config: dict[str, Any]) -> None:
+    """ValueError for a word where torch, Lightning or we would compare a number with it."""
+    for key in ("seed", "optimizer.lr", "trainer.max_epochs", "dataset.batch_size", "dataset.size"):
+        group, _, name = key.rpartition(".")
+        value = (config[group] if group else config).get(name)
+        if isinstance(value, str):
+            raise ValueError(f"{key}={value}: expected a number.")
 
 
 def argument(key: str, value: object) -> str:
     """`key=value` as it can be typed: quoted where the shell or Hydra would stumble."""
-    return f"{key}={value}" if re.fullmatch(r"[\w./:+@%~-]+", str(value)) else f"\"{key}='{value}'\""
+    return f"{key}={value}" if re.fullmatch(r"[\w./:+@%-]+", str(value), re.ASCII) else f"\"{key}='{value}'\""
 
 
 def in_sweep() -> bool:
@@ -179,7 +196,7 @@ def misspelt(words: Sequence[str], config_name: str) -> list[str]:
     """What to say of the settings on a command line that Hydra has just refused: the most similar ones there are."""
     pairs = [word.split("=", 1) for word in words if "=" in word and not word.startswith(("-", "+", "~", "hydra."))]
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
-    chosen = [f"{key}={value}" for key, value in pairs if key in groups and "," not in value]
+    chosen = [f"{key}={value.split(',')[0]}" for key, value in pairs if key in groups]
     try:
         plain = OmegaConf.to_container(compose(*chosen, config=config_name), resolve=False)
     except Exception:  # a choice is the mistake, of which Hydra lists those there are

@@ -35,10 +35,13 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     sheet = settings["pictures"]
     if sheet:
         save_sheet(task, data, settings["split"], folder, sheet)
-    records.write_json(
-        folder / "results.json",
-        {"status": "finished", "run": settings["run"], "split": settings["split"], "metrics": metrics},
-    )
+    entry = {
+        "status": "finished", "run": str(Path(settings["run"]).absolute()), "split": settings["split"],
+        "dataset": config["dataset"], "precision": runs.precision(config), "metrics": metrics,
+    }  # fmt: skip
+    if "protocol" in config["dataset"]:
+        entry["protocol"] = config["dataset"]["protocol"]
+    records.write_json(folder / "results.json", entry)
     show(metrics, folder)
     return metrics
 
@@ -48,19 +51,23 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
     size, classes, normalisation and threshold stay the run's."""
     from torch.utils.data import Dataset
 
-    from segkit import runs
+    from segkit import checkpoints
 
     other = {key: value for key, value in (settings["dataset"] or {}).items() if value is not None}
     own = stored["dataset"]
     if "_target_" in other:
-        if len(other["classes"]) != len(own["classes"]):
+        if settings["dataset"].get("root", "") is None and "download" in other:
+            raise ValueError(f"dataset.root is not set: add dataset.root=… to the command line. {other['download']}")
+        several = len(own["classes"]) > 1  # one class may be called otherwise elsewhere
+        if len(other["classes"]) != len(own["classes"]) or (several and other["classes"] != own["classes"]):
             raise ValueError(
                 f"run={settings['run']} and the data disagree: the run knows the classes {own['classes']}, the data "
                 f"set {other['classes']}. State the run's classes as dataset.classes, in its order."
             )
         dataset = other | {"classes": own["classes"]} | {key: own[key] for key in ("size", "train", "eval")}
     else:
-        runs.check_targets(own, (*runs.DATASETS, *runs.modules(settings["trust"])), settings["run"], Dataset)
+        allowed = (*checkpoints.DATASETS, *checkpoints.modules(settings["trust"]))
+        checkpoints.check_targets(own, allowed, settings["run"], Dataset)
         dataset = own | other
     precision = settings["precision"] or stored["precision"]
     return stored | {
@@ -103,12 +110,12 @@ def score(
     return {f"{split}/{name.removeprefix('test/')}": value for name, value in (losses | scores).items()}
 
 
-def final(run: "Run", folder: Path, config: dict[str, Any]) -> dict[str, float]:
+def final(run: "Run", folder: Path, config: dict[str, Any], own: bool) -> dict[str, float]:
     """The best weights of a finished training on all three splits, without augmentation, by the path that the
-    evaluate command takes: a task made anew from the checkpoint, in a trainer of its own."""
+    evaluate command takes: a task made anew from the checkpoint, in a trainer of its own. `own`: as in `runs.load`."""
     from segkit import runs
 
-    task = runs.load(str(folder), own=True)
+    task = runs.load(str(folder), config["trust"], own=own)
     metrics: dict[str, float] = {}
     for split in ("train", "val", "test"):
         metrics |= score(task, run.data, split, config, folder if split == "test" else None)

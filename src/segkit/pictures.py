@@ -25,6 +25,7 @@ PALETTE = [
 ]
 MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
 TILE = 256  # longest side of a picture on a sheet
+TITLES = ("input", "truth", "prediction", "errors")
 FONT = ImageFont.load_default(13)
 
 
@@ -80,14 +81,14 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     """
     binary = len(colors) == 1
     wrong = "errors: missed red, invented blue" if binary else "errors: red"
-    lines = [_captions(["input", "truth", "prediction", wrong])]
+    lines = [_captions([*TITLES[:-1], wrong])]
     for row in rows:
         image, truth, prediction = row["image"], row["truth"], row["prediction"]
         views = [image, overlay(image, truth, colors), overlay(image, prediction, colors),
                  errors(image, truth, prediction, binary)]  # fmt: skip
         lines.append(np.hstack([_tile(view) for view in views]))
     if not binary:
-        lines[:0] = _legend(classes, colors, 4)
+        lines[:0] = _legend(classes, colors, len(TITLES))
     return np.vstack([np.pad(line, ((0, 6), (0, 0), (0, 0)), constant_values=255) for line in lines])
 
 
@@ -147,7 +148,8 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
     """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": …, "train/loss": …}."""
     from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
 
-    score = monitor.split("/", 1)[-1] if "loss" not in monitor else "iou"
+    monitored = monitor.split("/", 1)[-1]
+    score = "iou" if monitored.startswith("loss") else monitored
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):

@@ -41,6 +41,8 @@ def predict(cfg: DictConfig) -> None:
                 try:
                     rows.append(predict_one(task, source, output, name, size, colors, settings["overlays"]))
                 except Exception as error:  # whatever is wrong with one picture, the others are done
+                    if isinstance(error, OSError) and error.errno in records.DISK_FULL:
+                        raise
                     print(f"{source}: {explain(error)}", file=sys.stderr)
                     rows.append({"name": str(source), "error": explain(error)})
     finally:

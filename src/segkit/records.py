@@ -24,7 +24,17 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import __version__
-from segkit.configs import HARDWARE, argument, config_hash, differences, explain, identity, rebased, to_plain
+from segkit.configs import (
+    HARDWARE,
+    argument,
+    check_numbers,
+    config_hash,
+    differences,
+    explain,
+    identity,
+    rebased,
+    to_plain,
+)
 
 log = logging.getLogger("segkit")
 
@@ -147,7 +157,14 @@ def _write_end(record: Record, status: str, error: str, seconds: float) -> None:
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    cfg = cfg.copy()
+    cfg.run_dir = str(Path(cfg.run_dir).absolute())
     config = to_plain(cfg)
+    check_numbers(config)
+    return _with_absolute_root(config)
+
+
+def _with_absolute_root(config: dict[str, Any]) -> dict[str, Any]:
     if config["dataset"].get("root") is not None:  # later commands may be called from elsewhere
         config["dataset"]["root"] = str(Path(config["dataset"]["root"]).expanduser().absolute())
     return config
@@ -155,16 +172,16 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
 
 def _claim(record: Record, explicit: bool) -> None:
     """Decide from results.json whether to start, to go on, to leave alone, or to refuse."""
-    path = record.folder / "results.json"
-    if not path.exists():
-        return
-    results = json.loads(path.read_text())
-    last = record.folder / "checkpoints" / "last.ckpt"
+    path, last = record.folder / "results.json", record.folder / "checkpoints" / "last.ckpt"
     if explicit:
         if not last.exists():
             raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
         record.resume_from = last
-    elif other := differences(identity(_stored(record.folder) or record.config), identity(record.config)):
+        return
+    if not path.exists():
+        return
+    results = json.loads(path.read_text())
+    if other := differences(identity(_stored(record.folder) or record.config), identity(record.config)):
         raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}): it differs in "
             f"{', '.join(other[:8])}{', …' if len(other) > 8 else ''}. Choose another folder with hydra.run.dir= or "
@@ -175,6 +192,8 @@ def _claim(record: Record, explicit: bool) -> None:
         log.info("%s is finished already; left alone", record.folder)
     elif results["status"] in ("running", "interrupted") and last.exists():
         record.resume_from = last
+        stored = _stored(record.folder)  # with lr_find=true the rate that was found stands there
+        record.config |= {group: stored[group] for group in ("optimizer", "scheduler")}
         log.info("%s was cut short; going on from its last.ckpt", record.folder)
     else:
         for events in record.folder.glob("events.out.tfevents.*"):
@@ -213,8 +232,11 @@ def _stored(folder: Path) -> dict[str, Any]:
 
 def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """The config of the run in `folder`, with the new length and hardware from the command line."""
-    stored = OmegaConf.load(folder / "config.yaml")
-    if "one_cycle" in str(stored.choices.scheduler) and any("max_epochs=" in str(word) for word in cfg.overrides):
+    stored: Any = OmegaConf.load(folder / "config.yaml")
+    overrides = [str(word) for word in stored.pop("overrides", [])]
+    if "${" in OmegaConf.to_yaml(stored):
+        raise ValueError(f"{folder}/config.yaml: a stored config has values, not ${{…}} expressions. It is not loaded.")
+    if "OneCycleLR" in str(stored.scheduler) and any("max_epochs=" in str(word) for word in cfg.overrides):
         raise ValueError(
             "trainer.max_epochs cannot change in a resumed run with scheduler=one_cycle: its cycle is laid out for the "
             "whole length at the start. Start a new run."
@@ -234,11 +256,12 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "dataset.root",
         ):
             OmegaConf.update(stored, key, OmegaConf.select(cfg, key), force_add=True)
+            check_numbers(stored)
         else:
             raise ValueError(
                 f"{override} cannot change in a resumed run: {folder} goes on with its own config. Only its length "
-                "(trainer.max_epochs) and hardware (trainer=gpu, precision, dataset.workers) may; for the rest start "
-                "a new run."
+                "(trainer.max_epochs), hardware (trainer=gpu, precision, dataset.workers) and place (+dataset.root) "
+                "may; for the rest start a new run."
             )
     trained = len(seconds_of_epochs(folder))
     if 0 <= (stored.trainer.get("max_epochs") or -1) < trained:
@@ -246,8 +269,8 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             f"trainer.max_epochs={stored.trainer.max_epochs}, but {folder} has trained {trained} epochs already: give "
             f"more than {trained} to go on."
         )
-    config: dict[str, Any] = rebased(to_plain(stored), str(stored.run_dir), str(folder))  # type: ignore[arg-type]
-    return config | {"resume": None, "trust": list(cfg.trust)}
+    config: dict[str, Any] = rebased(to_plain(stored), str(stored.run_dir), str(folder))
+    return _with_absolute_root(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
 
 
 def log_to(path: Path) -> logging.Handler:

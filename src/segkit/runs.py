@@ -2,35 +2,31 @@
 
 import difflib
 import hashlib
-import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import hydra
 import lightning
 import torch
 from hydra.errors import InstantiationException
-from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from torch import Tensor, nn
 
 from segkit import IGNORE_INDEX, __version__
-from segkit.configs import rebased
+from segkit.checkpoints import NETWORKS, CheckpointFiles, check_targets, checkpoint_path, modules
+from segkit.configs import explain
 from segkit.datasets.common import SPLITS, check_disjoint, fingerprint
 from segkit.datasets.module import DataModule, Source
 from segkit.tasks import SegmentationTask
 
 log = logging.getLogger("segkit")
 
+PRIVATE = ("logger", "overrides", "run_dir")  # of a config: what whoever gets the checkpoint has no use for
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
-# What a checkpoint of unknown origin may have built: a class below one of these, and of the expected kind.
-NETWORKS = ("segkit.", "torch.nn.", "torchvision.models.", "segmentation_models_pytorch.", "timm.")
-DATASETS = ("segkit.datasets.",)
-TRAINING = (*NETWORKS, "torch.optim.", "lightning.Trainer", "lightning.pytorch.", "albumentations.")  # of a resumed run
 
 
 @dataclass
@@ -55,7 +51,6 @@ def make(settings: Mapping[str, Any], **more: Any) -> Any:
 
 def build(config: dict[str, Any]) -> Run:
     """Data, task and trainer of a resolved config; whatever cannot work together is an error here, before training."""
-    check_numbers(config)
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     on_disk = all(hasattr(source, "files") for source in data.sources.values())
@@ -67,15 +62,6 @@ def build(config: dict[str, Any]) -> Run:
     task = build_task(config, data)
     check_fit(config, task)
     return Run(task, data, build_trainer(config), fingerprint_of(data) if on_disk else "")
-
-
-def check_numbers(config: Mapping[str, Any]) -> None:
-    """What torch and Lightning would complain of by comparing a number with a word."""
-    for key in ("seed", "optimizer.lr", "trainer.max_epochs"):
-        group, _, name = key.rpartition(".")
-        value = (config[group] if group else config).get(name)
-        if isinstance(value, str):
-            raise ValueError(f"{key}={value}: expected a number.")
 
 
 def check_checkpoints(config: Mapping[str, Any]) -> None:
@@ -114,7 +100,7 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
     """The task of a config; with `data`, ready to train on it."""
     facts = {
         "version": __version__,
-        "config": dict(config),
+        "config": {key: value for key, value in config.items() if key not in PRIVATE},
         "classes": list(config["dataset"]["classes"]),
         "normalisation": {"mean": list(config["model"]["mean"]), "std": list(config["model"]["std"])},
         "threshold": float(config["model"].get("threshold", 0.5)),
@@ -215,28 +201,12 @@ def check_monitor(config: Mapping[str, Any], task: SegmentationTask, logits: Ten
             raise ValueError(f"monitor={monitor}: validation gives no such metric. Did you mean: {near}?")
 
 
-class CheckpointFiles(TorchCheckpointIO):
-    """best.ckpt holds what prediction needs; what only a resumed training needs stays in last.ckpt."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        if Path(path).name == "best.ckpt":
-            kept = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "segkit")
-            checkpoint = {key: checkpoint[key] for key in kept}
-        super().save_checkpoint(checkpoint, path, storage_options)
-
-    def load_checkpoint(self, path: Any, *args: Any, **more: Any) -> dict[str, Any]:
-        """Also of a run folder that was moved or copied: ModelCheckpoint drops its best score with its old folder."""
-        checkpoint = super().load_checkpoint(path, *args, **more)
-        for state in checkpoint.get("callbacks", {}).values():
-            if (old := state.get("dirpath")) and Path(path).name == "last.ckpt":
-                state.update(rebased(state, old, str(Path(path).parent)))
-        return checkpoint
-
-
 def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
     """The trainer with its callbacks and loggers; null entries are left out."""
     callbacks = [make(entry) for entry in (config.get("callbacks") or {}).values() if entry]
     loggers = [make(entry) for entry in (config.get("logger") or {}).values() if entry]
+    if not loggers:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
     trainer: lightning.Trainer = make(
         config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config),
         default_root_dir=config["run_dir"], plugins=[CheckpointFiles()],
@@ -280,19 +250,6 @@ def fingerprint_of(data: DataModule) -> str:
     return hashlib.blake2b("".join(sorted(fingerprint(files))).encode(), digest_size=16).hexdigest()
 
 
-def checkpoint_path(run: str) -> Path:
-    """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt."""
-    path = Path(run)
-    if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"run={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt in "
-            "it) or a .ckpt file."
-        )
-    return path
-
-
 def load(run: str, trust: Sequence[str] = (), own: bool = False) -> SegmentationTask:
     """The task of a checkpoint, with its weights, ready to predict; its config is `task.facts["config"]`.
 
@@ -308,47 +265,12 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Segmentation
         if missing := {"model", "loss", "dataset", "seed"} - config.keys():
             raise ValueError(f"its config lacks {', '.join(sorted(missing))}")
     except Exception as error:
-        raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} is not a segkit checkpoint, or is damaged: {explain(error).splitlines()[0]}"
+        ) from error
     if not own:
         check_targets([config["model"], config["loss"]], (*NETWORKS, *modules(trust)), str(path), nn.Module)
-    task = build_task(config)
-    task.facts, task.threshold = facts, float(facts["threshold"])
+    task = build_task(config | {"model": config["model"] | {"threshold": float(facts["threshold"])}})
+    task.facts = facts
     task.load_state_dict(weights)
     return task.eval()
-
-
-def modules(trust: Sequence[str]) -> list[str]:
-    """The prefixes of dotted names that `trust=[my_models]` adds."""
-    return [f"{module}." for module in trust]
-
-
-def check_targets(node: Any, allowed: Sequence[str], where: str, kind: type = object) -> None:
-    """Refuse a config that would have anything built, at any depth, but a class of that kind whose dotted name begins
-    with one of `allowed`."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            _check_target(node["_target_"], allowed, where, kind)
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for value in node:
-            check_targets(value, allowed, where, kind)
-    elif isinstance(node, str) and "${" in node:
-        raise ValueError(f"{where}: a stored config has values, not expressions; got {node!r}. It is not loaded.")
-
-
-def _check_target(name: Any, allowed: Sequence[str], where: str, kind: type) -> None:
-    if not isinstance(name, str) or not name.startswith(tuple(allowed)):
-        raise ValueError(
-            f"{where} asks for {name!r}, which is neither part of segkit nor of a library that it may use here. If it "
-            f"is your own code, say trust=[{str(name).split('.', 1)[0]}]; if the file is from someone else, do not use "
-            "it."
-        )
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{where} asks for {name!r}, which cannot be imported: {error}") from error
-    if name.startswith("segkit.schedules."):
-        return
-    if not isinstance(found, type) or not issubclass(found, kind):
-        raise ValueError(f"{where} asks for {name!r}, which is not a {kind.__name__}. It is not loaded.")

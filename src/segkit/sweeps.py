@@ -19,22 +19,23 @@ class Summary(Callback):
 
     def __init__(self) -> None:
         self.jobs: dict[Path, bool] = {}  # run folder, and whether the job gave a result
+        self.metric = "test/iou"
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         self.jobs[Path(config.hydra.runtime.output_dir)] = job_return.return_value is not None
+        self.metric = str(config.monitor).replace("val/", "test/")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from rich.console import Console
         from rich.table import Table
 
         results = {folder: read_results(folder) for folder in self.jobs}
-        metric = str(config.monitor).replace("val/", "test/")
-        table = Table("job", "status", metric, "seconds")
+        table = Table("job", "status", self.metric, "seconds")
         table.columns[0].overflow = "fold"
         for folder, entry in results.items():
             if entry["status"] == "finished" and not self.jobs[folder]:
                 entry |= {"status": "refused", "metrics": {}, "error": "the folder holds another run, see above"}
-            score, seconds = entry.get("metrics", {}).get(metric), entry.get("train_seconds")
+            score, seconds = entry.get("metrics", {}).get(self.metric), entry.get("train_seconds")
             table.add_row(folder.name, entry["status"], "" if score is None else f"{score:.4f}",
                           "" if seconds is None else f"{seconds:.0f}")  # fmt: skip
         Console(stderr=True).print(table)

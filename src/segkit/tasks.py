@@ -87,10 +87,9 @@ class SegmentationTask(LightningModule):
         if loss is None:
             return {}
         with torch.autocast(logits.device.type, enabled=False):
-            if not hasattr(loss, "parts"):
-                return {"loss": loss(logits.float(), mask)}
-            parts = loss.parts(logits.float(), mask)
-            return {"loss": loss.combine(parts)} | {f"loss/{name}": part for name, part in parts.items()}
+            parts = loss.parts(logits.float(), mask) if hasattr(loss, "parts") else {}
+            total = loss.combine(parts) if hasattr(loss, "combine") else loss(logits.float(), mask)
+            return {"loss": total} | {f"loss/{name}": part for name, part in parts.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits, mask = self(batch["image"]), batch["mask"].long()
@@ -140,11 +139,11 @@ class SegmentationTask(LightningModule):
     def _evaluate(self, split: str, batch: Batch, metrics: SegmentationMetrics) -> None:
         logits, mask, index = self(batch["image"]), batch["mask"].long(), batch["index"]
         metrics.update(logits, mask, index)
-        counted = (index >= 0).sum()
-        for name, value in self.losses(logits, mask).items():
-            if name not in self.mean_losses:
-                self.mean_losses[name] = MeanMetric().to(self.device)
-            self.mean_losses[name].update(value, counted)
+        for one, counted in enumerate(index >= 0):  # picture by picture, so that the mean holds for any batch size
+            for name, value in self.losses(logits[one : one + 1], mask[one : one + 1]).items():
+                if name not in self.mean_losses:
+                    self.mean_losses[name] = MeanMetric().to(self.device)
+                self.mean_losses[name].update(value, counted)
 
     def _log_metrics(self, split: str, metrics: SegmentationMetrics, reset: bool = True) -> None:
         scores = {f"{split}/{name}": value for name, value in metrics.compute().items()}
@@ -163,6 +162,8 @@ class SegmentationTask(LightningModule):
         if self.optimizer is None:
             raise ValueError("This task was built to predict: give it an optimizer to train it.")
         optimizer = self.optimizer([p for p in self.net.parameters() if p.requires_grad])
+        if isinstance(optimizer, torch.optim.LBFGS):  # flattens gradients by view()
+            self.net.to(memory_format=torch.contiguous_format)
         if self.scheduler is None:
             return optimizer
         accepted = inspect.signature(self.scheduler).parameters

@@ -1,7 +1,10 @@
 """`python -m segkit.train model=unet loss=dice dataset=ph2 …`: one run, from config to tested metrics."""
 
+import json
+import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -21,23 +24,32 @@ def train(cfg: DictConfig) -> dict[str, float]:
     from segkit import records  # imports torch and Lightning, which `--help` need not wait for
 
     records.log_to_console()
-    with records.open_run(cfg) as record:
-        try:
+    done = False
+    try:
+        with records.open_run(cfg) as record:
             if not record.finished:
                 fit_and_test(cfg, record)
-        finally:
-            if "wandb" in sys.modules:  # or the next job of a sweep would be logged into this one's run
-                sys.modules["wandb"].finish()
+        done = True
+    finally:
+        end_wandb(cfg, done)
     show(record)
     return record.metrics
 
 
+def end_wandb(cfg: DictConfig, done: bool) -> None:
+    """Close this run at Weights & Biases, or the next job of a sweep would be logged into it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None and Path(wandb.run.dir).is_relative_to(Path(cfg.run_dir).absolute()):
+        wandb.finish(exit_code=0 if done else 1)
+
+
 def fit_and_test(cfg: DictConfig, record: "Record") -> None:
     """The run itself, in its open folder: build, fit, test the best weights, tell the loggers."""
-    from segkit import evaluate, learning_rate, records, runs
+    from segkit import checkpoints, evaluate, learning_rate, records, runs
 
-    if record.resume_from is not None and cfg.resume is not None:  # a folder may come from anybody
-        runs.check_targets(record.config, (*runs.TRAINING, *runs.modules(cfg.trust)), str(record.folder))
+    if cfg.resume is not None:  # a folder may come from anybody
+        allowed = (*checkpoints.TRAINING, *checkpoints.modules(cfg.trust))
+        checkpoints.check_targets(record.config | {"overrides": []}, allowed, str(record.folder))
     runs.check_checkpoints(record.config)
     if record.config["lr_find"] and record.resume_from is None:
         learning_rate.find(cfg, record)
@@ -47,7 +59,7 @@ def fit_and_test(cfg: DictConfig, record: "Record") -> None:
     started = time.perf_counter()
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = before + time.perf_counter() - started
-    record.metrics = evaluate.final(run, record.folder, record.config)
+    record.metrics = evaluate.final(run, record.folder, record.config, own=cfg.resume is None)
     if record.metrics.get("val/recall") == 0:
         records.log.warning(
             "the best weights find nothing of what the validation masks show: train longer, or try another loss "
@@ -76,6 +88,9 @@ def describe(run: "Run", record: "Record") -> None:
     if record.resume_from is not None:
         records.check_same_data(record.folder, split, run.fingerprint)
     environment = records.environment(record.config["seed"], run.fingerprint, device)
+    if record.resume_from is not None:  # what the epochs before were trained with
+        earlier = json.loads((record.folder / "environment.json").read_text())
+        environment["before"] = [*earlier.pop("before", []), earlier]
     records.write_json(record.folder / "environment.json", environment)
     records.write_json(record.folder / "split.json", split)
     records.write_text(record.folder / "model.txt", runs.summary(run.task) + "\n")
@@ -106,21 +121,22 @@ def show(record: "Record") -> None:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(name, *("" if score is None else f"{score:.4f}" for score in scores))
     Console().print(table)
-    swept = ("-m", "seed=", "loss=", "hydra.", "run_dir=", "resume=")
-    words = [str(word) for word in record.config["overrides"] if not str(word).startswith(swept)]
-    grid = [*(argument(*word.split("=", 1)) for word in words if "=" in word), f"loss={several_losses(record.config)}"]
+    words = [str(word) for word in record.config["overrides"]]
+    kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
+    chosen = any(word.startswith(("loss", "experiment=")) for word in words)
+    compared = [] if chosen else [several_losses(record.config)]
     print(
         f"Run folder: {record.folder}\n"
         "Next:\n"
         f"  tensorboard --logdir '{record.folder.parent}'\n"
         f"  python -m segkit.predict {argument('run', record.folder)} input=photos/ output=predicted/\n"
-        f"  python -m segkit.train -m {' '.join(grid)} seed=0,1,2"
+        f"  python -m segkit.train -m {' '.join([*kept, *compared])} seed=0,1,2"
     )
 
 
 def several_losses(config: dict[str, Any]) -> str:
     """Losses worth comparing on this data."""
-    return "dice,bce,focal" if len(config["dataset"]["classes"]) == 1 else "dice,ce,focal"
+    return "loss=dice,bce,focal" if len(config["dataset"]["classes"]) == 1 else "loss=dice,ce,focal"
 
 
 main = command("train", train)
