@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from segkit.datasets.surfaces import (
     Array,
-    Mask,
+    Pixels,
     Rng,
     as_float,
     blur,
@@ -21,11 +21,11 @@ from segkit.datasets.surfaces import (
     smoothstep,
 )
 
-Path = NDArray[np.float64]
+Polyline = NDArray[np.float64]
 FINE = 2  # cracks are drawn on a canvas this many times finer, then pulled back to size
 
 
-def draw_cracks(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
+def draw_cracks(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
     """A picture (size, size, 3) and its mask (size, size) with 1 = crack; no crack at all where `empty`.
 
     The mask has every pixel that the crack covers by about a third or more, whatever the contrast: annotators
@@ -42,7 +42,7 @@ def draw_cracks(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
     return photograph(rng, scene, softness), mask
 
 
-def without_crumbs(covered: NDArray[np.bool_], size: int) -> Mask:
+def without_crumbs(covered: NDArray[np.bool_], size: int) -> Pixels:
     """The mask without its parts of less than about 16 pixels of a 128-pixel picture."""
     _, parts, stats, _ = cv2.connectedComponentsWithStats(covered.astype(np.uint8))
     large = stats[:, cv2.CC_STAT_AREA] >= (size / 32) ** 2
@@ -68,7 +68,7 @@ def crack_opening(rng: Rng, size: int) -> Array:
     return opening
 
 
-def crossing(rng: Rng, size: int) -> Path:
+def crossing(rng: Rng, size: int) -> Polyline:
     """Points (n, 2) of a crack across the picture, from border to border or ending inside it."""
     turn = rng.uniform(0, 2 * np.pi)
     along, aside = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
@@ -78,7 +78,7 @@ def crossing(rng: Rng, size: int) -> Path:
     return wander(rng, start, end)
 
 
-def branching(rng: Rng, path: Path, size: int) -> Path:
+def branching(rng: Rng, path: Polyline, size: int) -> Polyline:
     """A side crack that leaves `path` somewhere at a wide angle."""
     at = int(rng.integers(len(path) // 5, len(path) * 4 // 5))
     heading = path[min(at + 4, len(path) - 1)] - path[max(at - 4, 0)]
@@ -87,7 +87,7 @@ def branching(rng: Rng, path: Path, size: int) -> Path:
     return wander(rng, path[at], path[at] + away)
 
 
-def wander(rng: Rng, start: Path, end: Path) -> Path:
+def wander(rng: Rng, start: Polyline, end: Polyline) -> Polyline:
     """Midpoint displacement, 65 points: each halving moves the middle sideways, by less and less."""
     points = np.stack([start, end])
     sway, fade = rng.uniform(0.08, 0.3), rng.uniform(0.7, 1)
@@ -101,7 +101,7 @@ def wander(rng: Rng, start: Path, end: Path) -> Path:
     return points
 
 
-def draw_path(rng: Rng, canvas: Mask, path: Path, width: float, unit: float) -> None:
+def draw_path(rng: Rng, canvas: Pixels, path: Polyline, width: float, unit: float) -> None:
     """Draw a crack about `width` wide along `path`: it wavers, may taper, and may open to a hole."""
     count = len(path)
     waver = np.interp(np.arange(count), np.linspace(0, count, 12), rng.normal(0, 1, 12))
@@ -117,7 +117,7 @@ def draw_path(rng: Rng, canvas: Mask, path: Path, width: float, unit: float) -> 
         cv2.line(canvas, start, end, 255, across, cv2.LINE_AA, 4)
 
 
-def ragged(rng: Rng, canvas: Mask, size: int, reach: float) -> Array:
+def ragged(rng: Rng, canvas: Pixels, size: int, reach: float) -> Array:
     """Bring the fine canvas to `size`, its borders displaced by up to about `reach` pixels."""
     strength = rng.uniform(0.1, 0.6) * reach
     smallest = rng.uniform(1.5, 4)

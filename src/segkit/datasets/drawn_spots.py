@@ -7,7 +7,7 @@ import numpy as np
 
 from segkit.datasets.surfaces import (
     Array,
-    Mask,
+    Pixels,
     Rng,
     as_float,
     blur,
@@ -28,7 +28,7 @@ TONES = np.array(
 )
 
 
-def draw_lesions(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
+def draw_lesions(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
     """A picture (size, size, 3) of skin and its mask (size, size), 1 = lesion: one irregular, fuzzy spot.
 
     Over it lie hairs, gel bubbles and the dark corners of the instrument, none of which is a lesion.
@@ -111,7 +111,7 @@ def dark_corners(rng: Rng, size: int) -> Array:
     return as_float(1 - rng.uniform(0.6, 1) * smoothstep(away, radius, radius * 1.15))
 
 
-def draw_shapes(rng: Rng, size: int, empty: bool) -> tuple[Mask, Mask]:
+def draw_shapes(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
     """Picture (size, size, 3) and mask (size, size): 0 background, 1 disc, 2 square, 3 triangle, 4 border.
 
     One to four shapes, each with a border of about a twentieth of the picture's side in a colour of its own;

@@ -8,15 +8,13 @@ import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from numpy.typing import NDArray
 from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
 from segkit import IGNORE_INDEX
-from segkit.augment import Augment
+from segkit.augment import Augment, Pixels
 
-Pixels = NDArray[np.uint8]
 Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it is more than filling
 
 

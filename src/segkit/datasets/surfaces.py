@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Mask = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Rng = np.random.Generator
 
 
@@ -248,7 +248,7 @@ def cast_shadow(rng: Rng, image: Array) -> Array:
     return as_float(image * (1 - rng.uniform(0.15, 0.6) * shade))
 
 
-def photograph(rng: Rng, image: Array, softness: float) -> Mask:
+def photograph(rng: Rng, image: Array, softness: float) -> Pixels:
     """What a camera makes of a scene, (H, W, 3): uneven light, blur of `softness` pixels, noise, JPEG."""
     size = image.shape[-1]
     gradient = half_plane(rng, size) / size

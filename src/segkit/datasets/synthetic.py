@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 from segkit.datasets.common import SPLITS, Sample, Split
 from segkit.datasets.drawn_cracks import draw_cracks
 from segkit.datasets.drawn_spots import draw_lesions, draw_shapes
-from segkit.datasets.surfaces import Mask, Rng
+from segkit.datasets.surfaces import Pixels, Rng
 
 
 class Kind(NamedTuple):
     """A way to draw: its function (rng, size, empty) -> picture and mask, and the names of what it draws."""
 
-    draw: Callable[[Rng, int, bool], tuple[Mask, Mask]]
+    draw: Callable[[Rng, int, bool], tuple[Pixels, Pixels]]
     classes: tuple[str, ...]
 
 
