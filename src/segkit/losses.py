@@ -43,7 +43,7 @@ def cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor | None = None) ->
     """
     if logits.shape[1] == 1:
         raise ValueError(
-            "this loss is for two or more classes, but the logits have 1 channel; use loss=bce, dice or focal"
+            "this loss is for two or more classes, but the logits have 1 channel; use loss=bce, dice, bce_dice or focal"
         )
     x, labelled = _prepare(logits, mask)
     loss = -_log_prob_of_truth(x, mask, labelled)

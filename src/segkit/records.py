@@ -275,8 +275,6 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def log_to(path: Path) -> logging.Handler:
     """Everything that segkit says goes into this file too, until the handler is removed again."""
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
@@ -289,6 +287,8 @@ def log_to_console() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in IDLE_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False  # Hydra would print it a second time
     if not any(isinstance(handler, Console) for handler in log.handlers):
         log.addHandler(Console(logging.INFO))
 
