@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 
 import pytest
 import torch
@@ -73,6 +72,7 @@ def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
         train(compose(f"resume={run}", "trainer.max_epochs=1"))
     assert results(run)["epochs"] == 3
     assert results(run)["status"] == "finished"
+    assert "dataset.size=32" in (run / "overrides.yaml").read_text()  # the run's own, not the resuming command's
 
 
 def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path, tiny_run):
@@ -84,20 +84,34 @@ def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path, tiny
     assert not (tmp_path / "nothing").exists()
 
 
+def best_state(run, checkpoint=None) -> dict:
+    """What last.ckpt knows of the best epoch so far."""
+    checkpoint = checkpoint or torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    states = checkpoint["callbacks"].values()
+    return next(state for state in states if state.get("best_model_path", "").endswith("best.ckpt"))
+
+
+def unbeatable(run) -> None:
+    """Give the best epoch so far a score that no later one reaches, so that best.ckpt has to stay."""
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    state = best_state(run, checkpoint)
+    two = torch.tensor(2.0)
+    state.update(best_model_score=two, kth_value=two, best_k_models=dict.fromkeys(state["best_k_models"], two))
+    torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
+
+
 def test_a_resumed_copy_leaves_the_original_alone(tmp_path):
     original, copy = tmp_path / "original", tmp_path / "copy"
     train(compose(*TINY, f"run_dir={original}"))
     shutil.copytree(original, copy)
+    unbeatable(copy)
     before = {path: path.stat().st_mtime_ns for path in original.rglob("*")}
     train(compose(f"resume={copy}", "trainer.max_epochs=3"))
     assert {path: path.stat().st_mtime_ns for path in original.rglob("*")} == before
-    scores = [
-        state["best_model_score"]
-        for run in (original, copy)
-        for state in torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"].values()
-        if state.get("best_model_path", "").endswith("best.ckpt")
-    ]
-    assert scores[1] >= scores[0]  # the best so far is known in the copy too
+    assert best_state(copy)["best_model_score"] == 2  # the best so far is known in the copy too
+    assert weights(copy, "best").keys() == weights(original, "best").keys()
+    for name, tensor in weights(original, "best").items():
+        torch.testing.assert_close(weights(copy, "best")[name], tensor, rtol=0, atol=0)
     assert results(copy)["epochs"] == 3
     assert results(copy)["train_seconds"] > results(original)["train_seconds"] / 2
     with pytest.raises(ValueError, match=r"goes on in that folder: leave hydra\.run\.dir"):
@@ -148,9 +162,9 @@ def test_the_best_score_survives_a_link_to_the_folder(tmp_path):
     (tmp_path / "outputs").symlink_to(tmp_path / "elsewhere")
     run = tmp_path / "outputs" / "run"
     train(compose(*TINY, f"run_dir={run}"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="The dirpath has changed")
-        train(compose(f"resume={run}", "trainer.max_epochs=3"))
+    unbeatable(run)
+    train(compose(f"resume={run}", "trainer.max_epochs=3"))
+    assert best_state(run)["best_model_score"] == 2
 
 
 def test_a_longer_one_cycle_is_refused(tmp_path):

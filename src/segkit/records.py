@@ -70,8 +70,8 @@ class Record:
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self.config)))
 
     def write(self, status: str, **more: Any) -> None:
-        identity = config_hash(self.config) if self.config else None
-        entries = {"status": status, "config_hash": identity, "metrics": self.metrics}
+        known = config_hash(self.config) if self.config else None
+        entries = {"status": status, "config_hash": known, "metrics": self.metrics}
         write_json(self.folder / "results.json", entries | self.facts | more)
 
 
@@ -127,7 +127,7 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
             return
         mine = True
         record.save_config()
-        write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(cfg.overrides))))
+        write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(record.config["overrides"])))
         record.write("running")
         yield record
         record.write("finished")
@@ -256,13 +256,13 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "dataset.root",
         ):
             OmegaConf.update(stored, key, OmegaConf.select(cfg, key), force_add=True)
-            check_numbers(stored)
         else:
             raise ValueError(
                 f"{override} cannot change in a resumed run: {folder} goes on with its own config. Only its length "
                 "(trainer.max_epochs), hardware (trainer=gpu, precision, dataset.workers) and place (+dataset.root) "
                 "may; for the rest start a new run."
             )
+    check_numbers(stored)
     trained = len(seconds_of_epochs(folder))
     if 0 <= (stored.trainer.get("max_epochs") or -1) < trained:
         raise ValueError(

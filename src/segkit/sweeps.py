@@ -45,7 +45,10 @@ class Summary(Callback):
             for folder, entry in bad.items():
                 reason = str(entry.get("error", "")).splitlines() or [""]
                 print(f"  {folder}: {entry['status']}: {reason[0]}", file=sys.stderr)
-            print("Each one's train.log has the traceback. The same command again runs only these.", file=sys.stderr)
+            if any(entry["status"] != "refused" for entry in bad.values()):
+                print("Their train.log has the traceback. The same command again runs only these.", file=sys.stderr)
+            if any(entry["status"] == "refused" for entry in bad.values()):
+                print("Those refused want a folder of their own: add name=… to the command.", file=sys.stderr)
             sys.exit(1)
 
 

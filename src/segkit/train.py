@@ -85,12 +85,11 @@ def describe(run: "Run", record: "Record") -> None:
 
     device = str(run.trainer.strategy.root_device)
     split = {name: list(source.names) for name, source in run.data.sources.items()}
+    environment = records.environment(record.config["seed"], run.fingerprint, device)
     if record.resume_from is not None:
         records.check_same_data(record.folder, split, run.fingerprint)
-    environment = records.environment(record.config["seed"], run.fingerprint, device)
-    if record.resume_from is not None:  # what the epochs before were trained with
         earlier = json.loads((record.folder / "environment.json").read_text())
-        environment["before"] = [*earlier.pop("before", []), earlier]
+        environment["before"] = [*earlier.pop("before", []), earlier]  # what the epochs before were trained with
     records.write_json(record.folder / "environment.json", environment)
     records.write_json(record.folder / "split.json", split)
     records.write_text(record.folder / "model.txt", runs.summary(run.task) + "\n")
