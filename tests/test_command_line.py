@@ -32,6 +32,10 @@ def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
         (["trainer.max_epoch=3"], "trainer.max_epoch: did you mean trainer.max_epochs?"),
         (["loss=focal", "loss.gama=3"], "loss.gama: did you mean loss.gamma"),
         (["-m", "optimiser=sgd,adam"], "optimiser: did you mean optimizer"),
+        (["lr=0.1"], "lr: did you mean optimizer.lr?"),
+        (["epochs=3"], "epochs: did you mean dataset.epochs or trainer.max_epochs?"),
+        (["+lr=0.1"], "+lr=0.1: no setting is called lr, so it would change nothing. Did you mean optimizer.lr?"),
+        (["resume=run", "dataset.root=moved"], "With resume, say +dataset.root="),
         (["dataset=ph2"], "dataset.root is not set: add dataset.root="),
         (["dataset=ph2", "dataset.root=nowhere"], "nowhere does not exist"),
     ],
@@ -41,6 +45,7 @@ def test_a_users_error_ends_without_a_traceback(tmp_path, words, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("outputs/*/*/"))[1:]
 
 
 def test_a_sweep_tells_which_job_failed_and_repeats_only_that(tmp_path):

@@ -220,6 +220,9 @@ def test_ones_own_model_loss_and_data_set_without_forking(tmp_path):
     done = segkit(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test/iou" in json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
+    assert "segkit.predict run=" in done.stdout
+    assert "'trust=[mine]'" in done.stdout
+    assert "segkit.train --config-dir conf -m model=mine" in done.stdout
     # whoever has the checkpoint says that the code is theirs
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((9, 9, 3), np.uint8))

@@ -101,11 +101,13 @@ def test_other_classes_or_no_root_are_errors(tmp_path, camera_run, tiny_run):
         scored(tiny_run, tmp_path / "no", "dataset=folder")
 
 
-def test_pictures_that_moved_are_found_by_root(tmp_path, folder_run):
+def test_pictures_that_moved_are_found_by_root(tmp_path, folder_run, capsys):
     run, data = folder_run
     shutil.copytree(data, tmp_path / "moved")
     got = scored(run, tmp_path / "out", f"dataset.root={tmp_path}/moved")
     assert got["test/iou"] == json.loads((run / "results.json").read_text())["metrics"]["test/iou"]
+    hint = "scoring 6 of 14 pictures, the test split; 'dataset.fractions=[0,0,1]' scores all"
+    assert hint in capsys.readouterr().err
 
 
 def test_command_line(tmp_path, tiny_run):
@@ -118,3 +120,4 @@ def test_command_line(tmp_path, tiny_run):
     assert done.returncode == 1
     assert "run=nowhere: no checkpoint there. Give a run folder" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "outputs" / "evaluate").iterdir())  # nothing of it is left

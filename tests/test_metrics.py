@@ -64,6 +64,10 @@ def test_binary_scores_by_hand():
             "accuracy": 5 / 8,
             "iou_image": (1 / 2 + 2 / 4) / 2,
             "dice_image": (2 / 3 + 4 / 6) / 2,
+            "precision_image": (1 / 2 + 1) / 2,
+            "recall_image": (1 + 1 / 2) / 2,
+            "fbeta_image": (2 / 3 + 4 / 6) / 2,
+            "accuracy_image": (3 / 4 + 2 / 4) / 2,
             "score": 0,  # 20 · (½ − ½)
             "soft_dice": (2 * 3 + 1) / (4 + 5 + 1),
             "soft_iou": (3 + 1) / (4 + 5 - 3 + 1),
@@ -71,9 +75,27 @@ def test_binary_scores_by_hand():
         }
     )
     assert metrics.per_image() == [
-        {"index": 0, "iou": 1 / 2, "dice": 2 / 3, "precision": 1 / 2, "recall": 1.0, "score": 0.0}
+        {
+            "index": 0,
+            "iou": 1 / 2,
+            "dice": 2 / 3,
+            "precision": 1 / 2,
+            "recall": 1.0,
+            "fbeta": 2 / 3,
+            "accuracy": 3 / 4,
+            "score": 0.0,
+        }
         | {"tp": 1, "fp": 1, "fn": 0, "tn": 2},
-        {"index": 1, "iou": 1 / 2, "dice": 2 / 3, "precision": 1.0, "recall": 1 / 2, "score": 0.0}
+        {
+            "index": 1,
+            "iou": 1 / 2,
+            "dice": 2 / 3,
+            "precision": 1.0,
+            "recall": 1 / 2,
+            "fbeta": 2 / 3,
+            "accuracy": 1 / 2,
+            "score": 0.0,
+        }
         | {"tp": 2, "fp": 0, "fn": 2, "tn": 0},
     ]
 
@@ -91,6 +113,7 @@ def test_fbeta_by_hand():
     metrics = SegmentationMetrics(["lesion"], beta=2.0)
     metrics.update(hard([[1, 1, 0, 0]]), torch.tensor([[[1, 0, 1, 1]]]), torch.tensor([0]))
     assert metrics.compute()["fbeta"] == pytest.approx(5 * 1 / (5 * 1 + 4 * 2 + 1))  # TP 1, FN 2, FP 1
+    assert metrics.compute()["fbeta_image"] == metrics.per_image()[0]["fbeta"] == metrics.compute()["fbeta"]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +165,8 @@ def test_several_classes_by_hand():
     assert result["dice"] == pytest.approx((8 / 10 + 4 / 5 + 0) / 3)
     # First picture: a 1/2, b 2/3; second: a 3/4, c 0.
     assert result["iou_image"] == pytest.approx(((1 / 2 + 2 / 3) / 2 + (3 / 4 + 0) / 2) / 2)
+    assert result["recall_image"] == pytest.approx(((1 / 2 + 1) / 2 + (3 / 4 + 0) / 2) / 2)
+    assert result["accuracy_image"] == pytest.approx((3 / 4 + 3 / 4) / 2)
     # Steps: 0 and ceil(20 · 1/6) = 4; 5 and 0.
     assert result["score"] == pytest.approx((0.2 + 0.25) / 2)
     # Σpt, Σp, Σt: a 4 4 6, b 2 3 2, c 0 1 0
@@ -253,7 +278,7 @@ def test_a_picture_without_labels_is_in_no_mean():
     metrics = measure([[1, 0], [1, 0]], [[1, 1], [255, 255]])
     assert metrics.compute()["iou_image"] == 0.5
     assert metrics.per_image()[1] == {"index": 1, "tp": 0, "fp": 0, "fn": 0, "tn": 0} | dict.fromkeys(
-        ("iou", "dice", "precision", "recall", "score")
+        ("iou", "dice", "precision", "recall", "fbeta", "accuracy", "score")
     )
     assert measure([[1, 0]], [[255, 255]]).compute() == {}
 

@@ -62,6 +62,6 @@ def test_save_writes_rgb_and_keeps_no_half_file(tmp_path):
 
 
 def test_curves_with_gaps(tmp_path):
-    rows = [{"epoch": 0, "train/loss": 1.0, "val/loss": 2.0, "val/iou": 0.1}, {"epoch": 1, "train/loss": 0.5}]
+    rows = [{"epoch": 1, "train/loss": 1.0, "val/loss": 2.0, "val/iou": 0.1}, {"epoch": 2, "train/loss": 0.5}]
     pictures.curves(rows, "val/iou", tmp_path / "curves.png")
     assert cv2.imread(str(tmp_path / "curves.png")).shape[1] > 500

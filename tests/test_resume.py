@@ -31,7 +31,7 @@ def test_resumed_equals_uninterrupted(tmp_path, averaging):
         torch.testing.assert_close(weights(parts)[name], tensor, rtol=0, atol=0)
     assert got == expected
     with (parts / "metrics.csv").open() as file:
-        assert [float(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2, 3]
+        assert [float(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
 
 
 def stop_after(cfg, epochs: int) -> None:
@@ -153,7 +153,7 @@ def test_a_resumed_run_builds_no_foreign_best_checkpoint(tmp_path):
     best["segkit"]["config"]["model"]["net"] = {"_target_": "os.system", "command": f"touch {tmp_path}/pwned"}
     torch.save(best, run / "checkpoints" / "best.ckpt")
     with pytest.raises(ValueError, match=r"asks for 'os\.system'"):
-        train(compose(f"resume={run}"))
+        train(compose(f"resume={run}", "precision=bf16-mixed"))
     assert not (tmp_path / "pwned").exists()
 
 
@@ -186,14 +186,17 @@ def test_resume_builds_nothing_that_training_does_not_need(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run):
+def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run, capsys):
     before = (tiny_run / "results.json").stat().st_mtime_ns
     metrics = train(compose(*TINY, f"run_dir={tiny_run}"))
     assert metrics == results(tiny_run)["metrics"]
+    assert train(compose(f"resume={tiny_run}")) == metrics
+    assert "is finished already; left alone; trainer.max_epochs=… trains it for longer" in capsys.readouterr().err
     with pytest.raises(
         ValueError, match=r"already holds a run of another config .*: it differs in loss\.pool, seed\. "
     ):
         train(compose(*TINY, "seed=1", "loss.pool=batch", f"run_dir={tiny_run}"))
+    assert "Traceback" not in (tiny_run / "train.log").read_text()
     assert (tiny_run / "results.json").stat().st_mtime_ns == before
 
 

@@ -24,12 +24,12 @@ def test_run_folder_is_complete(tiny_run):
     assert entry["device"] == "cpu"
     assert entry["params"] == sum(w.numel() for name, w in weights(tiny_run).items() if "running" not in name
                                   and "num_batches" not in name)  # fmt: skip
-    for name in ("iou", "dice", "precision", "recall", "accuracy", "fbeta", "iou_image", "dice_image", "score",
+    for name in ("iou", "dice", "precision", "recall", "accuracy", "fbeta", "iou_image", "accuracy_image", "score",
                  "soft_dice", "soft_iou", "loss", "empty_images"):  # fmt: skip
         assert {f"test/{name}", f"val/{name}", f"train/{name}"} <= entry["metrics"].keys()
     with (tiny_run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["epoch"]) for row in rows] == [0, 1]
+    assert [float(row["epoch"]) for row in rows] == [1, 2]
     assert {"train/loss", "val/loss", "train/iou", "val/iou", "lr", "seconds"} <= rows[0].keys()
     with (tiny_run / "per_image.csv").open() as file:
         images = list(csv.DictReader(file))
@@ -138,8 +138,9 @@ def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, avera
     assert not any(torch.equal(kept, step) for step in steps[10 if averaging == "swa" else 1 :]), best["epoch"]
 
 
-def test_without_loggers(tmp_path):
+def test_without_loggers(tmp_path, capsys):
     train(compose(*TINY, "logger=[]", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
+    assert "tensorboard" not in capsys.readouterr().out
     assert (tmp_path / "run" / "metrics.csv").exists()
     assert not list((tmp_path / "run").glob("events*"))
 

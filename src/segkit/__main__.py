@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import signal
 import sys
 from itertools import takewhile
 from pathlib import Path
@@ -40,6 +41,8 @@ def main() -> None:
     if words[:1] == ["--version"]:
         print(segkit.__version__)
     elif words[:1] == ["list"]:
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `segkit list models | head` ends quietly
         list_group(words[1:])
     elif words and words[0] in COMMANDS:
         sys.path.insert(0, "")  # as with `python -m`: one's own model beside the working directory is found

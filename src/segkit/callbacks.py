@@ -39,7 +39,7 @@ class EpochTable(Checkpoint):
         if self.path.exists():
             with self.path.open(newline="") as file:
                 stored = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-            self.rows = [row for row in stored if row["epoch"] < trainer.current_epoch]
+            self.rows = [row for row in stored if row["epoch"] <= trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -47,7 +47,7 @@ class EpochTable(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        row = {"epoch": float(trainer.current_epoch), "seconds": round(time.perf_counter() - self.started, 3),
+        row = {"epoch": trainer.current_epoch + 1.0, "seconds": round(time.perf_counter() - self.started, 3),
                "lr": float(trainer.optimizers[0].param_groups[0]["lr"])}  # fmt: skip
         names = sorted(name for name in trainer.callback_metrics if name.startswith(("train/", "val/")))
         row |= {name: float(trainer.callback_metrics[name]) for name in names}

@@ -58,6 +58,14 @@ def modules(trust: Sequence[str]) -> list[str]:
     return [f"{module}." for module in trust]
 
 
+def foreign(node: Any) -> list[str]:
+    """The modules outside of segkit and the model libraries that a config would build from: what `trust` must name."""
+    if isinstance(node, Mapping):
+        name = str(node.get("_target_", NETWORKS[0]))
+        return sorted({*([] if name.startswith(NETWORKS) else [name.split(".", 1)[0]]), *foreign([*node.values()])})
+    return sorted({name for value in node for name in foreign(value)}) if isinstance(node, list | tuple) else []
+
+
 def check_targets(node: Any, allowed: Sequence[str], where: str, kind: type = object) -> None:
     """Refuse a config that would have anything built, at any depth, but a class of that kind whose dotted name begins
     with one of `allowed`."""

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,6 +154,15 @@ def argument(key: str, value: object) -> str:
     return f"{key}={value}" if re.fullmatch(r"[\w./:+@%-]+", str(value), re.ASCII) else f"\"{key}='{value}'\""
 
 
+def own_config_dirs() -> list[str]:
+    """The --config-dir words of this command line."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    paths = [Path(source.path) for source in sources if source.provider == "command-line"]
+    here = Path.cwd()
+    return [f"--config-dir {shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))}"
+            for path in paths]  # fmt: skip
+
+
 def in_sweep() -> bool:
     """Whether this is one job of several (`-m`, or an ablation)."""
     return HydraConfig.initialized() and "MULTIRUN" in str(HydraConfig.get().mode)
@@ -177,6 +187,7 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
             return run(cfg)
         except Exception as error:
             print(f"\n{explain(error)}", file=sys.stderr, flush=True)
+            remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
             if in_sweep():  # the summary at the end of the sweep lists it and ends the command non-zero
                 return None
             sys.exit(1)
@@ -192,6 +203,12 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
     return main
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Hydra makes the output folder before anything is known to work."""
+    if folder.is_dir() and not any(folder.iterdir()) and folder != Path.cwd():
+        folder.rmdir()
+
+
 def misspelt(words: Sequence[str], config_name: str) -> list[str]:
     """What to say of the settings on a command line that Hydra has just refused: the most similar ones there are."""
     pairs = [word.split("=", 1) for word in words if "=" in word and not word.startswith(("-", "+", "~", "hydra."))]
@@ -203,8 +220,27 @@ def misspelt(words: Sequence[str], config_name: str) -> list[str]:
         return []
     known = list(dict.fromkeys([*groups, *dotted(plain)]))
     unknown = [key for key, _ in pairs if key not in known]
-    near = {key: difflib.get_close_matches(key, known, 2, 0.75) for key in unknown}
-    return [f"{key}: did you mean {' or '.join(names)}?" for key, names in near.items() if names]
+    if "dataset.root" in unknown and any(key == "resume" for key, _ in pairs):  # the stored data set has it
+        return ["With resume, say +dataset.root=…"]
+    return [f"{key}: did you mean {' or '.join(names)}?" for key in unknown if (names := near(key, known))]
+
+
+def near(key: str, known: Sequence[str]) -> list[str]:
+    """The settings that someone who wrote `key` may have meant: of that name in some group (lr, epochs), or like it."""
+    groups = {name.rpartition(".")[0] for name in known}
+    named = [name for name in known if "." in name and name.rpartition(".")[2] in (key, f"max_{key}")]
+    return [name for name in named if name not in groups][:3] or difflib.get_close_matches(key, known, 2, 0.75)
+
+
+def check_added(config: dict[str, Any]) -> None:
+    """ValueError for a setting added with + at the top, which nothing reads: `+lr=0.1` instead of optimizer.lr."""
+    groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
+    for word in map(str, config["overrides"]):
+        found = re.match(r"\+(\w+)=", word)
+        if found and found[1] in config and found[1] not in groups:
+            names = " or ".join(near(found[1], dotted({key: config[key] for key in config if key != found[1]})))
+            hint = f" Did you mean {names}?" if names else ""
+            raise ValueError(f"{word}: no setting is called {found[1]}, so it would change nothing.{hint}")
 
 
 def dotted(node: Any, above: str = "") -> list[str]:

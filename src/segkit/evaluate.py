@@ -30,7 +30,11 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     task = runs.load(settings["run"], settings["trust"])
     config = evaluation_config(task.facts["config"], settings)
     data = runs.build_data(config, splits=[settings["split"]])
-    records.log.info("scoring %d pictures, the %s split", len(data.sources[settings["split"]]), settings["split"])
+    source = data.sources[settings["split"]]
+    whole = getattr(source, "shared", 0)
+    more = f" of {whole}" if whole > len(source) else ""
+    hint = "; 'dataset.fractions=[0,0,1]' scores all" if more and settings["split"] == "test" else ""
+    records.log.info("scoring %d%s pictures, the %s split%s", len(source), more, settings["split"], hint)
     metrics = score(task, data, settings["split"], config, folder)
     sheet = settings["pictures"]
     if sheet:

@@ -62,7 +62,7 @@ class SegmentationMetrics(Metric):
 
     * pooled over the pixels of the data set: `iou`, `dice` (= F1), `precision`, `recall`, `fbeta` (with
       `beta`), `accuracy` (share of labelled pixels that are right);
-    * the mean of per-image values: `iou_image`, `dice_image`, and `score` (PH² school): the share of the ten
+    * the mean of per-image values: the same names with `_image`, and `score` (PH² school): the share of the ten
       thresholds 0.5, 0.55 … 0.95 that the picture's IoU exceeds, ceil(clip(20·(IoU − 0.5), 0, 10)) / 10;
     * on probabilities, with sums over the data set: `soft_dice` = (2Σpt + 1) / (Σp + Σt + 1) and `soft_iou` =
       (Σpt + 1) / (Σp + Σt − Σpt + 1). The crack thesis took these sums over each batch and averaged the
@@ -73,8 +73,8 @@ class SegmentationMetrics(Metric):
     Empty masks: where truth is empty, an empty prediction scores 1 and any other 0, in every ratio, pooled or
     of a picture. An empty prediction of something scores 0, precision too.
 
-    Several classes: `iou/<class>` and likewise dice, precision and recall; the plain names (also fbeta,
-    soft_dice and soft_iou) are the mean over the classes that occur, in truth or prediction, anywhere in the
+    Several classes: `iou/<class>` and likewise dice, precision, recall and fbeta; the plain names (also soft_dice
+    and soft_iou, not accuracy) are the mean over the classes that occur, in truth or prediction, anywhere in the
     data set; one that does not occur has no `iou/<class>` either. Per-image values are the mean over the
     classes that occur in that picture. `iou_micro` is the IoU of all classes' pixels together.
 
@@ -131,19 +131,16 @@ class SegmentationMetrics(Metric):
         pooled = images.sum(0)
         scored = Counts(*(count[labelled] for count in images))
         result = self._pooled_scores(pooled)
-        result |= {
-            "iou_image": _class_mean(iou(scored), self._occurs(scored)).mean(),
-            "dice_image": _class_mean(f_beta(scored), self._occurs(scored)).mean(),
-            "score": _class_mean(score_steps(scored), self._occurs(scored)).mean() / 10,
-            "empty_images": (images.truth.sum(1) == 0).sum(),
-        }
+        for name, values in self._image_scores(scored).items():
+            result[name if name == "score" else f"{name}_image"] = values.mean()
+        result["empty_images"] = (images.truth.sum(1) == 0).sum()
         return {name: float(value) for name, value in result.items()}
 
     def per_image(self) -> list[ImageRow]:
         """A row per picture, sorted by data-set index; with several processes all of them must call this.
 
-        index, iou, dice, precision, recall, score as in the per-image means; tp, fp, fn, tn pixels (several
-        classes: their sum over the classes, so tp + fn is the number of labelled pixels); several classes:
+        index, iou, dice, precision, recall, fbeta, accuracy, score as in the per-image means; tp, fp, fn, tn pixels
+        (several classes: their sum over the classes, so tp + fn is the number of labelled pixels); several classes:
         iou/<class>. None stands where there is nothing to score: a class that does not occur in the picture,
         and all scores of a picture without a labelled pixel.
         """
@@ -154,9 +151,8 @@ class SegmentationMetrics(Metric):
         occurs = self._occurs(images)
         nothing = images.labelled[:, 0] == 0
         columns: dict[str, list[Any]] = {"index": index.tolist()}
-        for name, values in _ratios(images).items():
-            columns[name] = _optional(_class_mean(values, occurs), nothing)
-        columns["score"] = _optional(_class_mean(score_steps(images), occurs) / 10, nothing)
+        for name, values in self._image_scores(images).items():
+            columns[name] = _optional(values, nothing)
         for name in ("tp", "fp", "fn", "tn"):
             columns[name] = getattr(images, name).sum(1).tolist()
         if len(self.classes) > 1:
@@ -192,17 +188,39 @@ class SegmentationMetrics(Metric):
     def _pooled_scores(self, pooled: Counts) -> dict[str, Tensor]:
         """Scores of counts (K,) of the whole data set."""
         occurs = self._occurs(pooled)
-        ratios = _ratios(pooled)
-        soft = {"soft_dice": soft_dice(pooled), "soft_iou": soft_iou(pooled)}
-        means = ratios | {"fbeta": f_beta(pooled, self.beta)} | soft
+        ratios = self._ratios(pooled)
+        means = ratios | {"soft_dice": soft_dice(pooled), "soft_iou": soft_iou(pooled)}
         result = {name: _class_mean(values, occurs) for name, values in means.items()}
+        result["accuracy"] = self._accuracy(pooled)
         if len(self.classes) == 1:
-            return result | {"accuracy": ((pooled.tp + pooled.tn).double() / pooled.labelled)[0]}
-        result["accuracy"] = pooled.tp.sum().double() / pooled.labelled[0]
+            return result
         result["iou_micro"] = iou(pooled.sum(0))
         for name, values in ratios.items():
             result |= {f"{name}/{self.classes[k]}": values[k] for k in occurs.nonzero()[:, 0].tolist()}
         return result
+
+    def _image_scores(self, images: Counts) -> dict[str, Tensor]:
+        """Scores (n,) of the counts (n, K) of n pictures: the mean over the classes that occur in each."""
+        occurs = self._occurs(images)
+        result = {name: _class_mean(values, occurs) for name, values in self._ratios(images).items()}
+        return result | {
+            "accuracy": self._accuracy(images),
+            "score": _class_mean(score_steps(images), occurs) / 10,
+        }
+
+    def _ratios(self, counts: Counts) -> dict[str, Tensor]:
+        return {
+            "iou": iou(counts),
+            "dice": f_beta(counts),
+            "precision": _ratio(counts.tp, counts.tp + counts.fp, counts),
+            "recall": _ratio(counts.tp, counts.tp + counts.fn, counts),
+            "fbeta": f_beta(counts, self.beta),
+        }
+
+    def _accuracy(self, counts: Counts) -> Tensor:
+        """The share of labelled pixels that are right, of counts (…, K)."""
+        right = counts.tp.sum(-1) if len(self.classes) > 1 else (counts.tp + counts.tn)[..., 0]
+        return right.double() / counts.labelled[..., 0]
 
 
 def count_binary(logits: Tensor, mask: Tensor, known: Tensor, threshold: float) -> Counts:
@@ -275,15 +293,6 @@ def soft_iou(counts: Counts) -> Tensor:
     """(Σpt + 1) / (Σp + Σt − Σpt + 1)."""
     overlap, prediction = counts.soft_overlap.double() / UNIT, counts.soft_prediction.double() / UNIT
     return (overlap + 1) / (prediction + counts.truth - overlap + 1)
-
-
-def _ratios(counts: Counts) -> dict[str, Tensor]:
-    return {
-        "iou": iou(counts),
-        "dice": f_beta(counts),
-        "precision": _ratio(counts.tp, counts.tp + counts.fp, counts),
-        "recall": _ratio(counts.tp, counts.tp + counts.fn, counts),
-    }
 
 
 def _ratio(part: Tensor, whole: Tensor, counts: Counts) -> Tensor:

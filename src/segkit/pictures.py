@@ -80,7 +80,7 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8, "prediction" (H, W) uint8}.
     """
     binary = len(colors) == 1
-    wrong = "errors: missed red, invented blue" if binary else "errors: red"
+    wrong = "red missed, blue invented, green found" if binary else "errors: red"
     lines = [_captions([*TITLES[:-1], wrong])]
     for row in rows:
         image, truth, prediction = row["image"], row["truth"], row["prediction"]
@@ -145,7 +145,7 @@ def save(path: Path, picture: Pixels) -> None:
 
 
 def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> None:
-    """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": …, "train/loss": …}."""
+    """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": 1, "train/loss": …}."""
     from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
 
     monitored = monitor.split("/", 1)[-1]
@@ -153,7 +153,7 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
-            points = [(row["epoch"] + 1, row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
+            points = [(row["epoch"], row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
             if points:
                 axes.plot(*zip(*points, strict=True), label=split, color=colour, marker=".")
         axes.set(xlabel="epoch", title=name)

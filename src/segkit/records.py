@@ -27,6 +27,7 @@ from segkit import __version__
 from segkit.configs import (
     HARDWARE,
     argument,
+    check_added,
     check_numbers,
     config_hash,
     differences,
@@ -106,8 +107,6 @@ def open_run(cfg: DictConfig) -> Iterator[Record]:
 
 def _check_resumable(cfg: DictConfig, folder: Path) -> None:
     if not (Path(cfg.resume) / "config.yaml").is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()  # Hydra has just made it
         raise FileNotFoundError(
             f"resume={cfg.resume}: no run there (no config.yaml). Give a run folder, such as outputs/<name>/<job>."
         )
@@ -133,8 +132,8 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
         record.write("finished")
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-        log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
         if mine:
+            log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
             reason = "interrupted" if interrupted else explain(error)
             _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
         again = f"python -m segkit.train {argument('resume', folder)}"
@@ -161,6 +160,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     cfg.run_dir = str(Path(cfg.run_dir).absolute())
     config = to_plain(cfg)
     check_numbers(config)
+    check_added(config)
     return _with_absolute_root(config)
 
 
@@ -173,15 +173,15 @@ def _with_absolute_root(config: dict[str, Any]) -> dict[str, Any]:
 def _claim(record: Record, explicit: bool) -> None:
     """Decide from results.json whether to start, to go on, to leave alone, or to refuse."""
     path, last = record.folder / "results.json", record.folder / "checkpoints" / "last.ckpt"
-    if explicit:
-        if not last.exists():
-            raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
+    if explicit and not last.exists():
+        raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
+    results = json.loads(path.read_text()) if path.exists() else {}
+    other = differences(identity(_stored(record.folder) or record.config), identity(record.config))
+    if explicit and (other or results.get("status") != "finished"):
         record.resume_from = last
+    elif not results:
         return
-    if not path.exists():
-        return
-    results = json.loads(path.read_text())
-    if other := differences(identity(_stored(record.folder) or record.config), identity(record.config)):
+    elif other:
         raise ValueError(
             f"{record.folder} already holds a run of another config (status {results['status']}): it differs in "
             f"{', '.join(other[:8])}{', …' if len(other) > 8 else ''}. Choose another folder with hydra.run.dir= or "
@@ -189,7 +189,8 @@ def _claim(record: Record, explicit: bool) -> None:
         )
     elif results["status"] == "finished":
         record.finished, record.metrics = True, results["metrics"]
-        log.info("%s is finished already; left alone", record.folder)
+        longer = "; trainer.max_epochs=… trains it for longer" if explicit else ""
+        log.info("%s is finished already; left alone%s", record.folder, longer)
     elif results["status"] in ("running", "interrupted") and last.exists():
         record.resume_from = last
         stored = _stored(record.folder)  # with lr_find=true the rate that was found stands there
@@ -211,7 +212,7 @@ def seconds_of_epochs(folder: Path) -> list[float]:
 
 def check_same_data(folder: Path, split: dict[str, list[str]], fingerprint: str) -> None:
     """ValueError if a resumed run would go on with other pictures than it was started with."""
-    if not (folder / "split.json").exists():
+    if not ((folder / "split.json").exists() and (folder / "environment.json").exists()):
         return
     before = json.loads((folder / "split.json").read_text())
     stored = json.loads((folder / "environment.json").read_text())["data_fingerprint"]
@@ -285,6 +286,7 @@ def log_to_console() -> None:
     """segkit's messages on standard error, once a process; of Lightning's only warnings, less the known idle ones."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache at the first run
     for message in IDLE_WARNINGS:
         warnings.filterwarnings("ignore", message)
     log.setLevel(logging.DEBUG)

@@ -13,7 +13,6 @@ import lightning
 import torch
 from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from torch import Tensor, nn
 
 from segkit import IGNORE_INDEX, __version__
@@ -237,11 +236,6 @@ def _native_bfloat16(device: str) -> bool:
         torch.cpu, "get_capabilities", dict
     )()  # which old releases of torch cannot tell: float32
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def summary(task: SegmentationTask) -> str:
-    """Layers with shapes and parameters, and the floating-point operations of one picture."""
-    return str(ModelSummary(task, max_depth=4))
 
 
 def fingerprint_of(data: DataModule) -> str:

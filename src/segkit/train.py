@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segkit.configs import argument, command, in_sweep
+from segkit.configs import argument, command, in_sweep, own_config_dirs
 
 if TYPE_CHECKING:
     from segkit.records import Record
@@ -81,6 +81,8 @@ def epochs_of(record: "Record") -> int:
 
 def describe(run: "Run", record: "Record") -> None:
     """Write what the run is before it starts: environment.json, split.json, model.txt; and say it in one line."""
+    from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+
     from segkit import records, runs
 
     device = str(run.trainer.strategy.root_device)
@@ -88,11 +90,12 @@ def describe(run: "Run", record: "Record") -> None:
     environment = records.environment(record.config["seed"], run.fingerprint, device)
     if record.resume_from is not None:
         records.check_same_data(record.folder, split, run.fingerprint)
-        earlier = json.loads((record.folder / "environment.json").read_text())
+        path = record.folder / "environment.json"
+        earlier = json.loads(path.read_text()) if path.exists() else {}
         environment["before"] = [*earlier.pop("before", []), earlier]  # what the epochs before were trained with
     records.write_json(record.folder / "environment.json", environment)
     records.write_json(record.folder / "split.json", split)
-    records.write_text(record.folder / "model.txt", runs.summary(run.task) + "\n")
+    records.write_text(record.folder / "model.txt", str(ModelSummary(run.task, max_depth=4)) + "\n")
     parameters = sum(p.numel() for p in run.task.net.parameters())
     precision = runs.precision(record.config)
     record.facts = {"params": parameters, "device": device, "precision": precision}
@@ -111,6 +114,8 @@ def show(record: "Record") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from segkit import checkpoints
+
     names = [name.removeprefix("test/") for name in record.metrics if name.startswith("test/")]
     if in_sweep():
         print(f"test/iou {record.metrics.get('test/iou', float('nan')):.4f}: {record.folder}")
@@ -124,13 +129,14 @@ def show(record: "Record") -> None:
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
     compared = [] if chosen else [several_losses(record.config)]
-    print(
-        f"Run folder: {record.folder}\n"
-        "Next:\n"
-        f"  tensorboard --logdir '{record.folder.parent}'\n"
-        f"  python -m segkit.predict {argument('run', record.folder)} input=photos/ output=predicted/\n"
-        f"  python -m segkit.train -m {' '.join([*kept, *compared])} seed=0,1,2"
-    )
+    own = checkpoints.foreign(record.config["model"])
+    predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
+    predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
+    print(f"Run folder: {record.folder}\nNext:")
+    if "tensorboard" in (record.config.get("logger") or {}):
+        print(f"  tensorboard --logdir '{record.folder.parent}'")
+    print(f"  python -m segkit.predict {' '.join(predict)}")
+    print(f"  python -m segkit.train {' '.join([*own_config_dirs(), '-m', *kept, *compared])} seed=0,1,2")
 
 
 def several_losses(config: dict[str, Any]) -> str:

@@ -70,8 +70,10 @@ class Folder(Dataset[Sample]):
         self._resize_masks = resize_masks
         folders = self._split_folders(download)
         held_out = [name for name in ("val", "test") if name in folders]
+        self.shared = 0  # pictures of one pair of folders, of which this split has a share
         if not folders:
-            self.files = part(self._pairs(self.root), split, fractions, split_seed)
+            pairs = self._pairs(self.root)
+            self.files, self.shared = part(pairs, split, fractions, split_seed), len(pairs)
         elif "train" not in folders or len(held_out) == 2:
             self.files = self._pairs(self._existing(folders, split))
         elif not held_out:

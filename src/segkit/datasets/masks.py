@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import IGNORE_INDEX
-from segkit.datasets.reading import MaskFile, Pixels, read_mask_file
+from segkit.datasets.reading import MaskFile, Values, read_mask_file
 
 Mask = NDArray[np.uint8]
 
@@ -109,19 +109,21 @@ class MaskValues:
             mask[np.isin(values, ignored)] = IGNORE_INDEX
         if mask.min() < 0:
             wrong = ", ".join(f"{value:g}" for value in np.unique(values[mask < 0])[:10])
+            whole = ", ".join(["background", *self.classes]).replace(" ", "")
+            forgotten = f" If 0 is background, name it too: dataset.classes=[{whole}]."
             raise ValueError(
                 f"mask {path} has the values {wrong} (of {_few(np.unique(values))}), but dataset.classes "
                 f"names {len(self.classes)} classes, 0..{len(self.classes) - 1}: "
                 f"{', '.join(self.classes)}.\n"
                 "Name the missing classes there, or if these pixels are to be ignored set "
-                f"dataset.ignore_values=[{wrong}]."
+                f"dataset.ignore_values=[{wrong}].{forgotten if wrong == str(len(self.classes)) else ''}"
             )
         return mask.astype(np.uint8)
 
 
-def _grey(file: MaskFile) -> Pixels:
+def _grey(file: MaskFile) -> Values:
     if file.palette is not None:
-        luminance: Pixels = cv2.cvtColor(file.palette[None], cv2.COLOR_RGB2GRAY)[0]
+        luminance: Values = cv2.cvtColor(file.palette[None], cv2.COLOR_RGB2GRAY)[0]
         return luminance[file.values]
     if file.values.ndim == 3:
         return cv2.cvtColor(np.ascontiguousarray(file.values), cv2.COLOR_RGB2GRAY)
@@ -159,7 +161,7 @@ def _some(packed: NDArray[np.uint32]) -> str:
     return ", ".join(str([int(c) >> 16, int(c) >> 8 & 255, int(c) & 255]) for c in colors[:10]) + more
 
 
-def _few(values: Pixels) -> str:
+def _few(values: Values) -> str:
     """`0, 1, 2`, or the first ten and how many more there are."""
     more = f" and {len(values) - 10} more" if len(values) > 10 else ""
     return ", ".join(f"{value:g}" for value in values[:10]) + more

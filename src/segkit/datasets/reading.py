@@ -36,7 +36,8 @@ EXTENSIONS |= {
 # By default Pillow refuses pictures of more than 179 megapixels, which some aerial ones have.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
-Pixels = NDArray[Any]
+Values = NDArray[Any]  # of any type and depth
+_AGAIN = "Copy it again, or remove it, of training data together with its mask or image."
 
 # What OpenCV reads as well as Pillow, and up to three times as fast.
 _OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
@@ -86,7 +87,7 @@ class MaskFile:
     its number in the file, 0..15, with a palette to 0..255. `lossy`: the file's values are not exact.
     """
 
-    values: Pixels
+    values: Values
     palette: NDArray[np.uint8] | None
     lossy: bool
 
@@ -111,7 +112,7 @@ def read_mask_file(path: Path) -> MaskFile:
         return MaskFile(_turned(values, orientation), palette, lossy)
 
 
-def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Pixels, NDArray[np.uint8] | None]:
+def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Values, NDArray[np.uint8] | None]:
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8), np.array([[0] * 3, [255] * 3], np.uint8)
     if image.mode in ("P", "PA"):
@@ -135,7 +136,7 @@ def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Pixels,
     return np.asarray(image.convert("RGB")), None
 
 
-def _without_scaling(values: Pixels, image: Image.Image, data: bytes) -> tuple[Pixels, NDArray[np.uint8] | None]:
+def _without_scaling(values: Values, image: Image.Image, data: bytes) -> tuple[Values, NDArray[np.uint8] | None]:
     """Decoders stretch 1-, 2- and 4-bit greys to 0..255; a class index must be the number in the file."""
     bits = 8
     if image.format == "PNG":
@@ -152,7 +153,7 @@ def _without_scaling(values: Pixels, image: Image.Image, data: bytes) -> tuple[P
 def _contents(path: Path) -> bytes:
     data = path.read_bytes()
     if not data:
-        raise ValueError(f"{path} is empty (0 bytes). Copy it again, or remove it together with its partner.")
+        raise ValueError(f"{path} is empty (0 bytes). {_AGAIN}")
     return data
 
 
@@ -187,18 +188,18 @@ def _load(image: Image.Image, path: Path) -> None:
         raise _broken(path, error) from error
 
 
-def _opencv(data: bytes, flags: int) -> Pixels | None:
+def _opencv(data: bytes, flags: int) -> Values | None:
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
 
 
-def _rgb(pixels: Pixels) -> Pixels:
+def _rgb(pixels: Values) -> Values:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
-def _opencv_only(data: bytes, flags: int, path: Path) -> Pixels:
+def _opencv_only(data: bytes, flags: int, path: Path) -> Values:
     pixels = _opencv(data, flags)
     if pixels is None:
         raise _broken(path, "neither Pillow nor OpenCV knows the format")
@@ -206,10 +207,7 @@ def _opencv_only(data: bytes, flags: int, path: Path) -> Pixels:
 
 
 def _broken(path: Path, reason: object) -> ValueError:
-    return ValueError(
-        f"{path} cannot be read ({reason}): it is truncated, damaged or no picture.\n"
-        "Copy it again, or remove it together with its partner."
-    )
+    return ValueError(f"{path} cannot be read ({reason}): it is truncated, damaged or no picture.\n{_AGAIN}")
 
 
 def _opencv_reads(image: Image.Image, data: bytes) -> bool:
@@ -228,7 +226,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _turned(pixels: Pixels, orientation: int) -> Pixels:
+def _turned(pixels: Values, orientation: int) -> Values:
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -238,7 +236,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _to_8_bit(pixels: Pixels, path: Path) -> NDArray[np.uint8]:
+def _to_8_bit(pixels: Values, path: Path) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
