@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -170,59 +172,23 @@ def test_precision_auto_goes_by_the_hardware(monkeypatch, setting, bfloat16, exp
     assert runs.precision({"precision": setting, "trainer": {"accelerator": "auto"}}) == expected
 
 
-OWN = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, out_channels, width=4):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, out_channels, 1))
-    def forward(self, image):
-        return self.layers(image)
-
-class Loss(nn.Module):
-    def forward(self, logits, mask):
-        return (logits.sigmoid()[:, 0] - (mask == 1).float()).pow(2).mean()
-
-class Data(torch.utils.data.Dataset):
-    def __init__(self, split, classes, side=16):
-        self.classes, self.side, self.names = tuple(classes), side, [f"{split}{i}" for i in range(4)]
-    def __len__(self):
-        return 4
-    def shape(self, index):
-        return self.side, self.side
-    def __getitem__(self, index):
-        generator = torch.Generator().manual_seed(index)
-        image = torch.randint(0, 255, (3, self.side, self.side), dtype=torch.uint8, generator=generator)
-        return {"image": image, "mask": (image[0] > 128).to(torch.uint8), "name": self.names[index]}
-"""
+def readme_blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-def test_ones_own_model_loss_and_data_set_without_forking(tmp_path):
-    (tmp_path / "mine.py").write_text(OWN)
-    for group, text in {
-        "model": "defaults: [task, _self_]\nnet: {_target_: mine.Net, out_channels: '${channels}'}\n",
-        "loss": "_target_: mine.Loss\n",
-        "dataset": "defaults: [loading, _self_]\n_target_: mine.Data\nclasses: [bright]\nsize: 16\n",
-    }.items():
-        (tmp_path / "conf" / group).mkdir(parents=True)
-        (tmp_path / "conf" / group / "mine.yaml").write_text(text)
-    words = [
-        "--config-dir",
-        "conf",
-        "model=mine",
-        "loss=mine",
-        "dataset=mine",
-        "trainer.max_epochs=1",
-        "hydra.run.dir=run",
-    ]
-    done = segkit(*words, cwd=tmp_path)
+def test_the_readmes_own_model_loss_and_data_set_run_without_forking(tmp_path):
+    for block in [*readme_blocks("python"), *readme_blocks("yaml")]:
+        name = block.split("\n", 1)[0].removeprefix("# ")
+        if name.endswith((".py", ".yaml")):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(block)
+    words = ["--config-dir", "my_conf", "model=two_layers", "loss=brier", "dataset=squares"]
+    assert f"python -m segkit.train {' '.join(words)}\n" in (ROOT / "README.md").read_text()
+    done = segkit(*words, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test/iou" in json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
-    assert "segkit.predict run=" in done.stdout
     assert "'trust=[mine]'" in done.stdout
-    assert "segkit.train --config-dir conf -m model=mine" in done.stdout
+    assert "segkit.train --config-dir my_conf -m model=two_layers" in done.stdout
     # whoever has the checkpoint says that the code is theirs
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((9, 9, 3), np.uint8))
@@ -231,6 +197,18 @@ def test_ones_own_model_loss_and_data_set_without_forking(tmp_path):
     assert refused.returncode == 1
     assert "trust=[mine]" in refused.stderr
     assert segkit(*words, "trust=[mine]", cwd=tmp_path, module="predict").returncode == 0
+
+
+def test_the_readmes_lines_for_a_notebook_run(tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "images", tmp_path / "photos")
+    lines = next(block for block in readme_blocks("python") if "compose(" in block)
+    tiny = '"dataset.root=my_data", "dataset.size=32", "trainer.max_epochs=1"'
+    names: dict = {}
+    exec(lines.replace('"dataset.root=my_data"', tiny), names)
+    assert 0 <= names["metrics"]["test/iou"] <= 1
+    assert len(list((tmp_path / "predicted" / "masks").iterdir())) == 10
+    assert names["task"].probabilities(torch.zeros(1, 3, 20, 20, dtype=torch.uint8)).shape == (1, 1, 20, 20)
 
 
 def test_console_command(tmp_path):
