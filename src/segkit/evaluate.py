@@ -141,7 +141,7 @@ def log_hyperparameters(logger: "Logger", config: dict[str, Any], metrics: dict[
         "seed": config["seed"], "lr": config["optimizer"].get("lr"), "batch_size": config["dataset"]["batch_size"],
         "size": str(config["dataset"]["size"]), "max_epochs": config["trainer"].get("max_epochs"),
     }  # fmt: skip
-    known = {"dataset", "model", "loss", "optimizer", "scheduler", "augment", *parameters}
+    known = {"ablation", "dataset", "model", "loss", "optimizer", "scheduler", "augment", *parameters}
     extra = (str(override).split("=", 1) for override in config["overrides"] if "=" in str(override))
     parameters |= {key: value for key, value in extra if key not in known and not key.endswith(("root", "run_dir"))}
     tests = {name: value for name, value in metrics.items() if name.startswith("test/")}
