@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-lowest lint clean
+.PHONY: help install train test test-lowest bench lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test-lowest:  ## run them with the oldest versions of the dependencies that are 
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
 	$(VENV)-lowest/bin/python -m pytest -n auto
+
+bench: install  ## run the benchmarks, or some: make bench only=gate
+	$(BIN)/python benchmarks/run.py $(only)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

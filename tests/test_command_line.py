@@ -94,10 +94,10 @@ def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
 
 def test_list_says_what_can_be_chosen(tmp_path):
     overview = segkit("list", cwd=tmp_path, module="__main__").stdout
-    assert "loss=bce, bce_dice, ce, dice, focal" in overview
+    assert "loss=bce, bce_dice, ce, dice, focal, joint, presence" in overview
     assert "callbacks=default, early_stopping, ema, swa" in overview
     experiments = segkit("list", "experiments", cwd=tmp_path, module="__main__").stdout.splitlines()
-    assert len(experiments) == 11
+    assert len(experiments) == 19
     assert all(len(line.split(maxsplit=1)) == 2 and "python -m" not in line for line in experiments)
     wrong = segkit("list", "nets", cwd=tmp_path, module="__main__")
     assert wrong.returncode == 2

@@ -45,10 +45,10 @@ def write_camvid(root: Path) -> None:
         cv2.imwrite(str(root / split / "masks" / "a.png"), rng.integers(0, 12, (40, 48), dtype=np.uint8))
 
 
-def write_splits(root: Path, *splits: str) -> None:
+def write_splits(root: Path, *splits: str, size: tuple[int, int] = (40, 48)) -> None:
     for number, split in enumerate(splits):
         for stem in range(12):
-            write_pair(root / split / "images", root / split / "masks", f"p{stem}", 100 * number + stem)
+            write_pair(root / split / "images", root / split / "masks", f"p{stem}", 100 * number + stem, size)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("roots")
     write_ph2(base / "ph2")
     write_camvid(base / "camvid")
-    write_splits(base / "crack", "train", "valid")
+    write_splits(base / "crack", "train", "valid", size=(448, 448))
     write_splits(base / "deepcrack", "train", "val", "test")
     for number in range(10):
         write_pair(base / "folder" / "images", base / "folder" / "masks", f"p{number}", number)

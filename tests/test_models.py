@@ -43,11 +43,12 @@ def close(one: Tensor, two: Tensor) -> None:
 
 
 def names(prefix: str = "") -> list[str]:
-    """The files that hold a segmentation network, or those of them whose `_target_` begins so."""
+    """The files that hold a segmentation network, or those of them whose `_target_` begins so; for those that say
+    whether the class is there see test_detector.py."""
     configs = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(CONF.glob("*.yaml"))}
-    return [
-        name for name, config in configs.items() if "net" in config and config["net"]["_target_"].startswith(prefix)
-    ]
+    targets = {name: config["net"]["_target_"] for name, config in configs.items() if "net" in config}
+    presence = "segkit.models.presence."
+    return [name for name, target in targets.items() if target.startswith(prefix) and not target.startswith(presence)]
 
 
 OWN = names("segkit.models.unet.") + names("segkit.models.segnet.")

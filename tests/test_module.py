@@ -119,7 +119,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(worke
     batches = [[(epoch, index, True) for index in range(6)] for epoch in range(2)]
 
     def epochs(count: int) -> list[torch.Tensor]:
-        data = Prepared(Ramp(), (16, 16), False, strong(), seed=5)
+        data = Prepared(Ramp(), "resize", (16, 16), 5, strong())
         loader = DataLoader(data, batch_sampler=batches, num_workers=count)
         return [batch["image"] for batch in loader]
 

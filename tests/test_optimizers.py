@@ -70,7 +70,7 @@ def test_every_optimizer_lowers_the_loss(name: str) -> None:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = task.losses(task(image), mask)["loss"]
+        loss = task.losses(task.detect(image), mask)["loss"]
         loss.backward()
         return loss
 

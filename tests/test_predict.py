@@ -10,9 +10,8 @@ import pytest
 import torch
 from conftest import disc, segkit
 
-from segkit import runs
+from segkit import inference, runs
 from segkit.configs import compose
-from segkit.inference import predict_labels
 from segkit.predict import predict
 
 
@@ -64,7 +63,9 @@ def test_prediction_is_what_evaluation_scored(tiny_run):
     image = disc((32, 32), 3)[0]
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
     expected = (task(batch).sigmoid() > 0.5)[0, 0].numpy()
-    np.testing.assert_array_equal(predict_labels(task, image, (32, 32)).astype(bool), expected)
+    np.testing.assert_array_equal(
+        inference.predict(task, image, inference.Sight("resize", (32, 32))).label.astype(bool), expected
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 __version__ = "0.1.0"
 
 IGNORE_INDEX = 255  # mask value of pixels that no loss and no metric counts
+UNDECIDED = -1e4  # logit of a pixel that no network looked at: background, whatever the threshold
 
 # albumentations asks the network for a newer release at every import unless this is set before.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

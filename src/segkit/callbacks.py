@@ -4,7 +4,7 @@ import csv
 import logging
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from rich.console import Console
 from torch import Tensor
 
 from segkit import pictures, records
-from segkit.datasets.module import DataModule
+from segkit.datasets.crops import stitch
+from segkit.datasets.module import DataModule, collate
+from segkit.models.presence import probability
 from segkit.tasks import SegmentationTask
 
 log = logging.getLogger("segkit")
@@ -53,7 +55,8 @@ class EpochTable(Checkpoint):
         row |= {name: float(trainer.callback_metrics[name]) for name in names}
         self.rows.append(row)
         records.write_rows(self.path, self.rows)
-        values = ", ".join(f"{name} {row[name]:.4f}" for name in ("train/loss", "val/loss", "val/iou") if name in row)
+        shown = ("train/loss", "val/loss", "val/presence_f1", "val/iou")
+        values = ", ".join(f"{name} {row[name]:.4f}" for name in shown if name in row)
         log.info(
             "epoch %d of %s: %s (%.1f s)",
             trainer.current_epoch + 1,
@@ -84,27 +87,49 @@ class Pictures(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or not due:
             return
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-        picture = sample_sheet(cast(SegmentationTask, pl_module), data, self.count)
-        pictures.save(self.folder / f"epoch_{epoch + 1:04d}.png", picture)
+        task = cast(SegmentationTask, pl_module)
+        self._show(trainer, "validation", f"epoch_{epoch + 1:04d}.png", sample_sheet(task, data, self.count))
+        seen = task.scores("val").presence
+        if seen is not None:  # of several processes this one's share
+            self._show(trainer, "presence", f"presence_{epoch + 1:04d}.png", seen.figure(task.classes[0]))
+
+    def _show(self, trainer: Trainer, title: str, file: str, picture: pictures.Pixels) -> None:
+        pictures.save(self.folder / file, picture)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("validation", picture, trainer.global_step, dataformats="HWC")
+                logger.experiment.add_image(title, picture, trainer.global_step, dataformats="HWC")
             elif hasattr(logger, "log_image"):  # Weights & Biases
-                logger.log_image("validation", [picture])
+                logger.log_image(title, [picture])
 
 
 def sample_sheet(task: SegmentationTask, data: DataModule, count: int, split: str = "val") -> pictures.Pixels:
-    """`count` samples spread evenly over a split: input, truth, prediction, errors."""
+    """`count` pictures spread evenly over a split: input, truth, prediction, errors, and what is said of presence."""
     prepared = data.eval_dataloader(split).dataset
-    rows = []
-    for index in np.unique(np.linspace(0, len(prepared) - 1, count).astype(int)):  # type: ignore[arg-type]
-        sample = prepared[(0, int(index), True)]
-        with torch.inference_mode():
-            label = task.label(task.probabilities(sample["image"][None].to(task.device)))[0]
-        image = sample["image"].permute(1, 2, 0).numpy()
-        rows.append({"image": image, "truth": sample["mask"].numpy(), "prediction": label.cpu().numpy()})
+    indices = np.unique(np.linspace(0, len(prepared) - 1, count).astype(int))  # type: ignore[arg-type]
+    rows = [sheet_row(task, collate([prepared[(0, int(index), True)]])) for index in indices]
     colors = pictures.class_colors(len(task.classes), getattr(data.sources[split], "colors", None))
     return pictures.sheet(rows, colors, task.classes)
+
+
+@torch.inference_mode()
+def sheet_row(task: SegmentationTask, batch: dict[str, Any]) -> dict[str, Any]:
+    """One picture, or all crops of one, for `pictures.sheet`."""
+    out = task.detect(batch["image"].to(task.device))
+    image, truth, logits = batch["image"][0], batch["mask"][0], None if out.masks is None else out.masks[0]
+    if "whole" in batch:
+        truth, where, all_of_it = batch["whole"][0], batch["where"], torch.ones(len(batch["where"]))
+        image = stitch(batch["image"], where, truth.shape, all_of_it)[0].clamp(0, 255).byte()
+        if out.masks is not None:
+            looked_at = all_of_it if out.decoded is None else out.decoded
+            logits = stitch(out.masks.cpu(), where, truth.shape, looked_at)[0]
+    row: dict[str, Any] = {"image": image.permute(1, 2, 0).numpy(), "truth": truth.numpy()}
+    if logits is not None:
+        row["prediction"] = task.label(task.activated(logits[None]))[0].cpu().numpy()
+    if out.presence is not None:
+        said = " ".join(f"{value:.2f}" for value in probability(out.presence).tolist())
+        shown = " ".join("yes" if label else "no" for label in batch["label"].tolist())
+        row["note"] = f"{task.classes[0]}: probability {said}; in truth {shown}"
+    return row
 
 
 class StochasticAveraging(WeightAveraging):

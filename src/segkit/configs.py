@@ -7,13 +7,13 @@ import difflib
 import hashlib
 import json
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 
@@ -65,8 +65,14 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
 
     Every call gets a run folder of its own below `outputs/`, unless an override `run_dir=…` names one.
     """
-    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = hydra.compose(config, list(overrides), return_hydra_config=True)
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # a stage is composed inside a job
+    folders = own_config_dirs()
+    words = [*overrides, f"hydra.searchpath={folders}"] if folders else list(overrides)
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            cfg = hydra.compose(config, words, return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = outer
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(cfg)  # `${hydra:…}` in the config looks things up there
     try:
@@ -106,7 +112,9 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     if kept.get("lr_find"):  # what it finds is written over these values
         rate = kept["optimizer"].get("lr")
         kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
-    return rebased(kept, str(config.get("run_dir")), "")  # type: ignore[no-any-return]
+    folder = Path(str(config.get("run_dir")))
+    whole = folder.parents[1] if folder.parent.name == "stages" else folder  # a stage starts from what lies beside it
+    return rebased(kept, str(whole), "")  # type: ignore[no-any-return]
 
 
 def _without(node: Any, value: Any) -> Any:
@@ -155,12 +163,9 @@ def argument(key: str, value: object) -> str:
 
 
 def own_config_dirs() -> list[str]:
-    """The --config-dir words of this command line."""
+    """The folders of this command line's --config-dir."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
-    paths = [Path(source.path) for source in sources if source.provider == "command-line"]
-    here = Path.cwd()
-    return [f"--config-dir {shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))}"
-            for path in paths]  # fmt: skip
+    return [source.path for source in sources if source.provider == "command-line"]
 
 
 def in_sweep() -> bool:

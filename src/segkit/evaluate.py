@@ -1,7 +1,9 @@
 """`python -m segkit.evaluate run=outputs/…`: the metrics of a run on its own test pictures, or on other data."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig
 
@@ -12,12 +14,17 @@ if TYPE_CHECKING:
 
     from segkit.datasets.module import DataModule
     from segkit.runs import Run
+    from segkit.scores import Scores
     from segkit.tasks import SegmentationTask
+
+
+KEPT = ("size", "train", "eval", "crops", "presence_threshold")  # of dataset.*: what stays the run's on other pictures
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
     """Score a run's best weights; writes results.json and per_image.csv to `cfg.output_dir`, returns the metrics."""
-    from segkit import records, runs
+    from segkit import gate, inference, records, runs
+    from segkit.models.presence import UNetClassifier
 
     records.log_to_console()
     settings = to_plain(cfg)
@@ -29,6 +36,13 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     folder.mkdir(parents=True, exist_ok=True)
     task = runs.load(settings["run"], settings["trust"])
     config = evaluation_config(task.facts["config"], settings)
+    chosen = gate.parse(settings["gate"], task)
+    if isinstance(chosen, str) and config["dataset"].get("presence_threshold") is None:
+        raise ValueError(f"gate={chosen} wants to know which samples show the class: set dataset.presence_threshold.")
+    if isinstance(chosen, str) and chosen != "sweep":
+        chosen = gate_for(chosen, task, config)
+    if isinstance(chosen, float):
+        cast(UNetClassifier, task.net).gate = chosen
     data = runs.build_data(config, splits=[settings["split"]])
     source = data.sources[settings["split"]]
     whole = getattr(source, "shared", 0)
@@ -36,6 +50,10 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     hint = "; 'dataset.fractions=[0,0,1]' scores all" if more and settings["split"] == "test" else ""
     records.log.info("scoring %d%s pictures, the %s split%s", len(source), more, settings["split"], hint)
     metrics = score(task, data, settings["split"], config, folder)
+    if chosen == "sweep":
+        records.log.info("sweeping the gate")
+        device = inference.device(settings["accelerator"])
+        gate.sweep(task, data, settings["split"], runs.precision(config), device, folder)
     sheet = settings["pictures"]
     if sheet:
         save_sheet(task, data, settings["split"], folder, sheet)
@@ -43,11 +61,26 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         "status": "finished", "run": str(Path(settings["run"]).absolute()), "split": settings["split"],
         "dataset": config["dataset"], "precision": runs.precision(config), "metrics": metrics,
     }  # fmt: skip
+    if isinstance(task.net, UNetClassifier):
+        entry["gate"] = task.net.gate
     if "protocol" in config["dataset"]:
         entry["protocol"] = config["dataset"]["protocol"]
     records.write_json(folder / "results.json", entry)
     show(metrics, folder)
     return metrics
+
+
+def gate_for(wanted: str, task: "SegmentationTask", config: dict[str, Any]) -> float:
+    """The gate that keeps a recall ("recall:0.99") on the validation split."""
+    from segkit import gate, presence, records, runs
+
+    share = gate.wanted_recall(wanted)
+    score(task, runs.build_data(config, splits=["val"]), "val", config)
+    seen = task.scores("test").presence
+    assert seen is not None  # a gated network on samples with labels
+    found = presence.gate_for_recall(seen.answers(), share)
+    records.log.info("gate %.4f keeps a recall of %g on validation", found, share)
+    return found
 
 
 def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +101,7 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
                 f"run={settings['run']} and the data disagree: the run knows the classes {own['classes']}, the data "
                 f"set {other['classes']}. State the run's classes as dataset.classes, in its order."
             )
-        dataset = other | {"classes": own["classes"]} | {key: own[key] for key in ("size", "train", "eval")}
+        dataset = other | {"classes": own["classes"]} | {key: own[key] for key in KEPT if key in own}
     else:
         allowed = (*checkpoints.DATASETS, *checkpoints.modules(settings["trust"]))
         checkpoints.check_targets(own, allowed, settings["run"], Dataset)
@@ -92,7 +125,7 @@ def score(
     """Metrics of a task on one split, named `<split>/…`; with a folder, per_image.csv is written into it."""
     import lightning
 
-    from segkit import records, runs
+    from segkit import pictures, records, runs
 
     trainer = lightning.Trainer(
         accelerator=config["trainer"].get("accelerator", "auto"),
@@ -103,15 +136,18 @@ def score(
         enable_model_summary=False,
         enable_progress_bar=False,
     )
+    scores = task.scores("test")
+    scores.reset()
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
     if folder is not None:
         names = data.sources[split].names
-        rows = [{"name": names[int(row["index"] or 0)], **row} for row in task.test_metrics.per_image()]
-        records.write_rows(folder / "per_image.csv", rows)
+        records.write_rows(folder / "per_image.csv", image_rows(scores, names))
+        if scores.presence is not None:
+            records.write_rows(folder / "presence.csv", presence_rows(scores, names))
+            pictures.save(folder / "pictures" / f"presence_{split}.png", scores.presence.figure(task.classes[0]))
     losses = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/loss")}
-    scores = {f"test/{name}": float(value) for name, value in task.test_metrics.compute().items()}
-    task.test_metrics.reset()
-    return {f"{split}/{name.removeprefix('test/')}": value for name, value in (losses | scores).items()}
+    metrics = losses | {f"test/{name}": float(value) for name, value in scores.compute().items()}
+    return {f"{split}/{name.removeprefix('test/')}": value for name, value in metrics.items()}
 
 
 def final(run: "Run", folder: Path, config: dict[str, Any], own: bool) -> dict[str, float]:
@@ -125,6 +161,33 @@ def final(run: "Run", folder: Path, config: dict[str, Any], own: bool) -> dict[s
         metrics |= score(task, run.data, split, config, folder if split == "test" else None)
     save_sheet(task, run.data, "test", folder, 8)
     return metrics
+
+
+def image_rows(scores: "Scores", names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a picture: its scores; and where presence is asked for, whether the class is there and how probable the
+    network finds it, of crops the most probable one."""
+    rows = {int(row["index"] or 0): dict[str, Any](row) for row in scores.per_image()}
+    for answer in presence_rows(scores, names):
+        row = rows.setdefault(answer["index"], {"index": answer["index"], "label": 0, "probability": 0.0})
+        for key in ("label", "probability"):
+            row[key] = max(row.get(key, 0), answer[key])
+    return [{"name": names[index], **row} for index, row in sorted(rows.items())]
+
+
+def presence_rows(scores: "Scores", names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a sample of which presence is asked: a picture, or a crop, by its number in it."""
+    from segkit.datasets.module import CROPS_A_PICTURE
+
+    if scores.presence is None:
+        return []
+    answers = scores.presence.answers()
+    found = zip(*(values.tolist() for values in answers), strict=True)
+    each = CROPS_A_PICTURE if scores.of_crops else 1
+    return [
+        {"name": names[sample // each], "index": sample // each, "crop": sample % each, "label": label,
+         "probability": probability}
+        for sample, label, probability in found
+    ]  # fmt: skip
 
 
 def save_sheet(task: "SegmentationTask", data: "DataModule", split: str, folder: Path, count: int) -> None:
@@ -158,9 +221,16 @@ def show(metrics: dict[str, float], folder: Path) -> None:
 
     table = Table("metric", "value")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.4f}")
+        if not lesser(name):
+            table.add_row(name, f"{value:.4f}")
     Console().print(table)
-    print(f"Written to {folder}")
+    print(f"Written to {folder}; its results.json has {sum(map(lesser, metrics))} more metrics")
+
+
+def lesser(name: str) -> bool:
+    """Whether the table at the end leaves a metric out; results.json has all."""
+    variants = r"\b(dice|precision|recall|iou_image)_(crops|ungated)|soft_.*_ungated"
+    return re.search(rf"fbeta|(precision|recall|accuracy)_image|{variants}", name) is not None
 
 
 main = command("evaluate", evaluate)

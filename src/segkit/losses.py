@@ -276,3 +276,39 @@ def _require_one_class(logits: Tensor) -> None:
 def _check_pool(pool: str) -> None:
     if pool not in ("image", "batch"):
         raise ValueError(f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)")
+
+
+def presence_loss(presence: Tensor, label: Tensor) -> Tensor:
+    """Binary cross-entropy of presence logits (N,) and labels (N,) of 0 and 1, averaged over the samples."""
+    return F.binary_cross_entropy_with_logits(presence, label.float())
+
+
+class Presence(nn.Module):
+    """`presence_loss`."""
+
+    takes = ("presence", "label")
+
+    def forward(self, presence: Tensor, label: Tensor) -> Tensor:
+        return presence_loss(presence, label)
+
+
+class Joint(nn.Module):
+    """`mask` loss + weight · binary cross-entropy of presence: segmentation and presence trained together."""
+
+    takes = ("logits", "mask", "presence", "label")
+
+    def __init__(self, mask: nn.Module, weight: float = 1.0) -> None:
+        super().__init__()
+        if not weight > 0:
+            raise ValueError(f"loss.weight={weight}, expected a number above 0")
+        self.mask, self.weight = mask, weight
+
+    def parts(self, logits: Tensor, mask: Tensor, presence: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """What is added up, before weighting."""
+        return {"mask": self.mask(logits, mask), "presence": presence_loss(presence, label)}
+
+    def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
+        return parts["mask"] + self.weight * parts["presence"]
+
+    def forward(self, logits: Tensor, mask: Tensor, presence: Tensor, label: Tensor) -> Tensor:
+        return self.combine(self.parts(logits, mask, presence, label))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from segkit import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Pixels = NDArray[np.uint8]
 
@@ -77,15 +80,21 @@ def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pi
 def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[str]) -> Pixels:
     """One RGB picture: a row a sample, with columns input, truth, prediction and errors; several classes have a legend.
 
-    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8, "prediction" (H, W) uint8}.
+    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8, "prediction" (H, W) uint8 if there is one, and perhaps "note",
+    a line of text above the row}.
     """
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
     lines = [_captions([*TITLES[:-1], wrong])]
     for row in rows:
-        image, truth, prediction = row["image"], row["truth"], row["prediction"]
-        views = [image, overlay(image, truth, colors), overlay(image, prediction, colors),
-                 errors(image, truth, prediction, binary)]  # fmt: skip
+        image, truth = row["image"], row["truth"]
+        views = [image, overlay(image, truth, colors)]
+        if "prediction" in row:
+            views += [overlay(image, row["prediction"], colors), errors(image, truth, row["prediction"], binary)]
+        else:
+            views += [np.full_like(image, 255)] * 2
+        if "note" in row:
+            lines.append(_line([(2, row["note"], None)], len(TITLES)))
         lines.append(np.hstack([_tile(view) for view in views]))
     if not binary:
         lines[:0] = _legend(classes, colors, len(TITLES))
@@ -150,6 +159,8 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
 
     monitored = monitor.split("/", 1)[-1]
     score = "iou" if monitored.startswith("loss") else monitored
+    if not any(f"train/{score}" in row for row in rows) and any(f"train/{score}_crops" in row for row in rows):
+        score = f"{score}_crops"  # whole pictures are not scored in training
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
@@ -161,3 +172,59 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[Any]] | None, name: str) -> Pixels:
+    """Confusion matrix (2, 2), truth by prediction, and (recall, precision) of `curve`, as an RGB picture (H, W, 3)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(confusion, cmap="Blues")
+    for row, column in np.ndindex(2, 2):
+        dark = confusion[row, column] > confusion.max() / 2
+        left.text(
+            column, row, int(confusion[row, column]), ha="center", va="center", color="white" if dark else "black"
+        )
+    ticks = [f"no {name}", name]
+    left.set(xticks=[0, 1], yticks=[0, 1], xticklabels=ticks, yticklabels=ticks, xlabel="prediction", ylabel="truth")
+    if curve is not None:
+        right.step(*curve, where="post")
+    right.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), title=f"presence of {name}")
+    right.grid(alpha=0.3)
+    return _drawn(figure)
+
+
+def gate(rows: Sequence[Mapping[str, float]]) -> Pixels:
+    """The rows of gate.csv as an RGB picture (H, W, 3)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = [
+        (("presence_recall", "presence_precision"), (0, 1.02)),
+        (("iou_crops" if "iou_crops" in rows[0] else "iou",), (0, 1.02)),
+        (("false_positive_area",), (0, None)),
+        (("share_decoded",), (0, 1.02)),
+    ]
+    for axes, (names, limits) in zip(figure.subplots(2, 2).flat, panels, strict=True):
+        for name in names:
+            axes.plot([row["gate"] for row in rows], [row[name] for row in rows], marker=".", label=name)
+        axes.set(xlabel="gate", ylim=limits)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower left")
+    times = axes.twinx()
+    milliseconds = [1000 * row["seconds_per_crop"] for row in rows]
+    times.plot([row["gate"] for row in rows], milliseconds, color="tab:red", marker=".")
+    times.set_ylabel("milliseconds a crop", color="tab:red")
+    times.set_ylim(0, None)
+    return _drawn(figure)
+
+
+def _drawn(figure: "Figure") -> Pixels:
+    """A figure as an RGB picture (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return drawn[..., :3].copy()

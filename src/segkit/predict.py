@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from segkit.configs import command, explain, to_plain
 
 if TYPE_CHECKING:
+    from segkit.inference import Sight
     from segkit.tasks import SegmentationTask
 
 
@@ -19,27 +20,27 @@ def predict(cfg: DictConfig) -> None:
 
     A picture that cannot be read is named, has its error in the CSV, and the command ends non-zero after the rest.
     """
-    import torch
     from rich.progress import track
 
-    from segkit import inference, pictures, records, runs
+    from segkit import gate, inference, pictures, records, runs
 
     settings = to_plain(cfg)
     output = Path(settings["output"])
     files = find_pictures(Path(settings["input"]), output)
     check_output(output)
     task = runs.load(settings["run"], settings["trust"])
-    task.to(device(settings["accelerator"]))
-    size = inference.input_size(task.facts["config"])
+    task.to(inference.device(settings["accelerator"]))
+    gate.set_number(task, settings["gate"])
+    how = inference.sight(task.facts["config"])
     colors = pictures.class_colors(len(task.classes), task.facts.get("colors"))
     precision = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}})
     rows: list[dict[str, Any]] = []
     output.mkdir(parents=True, exist_ok=True)
     try:
-        with torch.autocast(task.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+        with inference.computing(task, precision):
             for source, name in track(files.items(), "predicting", disable=not sys.stdout.isatty()):
                 try:
-                    rows.append(predict_one(task, source, output, name, size, colors, settings["overlays"]))
+                    rows.append(predict_one(task, source, output, name, how, colors, settings["overlays"]))
                 except Exception as error:  # whatever is wrong with one picture, the others are done
                     if isinstance(error, OSError) and error.errno in records.DISK_FULL:
                         raise
@@ -48,9 +49,7 @@ def predict(cfg: DictConfig) -> None:
     finally:
         records.write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
-    print(
-        f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; masks, overlays and predictions.csv are in {output}"
-    )
+    print(f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; {', '.join(written(output))} are in {output}")
     if bad:
         raise ValueError(f"{len(bad)} pictures could not be read: {', '.join(row['name'] for row in bad[:5])}")
 
@@ -60,7 +59,7 @@ def predict_one(
     source: Path,
     output: Path,
     name: str,
-    size: tuple[int, int] | None,
+    how: "Sight",
     colors: Any,
     overlays: bool,
 ) -> dict[str, Any]:
@@ -72,22 +71,24 @@ def predict_one(
 
     started = time.perf_counter()
     image = read_picture(source)
-    label = inference.predict_labels(task, image, size)
-    binary = len(task.classes) == 1
-    pictures.save(output / "masks" / f"{name}.png", label * 255 if binary else label)
-    if overlays:
-        pictures.save(output / "overlays" / f"{name}.jpg", pictures.overlay(image, label, colors))
-    seconds = time.perf_counter() - started
-    row: dict[str, Any] = {
-        "name": str(source),
-        "mask": f"masks/{name}.png",
-        "width": image.shape[1],
-        "height": image.shape[0],
-    }
-    for number, title in enumerate(task.classes, start=1 if binary else 0):
-        area = int(np.count_nonzero(label == number))
-        row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
-    return row | {"seconds": round(seconds, 4)}
+    label, presence = inference.predict(task, image, how)
+    row: dict[str, Any] = {"name": str(source)}
+    row |= {"mask": f"masks/{name}.png"} if label is not None else {}
+    row |= {"width": image.shape[1], "height": image.shape[0]}
+    row |= {"presence": round(presence, 6)} if presence is not None else {}
+    if label is not None:
+        binary = len(task.classes) == 1
+        pictures.save(output / "masks" / f"{name}.png", label * 255 if binary else label)
+        if overlays:
+            pictures.save(output / "overlays" / f"{name}.jpg", pictures.overlay(image, label, colors))
+        for number, title in enumerate(task.classes, start=1 if binary else 0):
+            area = int(np.count_nonzero(label == number))
+            row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
+    return row | {"seconds": round(time.perf_counter() - started, 4)}
+
+
+def written(output: Path) -> list[str]:
+    return [name for name in ("masks", "overlays", "predictions.csv") if (output / name).exists()]
 
 
 def find_pictures(source: Path, output: Path) -> dict[Path, str]:
@@ -127,19 +128,6 @@ def check_output(output: Path) -> None:
             f"output={output} holds files that are no predictions of segkit. Choose a new folder; masks/, overlays/ "
             "and predictions.csv are made in it."
         )
-
-
-def device(accelerator: str) -> str:
-    """The torch device of auto | cpu | gpu."""
-    import torch
-
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise ValueError(f"accelerator={accelerator}: expected auto, cpu or gpu.")
-    if accelerator == "gpu" and not torch.accelerator.is_available():
-        raise ValueError("accelerator=gpu: this machine has none that PyTorch can use. Say accelerator=cpu.")
-    if accelerator == "cpu" or not torch.accelerator.is_available():
-        return "cpu"
-    return str(torch.accelerator.current_accelerator())
 
 
 main = command("predict", predict)

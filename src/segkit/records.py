@@ -49,6 +49,7 @@ IDLE_WARNINGS = (
     r".*smaller than the logging interval.*",     # segkit's values are logged by epoch
     r".*torch\.jit\.trace.*is deprecated.*",      # Lightning's log_graph
     r".*Converting a tensor to a Python boolean.*",  # the graph is drawn for one size; padding is decided by it
+    r".*module\(s\) in eval mode at the start of training.*",  # what model.freeze names
     r".*LeafSpec.*is deprecated.*",               # Lightning's own
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
 )  # fmt: skip
@@ -137,10 +138,11 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
             reason = "interrupted" if interrupted else explain(error)
             _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
         again = f"python -m segkit.train {argument('resume', folder)}"
-        if interrupted:
-            kept = (folder / "checkpoints" / "last.ckpt").exists()
+        if interrupted and folder.parent.name != "stages":  # of a stage, the run that it belongs to says it
+            kept = any((folder / path).exists() for path in ("checkpoints/last.ckpt", "stages"))
             then = f"The run is kept; go on with:\n  {again}" if kept else "No epoch was finished, so start it again."
             print(f"\nInterrupted. {then}", file=sys.stderr)
+        if interrupted:
             raise SystemExit(130) from None
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             text = f"{error.strerror} while writing the run folder {folder}. Free some space, then go on with {again}"
@@ -161,19 +163,20 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     config = to_plain(cfg)
     check_numbers(config)
     check_added(config)
-    return _with_absolute_root(config)
+    return _with_absolute_paths(config)
 
 
-def _with_absolute_root(config: dict[str, Any]) -> dict[str, Any]:
-    if config["dataset"].get("root") is not None:  # later commands may be called from elsewhere
-        config["dataset"]["root"] = str(Path(config["dataset"]["root"]).expanduser().absolute())
+def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
+    for place, key in ((config["dataset"], "root"), (config, "init_from")):  # later commands come from elsewhere
+        if place.get(key) is not None:
+            place[key] = str(Path(place[key]).expanduser().absolute())
     return config
 
 
 def _claim(record: Record, explicit: bool) -> None:
     """Decide from results.json whether to start, to go on, to leave alone, or to refuse."""
     path, last = record.folder / "results.json", record.folder / "checkpoints" / "last.ckpt"
-    if explicit and not last.exists():
+    if explicit and not last.exists() and not record.config.get("stages"):
         raise FileNotFoundError(f"resume={record.folder}: {last} is missing, so there is nothing to go on from.")
     results = json.loads(path.read_text()) if path.exists() else {}
     other = differences(identity(_stored(record.folder) or record.config), identity(record.config))
@@ -271,7 +274,13 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             f"more than {trained} to go on."
         )
     config: dict[str, Any] = rebased(to_plain(stored), str(stored.run_dir), str(folder))
-    return _with_absolute_root(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
+    return _with_absolute_paths(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """A run's results.json."""
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return results
 
 
 def log_to(path: Path) -> logging.Handler:

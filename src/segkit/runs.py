@@ -13,19 +13,29 @@ import lightning
 import torch
 from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import LearningRateMonitor
-from torch import Tensor, nn
+from torch import nn
 
 from segkit import IGNORE_INDEX, __version__
 from segkit.checkpoints import NETWORKS, CheckpointFiles, check_targets, checkpoint_path, modules
 from segkit.configs import explain
 from segkit.datasets.common import SPLITS, check_disjoint, fingerprint
+from segkit.datasets.crops import five_cover
 from segkit.datasets.module import DataModule, Source
-from segkit.tasks import SegmentationTask
+from segkit.models.presence import Detection
+from segkit.models.weights import short, take_over
+from segkit.scores import Scores
+from segkit.tasks import MISSING, SegmentationTask, takes
 
 log = logging.getLogger("segkit")
 
-PRIVATE = ("logger", "overrides", "run_dir")  # of a config: what whoever gets the checkpoint has no use for
+PRIVATE = (
+    "init_from",
+    "logger",
+    "overrides",
+    "run_dir",
+)  # of a config: what whoever gets the checkpoint has no use for
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
+CROPPING = ("crops", "presence_threshold")
 
 
 @dataclass
@@ -48,8 +58,11 @@ def make(settings: Mapping[str, Any], **more: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
-def build(config: dict[str, Any]) -> Run:
-    """Data, task and trainer of a resolved config; whatever cannot work together is an error here, before training."""
+def build(config: dict[str, Any], fresh: bool = True) -> Run:
+    """Data, task and trainer of a resolved config; whatever cannot work together is an error here, before training.
+
+    `fresh`: with weights from `init_from`, which a run that goes on has in its own checkpoint.
+    """
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     on_disk = all(hasattr(source, "files") for source in data.sources.values())
@@ -60,7 +73,55 @@ def build(config: dict[str, Any]) -> Run:
     config = config | {"loss": measured(config["loss"], data)}
     task = build_task(config, data)
     check_fit(config, task)
+    check_cover(data)
+    if fresh:
+        initialise(task, config)
     return Run(task, data, build_trainer(config), fingerprint_of(data) if on_disk else "")
+
+
+def check_cover(data: DataModule) -> None:
+    """Say it where five crops leave a part of the pictures unscored."""
+    shapes = [source.shape(index) for source in data.sources.values() for index in range(len(source))]
+    beyond = [shape for shape in shapes if not five_cover(shape, data.size)]
+    if data.eval_mode == "five" and beyond:
+        log.warning(
+            "dataset.crops=five: %d of %d pictures are more than twice as large as a crop (one is %d×%d), and what "
+            "lies between the crops is neither learnt nor scored. dataset.crops=grid covers everything.",
+            len(beyond), len(shapes), *beyond[0],
+        )  # fmt: skip
+
+
+def initialise(task: SegmentationTask, config: Mapping[str, Any]) -> None:
+    """Take over the weights of `init_from`, and say which; or warn that what is frozen has learnt nothing."""
+    source = config.get("init_from")
+    if source is None:
+        if task.frozen:
+            log.warning(
+                "model.freeze=%s without init_from: these parts keep the random weights they start with. Give "
+                "init_from=<run>, or train them with model.freeze=[].", config["model"]["freeze"],
+            )  # fmt: skip
+        return
+    try:
+        path = checkpoint_path(source)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        state, normalisation = checkpoint["state_dict"], checkpoint["segkit"]["normalisation"]
+    except Exception as error:
+        raise ValueError(
+            f"init_from={source}: no checkpoint of segkit there ({explain(error).splitlines()[0]}). Give a "
+            "finished run or its .ckpt file."
+        ) from error
+    weights = {name.removeprefix("net."): tensor for name, tensor in state.items()}
+    taken = take_over(task.net, weights, source)
+    log.info("init_from=%s: %s", source, taken)
+    untrained = {id(tensor) for module in task.frozen for tensor in module.state_dict(keep_vars=True).values()}
+    named = {short(name): tensor for name, tensor in task.net.state_dict(keep_vars=True).items()}
+    if stays := [name for name in taken.missing if id(named[name]) in untrained]:
+        log.warning("model.freeze=%s: %d tensors keep the values they start with, since init_from=%s does not have "
+                    "them (%s, …).", config["model"]["freeze"], len(stays), source, stays[0])  # fmt: skip
+    own = {"mean": list(config["model"]["mean"]), "std": list(config["model"]["std"])}
+    if normalisation != own:
+        log.warning("init_from=%s was trained with pictures normalised by %s, this model by %s: set model.mean and "
+                    "model.std to the same.", source, normalisation, own)  # fmt: skip
 
 
 def check_checkpoints(config: Mapping[str, Any]) -> None:
@@ -73,9 +134,11 @@ def check_checkpoints(config: Mapping[str, Any]) -> None:
 def check_readable(data: DataModule) -> None:
     """Read validation and test once, or a damaged file would be found when the training is over."""
     for split in ("val", "test"):
-        source = data.sources[split]
-        with ThreadPoolExecutor(4 if hasattr(source, "files") else 1) as pool:  # drawn data may not like threads
-            for _ in pool.map(source.__getitem__, range(len(source))):
+        prepared = data.eval_dataloader(split).dataset
+        keys = [(0, index, True) for index in range(len(data.sources[split]))]
+        on_disk = hasattr(data.sources[split], "files")
+        with ThreadPoolExecutor(4 if on_disk else 1) as pool:  # drawn data may not like threads
+            for _ in pool.map(prepared.__getitem__, keys):
                 pass
 
 
@@ -89,7 +152,7 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Dat
             f"dataset={config['choices']['dataset']} lacks {', '.join(missing)}: begin its YAML with "
             "`defaults: [loading]` and state its `classes`."
         )
-    loading = {key: settings.pop(key) for key in LOADING}
+    loading = {key: settings.pop(key) for key in (*LOADING, *CROPPING) if key in settings}
     sources = {split: make(settings, split=split) for split in splits}
     augment = make(config["augment"]) if config.get("augment") else None
     return DataModule(sources, **loading, augment=augment, seed=config.get("seed", 0))
@@ -167,32 +230,52 @@ def check_fit(config: Mapping[str, Any], task: SegmentationTask) -> None:
     was_training = task.training
     task.eval()
     with torch.no_grad():
-        logits = task(torch.zeros(2, 3, height, width, dtype=torch.uint8))
+        out = task.detect(torch.zeros(2, 3, height, width, dtype=torch.uint8))
     task.train(was_training)
-    expected = (2, config["channels"], height, width)
-    if tuple(logits.shape) != expected:
+    expected, logits = (2, config["channels"], height, width), out.masks
+    if logits is not None and tuple(logits.shape) != expected:
         raise ValueError(
             f"model={chosen['model']} and dataset={chosen['dataset']} disagree: logits of {height}×{width} "
             f"pictures have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the "
             "network `out_channels: ${channels}` (or what it calls them) and return the input's size."
         )
-    mask = torch.zeros(2, height, width, dtype=torch.int64)
+    batch = {"mask": torch.zeros(2, height, width, dtype=torch.int64), "index": torch.arange(2)}
+    if config["dataset"].get("presence_threshold") is not None:
+        batch["label"] = torch.arange(2)
+    if config["dataset"].get("crops", "none") != "none":
+        batch |= {"whole": batch["mask"], "picture": batch["index"], "where": torch.zeros(2, 2, dtype=torch.int64)}
+    check_loss(chosen, task, out, batch)
     try:
-        losses = task.losses(logits, mask)
+        losses = task.losses(out, batch["mask"], batch.get("label"))
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"loss={chosen['loss']} and dataset={chosen['dataset']} ({len(classes)} class{'es' * (len(classes) > 1)}) "
             f"disagree: {error}"
         ) from error
-    check_monitor(config, task, logits, mask, losses.keys())
+    scores = Scores(task.classes, 0.5, 1.0)
+    scores.update(out, batch)
+    check_monitor(config, task.classes, losses.keys(), scores.compute())
 
 
-def check_monitor(config: Mapping[str, Any], task: SegmentationTask, logits: Tensor, mask: Tensor, losses: Any) -> None:
+def check_loss(chosen: Mapping[str, str], task: SegmentationTask, out: Detection, batch: Mapping[str, Any]) -> None:
+    """The loss must be called with what the network and the data give."""
+    given = {"logits": out.masks, "presence": out.presence, "mask": batch["mask"], "label": batch.get("label")}
+    wanted = takes(task.loss)
+    for name in wanted:
+        if given[name] is None:
+            other = "dataset" if name == "label" else "model"
+            raise ValueError(f"{other}={chosen[other]} and loss={chosen['loss']} disagree: {MISSING[name]}.")
+    if out.presence is not None and "presence" not in wanted:
+        raise ValueError(
+            f"model={chosen['model']} and loss={chosen['loss']} disagree: this loss does not train the part that says "
+            "whether the class is there; use loss=presence (that part alone) or loss=joint."
+        )
+
+
+def check_monitor(config: Mapping[str, Any], classes: Sequence[str], losses: Any, scores: Mapping[str, float]) -> None:
     """`monitor` must be something that validation gives, or the run would end after its first epoch."""
-    metrics = task.val_metrics.clone()
-    metrics.update(logits, mask, torch.arange(2))
-    plain = {name.split("/")[0] for name in metrics.compute()}
-    names = [*losses, *sorted(plain), *(f"{name}/{title}" for name in sorted(plain) for title in task.classes)]
+    plain = sorted({name.split("/")[0] for name in scores if not name.startswith("presence_")})
+    names = [*losses, *scores, *plain, *(f"{name}/{title}" for name in plain for title in classes if len(classes) > 1)]
     known = [f"val/{name}" for name in names]
     for monitor in (config["monitor"], config["scheduler"].get("monitor")):
         if monitor is not None and monitor not in known:

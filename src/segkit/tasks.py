@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self, cast
 
 import torch
 from lightning import LightningModule
@@ -10,15 +10,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
-from segkit.metrics import SegmentationMetrics
+from segkit.models.presence import Detection, UNetClassifier, gate_open
+from segkit.scores import Scores
 
 Batch = dict[str, Any]
 
+MISSING = {  # what a loss wants and the network or the data do not give
+    "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
+    "presence": "this loss is of presence, which the network does not give; say "
+    "model=unet_classifier or vgg_classifier",
+    "label": "this loss wants to know of every sample whether the class is there; set dataset.presence_threshold, the "
+    "share of a sample's area from which on it is (0.001)",
+}
+
 
 class SegmentationTask(LightningModule):
-    """Semantic segmentation: one foreground class (one logit channel), or C classes.
+    """Semantic segmentation: one foreground class (one logit channel), or C classes; and whether the class is there.
 
-    net: (N, 3, H, W) float32 to logits (N, C, H, W). mean, std: normalisation of pictures scaled to 0..1, a channel.
+    net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
+    modules of it, by name, whose weights and batch-norm statistics stay as they are. mean, std: normalisation of
+    pictures scaled to 0..1, a channel.
     optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
     parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau watches.
     threshold: probability above which a pixel is foreground (one class). beta: of F_β.
@@ -38,6 +49,7 @@ class SegmentationTask(LightningModule):
         std: Sequence[float] = (1.0, 1.0, 1.0),
         threshold: float = 0.5,
         beta: float = 2.0,
+        freeze: Sequence[str] = (),
         loss: nn.Module | None = None,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
@@ -58,21 +70,49 @@ class SegmentationTask(LightningModule):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
         self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
-        self.train_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
-        self.val_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
-        self.test_metrics = SegmentationMetrics(classes, threshold=threshold, beta=beta)
+        for split in ("train", "val", "test"):
+            self.add_module(f"{split}_scores", Scores(classes, threshold, beta))
+        self.frozen = frozen_modules(net, freeze)
         # of validation and test; made at the first batch, which shows the parts
         self.mean_losses: dict[str, MeanMetric] = {}
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image (N, 3, H, W) uint8, as read, to logits (N, C, H, W); normalised here, on the device."""
+    def scores(self, split: str) -> Scores:
+        """The metrics of train, val or test."""
+        return cast(Scores, self.get_submodule(f"{split}_scores"))
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Any:
+        """image (N, 3, H, W) uint8, as read, to what the network gives; normalised here, on the device."""
+        return self.net(self.normalised(image))
+
+    def normalised(self, image: Tensor) -> Tensor:
         pixels = (image.float() / 255 - self.mean) / self.std
-        logits: Tensor = self.net(pixels.contiguous(memory_format=torch.channels_last))
-        return logits
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    def detect(self, image: Tensor) -> Detection:
+        """image (N, 3, H, W) uint8 to what the network says of it; in training no more than the loss looks at."""
+        if self.training and isinstance(self.net, UNetClassifier) and takes(self.loss) == ("presence", "label"):
+            return self.net(self.normalised(image), masks=False)  # type: ignore[no-any-return]
+        out = self(image)
+        if isinstance(out, Tensor):
+            return Detection(None, out, None) if out.ndim == 4 else Detection(out, None, None)
+        return Detection(*out)
 
     def probabilities(self, image: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8 to probabilities (N, C, H, W) float32: sigmoid for one class, else softmax."""
-        logits: Tensor = self(image).float()
+        masks = self.detect(image).masks
+        if masks is None:
+            raise ValueError("This network says whether the class is there and gives no masks.")
+        return self.activated(masks)
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """Mask logits to probabilities, float32."""
+        logits = logits.float()
         return logits.sigmoid() if len(self.classes) == 1 else logits.softmax(1)
 
     def label(self, probabilities: Tensor) -> Tensor:
@@ -81,21 +121,26 @@ class SegmentationTask(LightningModule):
             return (probabilities[:, 0] > self.threshold).to(torch.uint8)
         return probabilities.argmax(1).to(torch.uint8)
 
-    def losses(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         """The loss, and its parts where it is a sum, in float32 whatever the precision."""
         loss: Any = self.loss
         if loss is None:
             return {}
-        with torch.autocast(logits.device.type, enabled=False):
-            parts = loss.parts(logits.float(), mask) if hasattr(loss, "parts") else {}
-            total = loss.combine(parts) if hasattr(loss, "combine") else loss(logits.float(), mask)
+        values = {"logits": out.masks, "presence": out.presence, "mask": mask, "label": label}
+        given = [as_float32(values[name]) for name in takes(loss)]
+        for name, value in zip(takes(loss), given, strict=True):
+            if value is None:
+                raise ValueError(MISSING[name])
+        with torch.autocast(mask.device.type, enabled=False):
+            parts = loss.parts(*given) if hasattr(loss, "parts") else {}
+            total = loss.combine(parts) if hasattr(loss, "combine") else loss(*given)
             return {"loss": total} | {f"loss/{name}": part for name, part in parts.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits, mask = self(batch["image"]), batch["mask"].long()
-        losses = self.losses(logits, mask)
+        out, mask = self.detect(batch["image"]), batch["mask"].long()
+        losses = self.losses(out, mask, batch.get("label"))
         self._watch(losses["loss"].detach())
-        self.train_metrics.update(logits.detach(), mask, batch["index"])
+        self.scores("train").update(out, batch)
         size = len(mask)
         self.log("loss", losses["loss"], prog_bar=True, logger=False, batch_size=size)
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, on_step=False,
@@ -122,36 +167,41 @@ class SegmentationTask(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._stop_if_not_finite()
-        self._log_metrics("train", self.train_metrics)
+        self._log_metrics("train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch, self.val_metrics)
+        self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val", self.val_metrics)
+        self._log_metrics("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch, self.test_metrics)
+        self._evaluate("test", batch)
 
     def on_test_epoch_end(self) -> None:
-        self._log_metrics("test", self.test_metrics, reset=False)  # its rows per picture are read after the test
+        self._log_metrics("test", reset=False)  # its rows per picture are read after the test
 
-    def _evaluate(self, split: str, batch: Batch, metrics: SegmentationMetrics) -> None:
-        logits, mask, index = self(batch["image"]), batch["mask"].long(), batch["index"]
-        metrics.update(logits, mask, index)
-        for one, counted in enumerate(index >= 0):  # picture by picture, so that the mean holds for any batch size
-            for name, value in self.losses(logits[one : one + 1], mask[one : one + 1]).items():
+    def _evaluate(self, split: str, batch: Batch) -> None:
+        mask, label = batch["mask"].long(), batch.get("label")
+        with gate_open(self.net) as self.scores(split).gate:  # decoded once for both: gated, masks are then emptied
+            out = self.detect(batch["image"])
+        self.scores(split).update(out, batch)
+        for one, counted in enumerate(batch["index"] >= 0):  # one by one, so that the mean holds for any batch size
+            row = slice(one, one + 1)
+            sample = Detection(*(None if value is None else value[row] for value in out))
+            for name, value in self.losses(sample, mask[row], None if label is None else label[row]).items():
                 if name not in self.mean_losses:
                     self.mean_losses[name] = MeanMetric().to(self.device)
                 self.mean_losses[name].update(value, counted)
 
-    def _log_metrics(self, split: str, metrics: SegmentationMetrics, reset: bool = True) -> None:
+    def _log_metrics(self, split: str, reset: bool = True) -> None:
+        metrics = self.scores(split)
         scores = {f"{split}/{name}": value for name, value in metrics.compute().items()}
         if split != "train":
             scores = {f"{split}/{name}": float(mean.compute()) for name, mean in self.mean_losses.items()} | scores
             for mean in self.mean_losses.values():
                 mean.reset()
-        shown = f"{split}/iou"
+        shown = f"{split}/iou" if f"{split}/iou" in scores else f"{split}/presence_f1"
         if shown in scores:
             self.log(shown, scores.pop(shown), prog_bar=split == "val")
         self.log_dict(scores)
@@ -176,3 +226,24 @@ class SegmentationTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["segkit"] = self.facts
+
+
+def takes(loss: Any) -> tuple[str, ...]:
+    """What a loss is called with: names out of logits (of masks), mask, presence and label."""
+    return tuple(getattr(loss, "takes", ("logits", "mask")))
+
+
+def as_float32(value: Tensor | None) -> Tensor | None:
+    return value.float() if value is not None and value.is_floating_point() else value
+
+
+def frozen_modules(net: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """The named modules of a network, their parameters without gradients; ValueError for a name it does not have."""
+    known = dict(net.named_modules())
+    if unknown := [name for name in names if not name or name not in known]:
+        children = ", ".join(name for name, _ in net.named_children())
+        raise ValueError(f"model.freeze={list(names)}: {type(net).__name__} has no {unknown[0]!r}, but {children}.")
+    modules = [known[name] for name in names]
+    for module in modules:
+        module.requires_grad_(False).eval()
+    return modules

@@ -1,6 +1,7 @@
 """`python -m segkit.train model=unet loss=dice dataset=ph2 …`: one run, from config to tested metrics."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -21,19 +22,26 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     The run folder is `cfg.run_dir`. A finished run of the same config is left alone and its metrics are returned.
     """
-    from segkit import records  # imports torch and Lightning, which `--help` need not wait for
+    record = run_one(cfg)
+    show(record)
+    return record.metrics
+
+
+def run_one(cfg: DictConfig, own: bool = True) -> "Record":
+    """`train` without a word about the result. `own`: whether what lies in the run folder is known to be one's own."""
+    from segkit import records, stages  # these import torch and Lightning, which `--help` need not wait for
 
     records.log_to_console()
     done = False
     try:
         with records.open_run(cfg) as record:
             if not record.finished:
-                fit_and_test(cfg, record)
+                several = record.config.get("stages")
+                (stages.run if several else fit_and_test)(cfg, record, own and cfg.resume is None)
         done = True
     finally:
         end_wandb(cfg, done)
-    show(record)
-    return record.metrics
+    return record
 
 
 def end_wandb(cfg: DictConfig, done: bool) -> None:
@@ -43,23 +51,23 @@ def end_wandb(cfg: DictConfig, done: bool) -> None:
         wandb.finish(exit_code=0 if done else 1)
 
 
-def fit_and_test(cfg: DictConfig, record: "Record") -> None:
+def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     """The run itself, in its open folder: build, fit, test the best weights, tell the loggers."""
     from segkit import checkpoints, evaluate, learning_rate, records, runs
 
-    if cfg.resume is not None:  # a folder may come from anybody
+    if not own:  # a folder may come from anybody
         allowed = (*checkpoints.TRAINING, *checkpoints.modules(cfg.trust))
         checkpoints.check_targets(record.config | {"overrides": []}, allowed, str(record.folder))
     runs.check_checkpoints(record.config)
     if record.config["lr_find"] and record.resume_from is None:
         learning_rate.find(cfg, record)
-    run = runs.build(record.config)
+    run = runs.build(record.config, fresh=record.resume_from is None)
     describe(run, record)
     before = sum(records.seconds_of_epochs(record.folder)) if record.resume_from is not None else 0.0
     started = time.perf_counter()
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = before + time.perf_counter() - started
-    record.metrics = evaluate.final(run, record.folder, record.config, own=cfg.resume is None)
+    record.metrics = evaluate.final(run, record.folder, record.config, own)
     if record.metrics.get("val/recall") == 0:
         records.log.warning(
             "the best weights find nothing of what the validation masks show: train longer, or try another loss "
@@ -114,14 +122,16 @@ def show(record: "Record") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from segkit import checkpoints
+    from segkit import checkpoints, evaluate
 
     names = [name.removeprefix("test/") for name in record.metrics if name.startswith("test/")]
+    shown = [name for name in names if not evaluate.lesser(name)]
     if in_sweep():
-        print(f"test/iou {record.metrics.get('test/iou', float('nan')):.4f}: {record.folder}")
+        name = record.config["monitor"].replace("val/", "test/")
+        print(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
         return
     table = Table("metric", "test", "val", "train", title=record.folder.name)
-    for name in names:
+    for name in shown:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(name, *("" if score is None else f"{score:.4f}" for score in scores))
     Console().print(table)
@@ -132,11 +142,12 @@ def show(record: "Record") -> None:
     own = checkpoints.foreign(record.config["model"])
     predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
     predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
-    print(f"Run folder: {record.folder}\nNext:")
+    print(f"Run folder: {record.folder} ({len(names) - len(shown)} more metrics are in its results.json)\nNext:")
     if "tensorboard" in (record.config.get("logger") or {}):
         print(f"  tensorboard --logdir '{record.folder.parent}'")
     print(f"  python -m segkit.predict {' '.join(predict)}")
-    print(f"  python -m segkit.train {' '.join([*own_config_dirs(), '-m', *kept, *compared])} seed=0,1,2")
+    folders = [f"--config-dir {shlex.quote(os.path.relpath(path))}" for path in own_config_dirs()]
+    print(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
 
 
 def several_losses(config: dict[str, Any]) -> str:

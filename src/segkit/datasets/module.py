@@ -1,4 +1,4 @@
-"""From data sets to batches: resizing, cropping, augmentation, order, and which process gets what."""
+"""From data sets to batches: sizes, crops, augmentation, order, and which process gets what."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +10,14 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch import distributed as dist
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from segkit import IGNORE_INDEX
 from segkit.augment import Augment, Pixels
+from segkit.datasets.crops import Crops, corners, label_of
 
+Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes what the network sees
+CROPS_A_PICTURE = 4096
 Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it is more than filling
 
 
@@ -71,13 +74,28 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 class Prepared(Dataset[dict[str, Any]]):
     """A source's samples as the network gets them, addressed by (epoch, index, counted).
 
-    `index` in the sample is -1 where the sample only fills up a process's last batch: metrics leave it out.
+    mode: "resize" to `size`, a random "crop" of it, "native" as they are, or the windows of it that "five" or "grid"
+    take (see `crops`). presence: the share of a sample's area from which on it shows the class (`label` 1; below, its
+    mask is emptied); None for no labels.
+
+    A sample is image (3, H, W), mask (H, W), index, name, and label with `presence`. Of windows it is a picture's K of
+    them: image (K, 3, h, w), mask (K, h, w), index (K,), label (K,), their corners `where` (K, 2), and for scoring the
+    `whole` mask (H, W) as it is, and `picture`, its index. An index is -1 where the sample only fills up a process's
+    last batch: metrics leave it out.
     """
 
     def __init__(
-        self, source: Source, size: tuple[int, int] | None, crop: bool, augment: Augment | None, seed: int
+        self,
+        source: Source,
+        mode: Mode,
+        size: tuple[int, int],
+        seed: int,
+        augment: Augment | None = None,
+        presence: float | None = None,
+        scored: bool = False,
     ) -> None:
-        self.source, self.size, self.crop, self.augment, self.seed = source, size, crop, augment, seed
+        self.source, self.mode, self.size, self.seed = source, mode, size, seed
+        self.augment, self.presence, self.scored = augment, presence, scored
 
     def __len__(self) -> int:
         return len(self.source)
@@ -87,17 +105,49 @@ class Prepared(Dataset[dict[str, Any]]):
         sample = self.source[index]
         image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
         seed = sample_seed(self.seed, epoch, index)
-        if self.size is not None and self.crop:
+        if self.mode == "crop":
             image, mask = random_crop(image, mask, self.size, seed)
-        elif self.size is not None:
+        elif self.mode == "resize":
             image, mask = resize_image(image, self.size), resize_mask(mask, self.size)
         if self.augment is not None:
             image, mask = self.augment(np.ascontiguousarray(image), np.ascontiguousarray(mask), seed)
-        return sample | {
+        sample = sample | {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "mask": torch.from_numpy(np.ascontiguousarray(mask)),
             "index": index if counted else -1,
         }
+        if self.mode in ("five", "grid"):
+            sample = self._windows(sample)
+        if self.presence is not None:
+            sample["label"], sample["mask"] = label_of(sample["mask"], self.presence)
+        return sample
+
+    def _windows(self, sample: dict[str, Any]) -> dict[str, Any]:
+        image, mask, index = sample["image"], sample["mask"], sample["index"]
+        where = corners(tuple(mask.shape), self.size, self.mode, sample["name"])  # type: ignore[arg-type]
+        if len(where) > CROPS_A_PICTURE:
+            raise ValueError(f"dataset.crops={self.mode}: {sample['name']} gives {len(where)} crops of {self.size}.")
+        tall, wide = self.size
+        windows = [(slice(top, top + tall), slice(left, left + wide)) for top, left in where]
+        numbers = torch.arange(len(where))
+        return {
+            "image": torch.stack([image[:, rows, columns] for rows, columns in windows]),
+            "mask": torch.stack([mask[window] for window in windows]),
+            "index": index * CROPS_A_PICTURE + numbers if index >= 0 else torch.full_like(numbers, -1),
+            "where": torch.tensor(where),
+            "name": sample["name"],
+        } | ({"whole": mask, "picture": index} if self.scored else {})
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Samples to a batch; the windows of several pictures become one batch of windows."""
+    if "where" not in samples[0]:
+        return default_collate(samples)  # type: ignore[no-any-return]
+    rows = ("image", "mask", "index", "where", "label")
+    batch: dict[str, Any] = default_collate(
+        [{key: value for key, value in sample.items() if key not in rows} for sample in samples]
+    )
+    return batch | {key: torch.cat([sample[key] for sample in samples]) for key in rows if key in samples[0]}
 
 
 def _process() -> tuple[int, int]:
@@ -160,7 +210,9 @@ class DataModule(LightningDataModule):
 
     size: an edge length, or (height, width). train: "resize" every training picture to it, or "crop" a random window
     of it. eval: "resize", or "native" for whole pictures at their own size, batched by equal shape, never padded.
-    workers: processes that load; "auto" leaves a machine of up to two cores to the training.
+    crops: "five" or "grid" windows of `size` out of every picture instead, in training and evaluation; a batch then has
+    those of `batch_size` pictures. presence_threshold: see `Prepared`. workers: processes that load; "auto" leaves a
+    machine of up to two cores to the training.
     """
 
     def __init__(
@@ -170,16 +222,23 @@ class DataModule(LightningDataModule):
         size: int | Sequence[int],
         train: Literal["resize", "crop"] = "resize",
         eval: Literal["resize", "native"] = "resize",
+        crops: Crops = "none",
+        presence_threshold: float | None = None,
         batch_size: int = 8,
         workers: int | Literal["auto"] = "auto",
         augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if train not in ("resize", "crop"):
-            raise ValueError(f"dataset.train={train}: expected resize or crop.")
-        if eval not in ("resize", "native"):
-            raise ValueError(f"dataset.eval={eval}: expected resize or native.")
+        for key, value, known in (
+            ("train", train, ("resize", "crop")),
+            ("eval", eval, ("resize", "native")),
+            ("crops", crops, ("none", "five", "grid")),
+        ):
+            if value not in known:
+                raise ValueError(f"dataset.{key}={value}: expected {', '.join(known[:-1])} or {known[-1]}.")
+        if presence_threshold is not None:
+            check_presence(presence_threshold, sources)
         if batch_size < 1:
             raise ValueError(f"dataset.batch_size={batch_size}: expected 1 or more.")
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
@@ -191,10 +250,12 @@ class DataModule(LightningDataModule):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.sources, self.batch_size, self.seed, self.augment = sources, batch_size, seed, augment
         self.workers = (min(4, cores - 1) if cores > 2 else 0) if workers == "auto" else int(workers)
-        self.crop, self.native = train == "crop", eval == "native"
+        self.presence = presence_threshold
+        self.train_mode: Mode = train if crops == "none" else crops
+        self.eval_mode: Mode = eval if crops == "none" else crops
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        data = Prepared(self.sources["train"], self.size, self.crop, self.augment, self.seed)
+        data = Prepared(self.sources["train"], self.train_mode, self.size, self.seed, self.augment, self.presence)
         return self._loader(data, ShuffledBatches(len(data), self.batch_size, self.seed))
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -204,16 +265,17 @@ class DataModule(LightningDataModule):
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
-        """Every picture of a split once, without crop or augmentation."""
+        """Every picture of a split once, without random crop or augmentation."""
         source = self.sources[split]
-        data = Prepared(source, None if self.native else self.size, False, None, self.seed)
-        shapes = [source.shape(i) if self.native else self.size for i in range(len(source))]
+        data = Prepared(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
+        shapes = [self.size if self.eval_mode == "resize" else source.shape(i) for i in range(len(source))]
         return self._loader(data, OrderedBatches(shapes, self.batch_size))
 
     def _loader(self, data: Prepared, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             data,
             batch_sampler=batches,
+            collate_fn=collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -227,3 +289,18 @@ class DataModule(LightningDataModule):
             counts += torch.bincount(source[index]["mask"].flatten(), minlength=256)
         kept = counts[: max(len(source.classes), 2)].double()
         return kept / kept.sum()
+
+
+def check_presence(threshold: float, sources: Mapping[str, Source]) -> None:
+    """ValueError unless a share of the area can say whether a sample shows the class."""
+    if not 0 < threshold < 1:
+        raise ValueError(
+            f"dataset.presence_threshold={threshold}: expected a share of the area between 0 and 1, both excluded, "
+            "such as 0.001."
+        )
+    classes = next(iter(sources.values())).classes
+    if len(classes) > 1:
+        raise ValueError(
+            f"dataset.presence_threshold={threshold} says whether the one class is present; dataset.classes names "
+            f"{len(classes)}. Set it to null."
+        )

@@ -1,0 +1,80 @@
+"""Gated against ungated inference: the thesis' detector (width 32, 224²) on streams with more or fewer cracks."""
+
+import statistics
+import time
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from segkit.inference import computing
+from segkit.models.presence import UNetClassifier, probability
+from segkit.runs import precision
+from segkit.tasks import SegmentationTask
+
+BATCH, BATCHES, ROUNDS = 20, 2, 7
+TARGETS = {0.0: 2.6, 0.05: 2.1, 0.2: 1.8, 1.0: 0.97}
+
+
+def measure() -> list[dict[str, Any]]:
+    torch.manual_seed(0)
+    net = UNetClassifier()
+    task = SegmentationTask(net, ["crack"]).eval()
+    number = precision({"precision": "auto", "trainer": {"accelerator": "cpu"}})
+    streams = {share: stream(share) for share in TARGETS}
+    with computing(task, number):
+        gate = separate(task)
+        seconds: dict[tuple[float, bool], list[float]] = {(share, gated): [] for share in TARGETS for gated in (0, 1)}
+        for turn in range(ROUNDS + 1):
+            for (share, gated), taken in seconds.items():
+                net.gate = gate if gated else None
+                started = time.perf_counter()
+                decoded = [cast(Tensor, task.detect(batch).decoded) for batch in streams[share]]
+                taken.append(time.perf_counter() - started)
+                if gated:
+                    count = int(torch.cat(decoded).sum())
+                    assert count == round(share * BATCH * BATCHES), (
+                        f"{count} crops decoded of a stream with {share:.0%}"
+                    )
+                if not turn:
+                    taken.clear()  # that was to warm up
+    each = BATCH * BATCHES
+    found = []
+    for share, target in TARGETS.items():
+        plain, gated = (statistics.median(seconds[share, gated]) for gated in (False, True))
+        found.append({
+            "name": f"inference ungated / gated, {share:.0%} of the crops with a crack",
+            "ratio": round(plain / gated, 3),
+            "target": target,
+            "better": "higher",
+            "detail": f"{1000 * plain / each:.1f} and {1000 * gated / each:.1f} ms a crop of 224², width 32, {number}, "
+            f"{torch.get_num_threads()} threads, medians of {ROUNDS}",
+        })  # fmt: skip
+    return found
+
+
+def stream(share: float) -> list[Tensor]:
+    """Batches of noise, bright where a crack is meant to be, evenly spread: (BATCH, 3, 224, 224) uint8 each."""
+    count = BATCH * BATCHES
+    cracks = {round((number + 0.5) * count / max(round(share * count), 1)) for number in range(round(share * count))}
+    crops = torch.stack([torch.randint(128, 256, (3, 224, 224)) if index in cracks or share == 1
+                         else torch.randint(0, 128, (3, 224, 224)) for index in range(count)])  # fmt: skip
+    return list(crops.to(torch.uint8).split(BATCH))
+
+
+def separate(task: SegmentationTask) -> float:
+    """Turn an untrained head so that it tells bright crops from dark ones; returns the gate between them."""
+    net = cast(UNetClassifier, task.net)
+    net.gate = 1.0
+    last = cast(torch.nn.Linear, net.presence.layers[-1])
+    dark, bright = (presence_of(task, stream(share)[0]) for share in (0.0, 1.0))
+    middle = float((dark.mean() + bright.mean()) / 2)
+    scale = 10 / float(bright.mean() - dark.mean())
+    last.weight.mul_(scale)
+    last.bias.sub_(middle).mul_(scale)
+    assert presence_of(task, stream(0.0)[0]).max() < 0 < presence_of(task, stream(1.0)[0]).min()
+    return 0.5
+
+
+def presence_of(task: SegmentationTask, crops: Tensor) -> Tensor:
+    return probability(cast(Tensor, task.detect(crops).presence)).logit()

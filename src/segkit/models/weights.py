@@ -1,0 +1,55 @@
+"""Weights of one network for another."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Taken(NamedTuple):
+    """Names of tensors: `taken` over, `missing` in the source, and `unused` of it."""
+
+    taken: list[str]
+    missing: list[str]
+    unused: list[str]
+
+    def __str__(self) -> str:
+        text = f"{len(self.taken)} tensors taken over ({', '.join(parts(self.taken))})"
+        if self.missing:
+            text += f"; {len(self.missing)} start anew ({', '.join(parts(self.missing))})"
+        if self.unused:
+            text += f"; {len(self.unused)} of the checkpoint are not needed ({', '.join(parts(self.unused))})"
+        return text
+
+
+def parts(names: list[str]) -> list[str]:
+    """The first words of dotted names: the modules of a network."""
+    return list(dict.fromkeys(name.split(".", 1)[0] for name in names))
+
+
+def take_over(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Taken:
+    """Copy into `net` every tensor of `state` that has one of the same name there; a U-Net inside a network counts
+    as the network. Raises ValueError if there is none, or if one has another shape."""
+    own = {short(name): tensor for name, tensor in net.state_dict().items()}
+    given = {short(name): tensor for name, tensor in state.items()}
+    both = [name for name in own if name in given]
+    if not both:
+        raise ValueError(
+            f"init_from={source}: none of its {len(given)} tensors ({', '.join(parts([*given]))}) has a name that this "
+            f"network has ({', '.join(parts([*own]))}). Give a run of a model with the same encoder."
+        )
+    other = [name for name in both if own[name].shape != given[name].shape]
+    if other:
+        listed = "\n".join(f"  {name}: {tuple(given[name].shape)}, here {tuple(own[name].shape)}" for name in other[:8])
+        more = f"\n  and {len(other) - 8} more" if len(other) > 8 else ""
+        raise ValueError(
+            f"init_from={source}: {len(other)} of its tensors have other shapes:\n{listed}{more}\n"
+            "Give this model the widths of that run (model.net.widths)."
+        )
+    for name in both:
+        own[name].copy_(given[name])
+    return Taken(both, [name for name in own if name not in given], [name for name in given if name not in own])
+
+
+def short(name: str) -> str:
+    return name.removeprefix("unet.")

@@ -1,0 +1,390 @@
+"""The crack detector: the gate in the network, taking weights over, freezing, both stages, and what the gate costs."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import results, segkit, weights
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from segkit import runs
+from segkit.configs import compose, to_plain
+from segkit.evaluate import evaluate
+from segkit.inference import computing
+from segkit.models.presence import UNetClassifier, VGGClassifier
+from segkit.models.unet import UNet
+from segkit.models.weights import take_over
+from segkit.predict import predict
+from segkit.stages import quoted
+from segkit.tasks import SegmentationTask
+from segkit.train import train
+
+NET = {"widths": [4, 8, 16], "hidden": [8]}
+SMALL = ["dataset=synthetic", "dataset.counts=[12,6,6]", "dataset.picture_size=48", "dataset.size=32",
+         "dataset.crops=five", "dataset.batch_size=2", "dataset.epochs=1", "model.net.widths=[4,8]"]  # fmt: skip
+HEAD = "model.net.hidden=[8]"
+LABELS = "dataset.presence_threshold=0.001"
+
+
+def classifier(**more) -> UNetClassifier:
+    torch.manual_seed(0)
+    return UNetClassifier(**(NET | more)).eval()
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A run of both stages."""
+    run = tmp_path_factory.mktemp("detector") / "run"
+    train(compose("experiment=crack_detector_small", *SMALL, HEAD, f"run_dir={run}"))
+    return run
+
+
+@pytest.mark.parametrize("size", [(32, 32), (37, 21), (224, 224)])
+def test_the_gate_decodes_the_positive_samples_alone(size):
+    net = classifier()
+    image = torch.rand(6, 3, *size)
+    with torch.no_grad():
+        net.gate = None
+        whole = net(image)
+        order = whole.presence.sigmoid().sort().values.tolist()
+        for count, gate in ((6, 0.0), (3, (order[2] + order[3]) / 2), (0, 1.0)):
+            net.gate = gate
+            decoded: list[int] = []
+            hook = net.unet.decoder.register_forward_hook(
+                lambda _, given, __, seen=decoded: seen.append(len(given[0][0]))
+            )
+            out = net(image)
+            hook.remove()
+            assert decoded == ([count] if count else [])
+            assert out.decoded.sum() == count
+            torch.testing.assert_close(out.presence, whole.presence)
+            torch.testing.assert_close(out.masks[out.decoded], whole.masks[out.decoded], atol=1e-5, rtol=0)
+            assert (out.masks[~out.decoded] == -1e4).all()
+            assert out.masks.shape == (6, 1, *size)
+
+
+def test_in_training_nothing_is_gated():
+    net = classifier(gate=1.0).train()
+    out = net(torch.rand(4, 3, 32, 32))
+    assert out.decoded.all()
+    (out.masks.sum() + out.presence.sum()).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    assert net(torch.rand(4, 3, 32, 32), masks=False).masks is None
+
+
+@pytest.mark.parametrize("size", [17, 64, 224])
+@pytest.mark.parametrize("width", [2, 5])
+def test_the_head_fits_any_size_and_width(size, width):
+    net = VGGClassifier(widths=[width, 2 * width], hidden=[8]).eval()
+    assert net(torch.rand(3, 3, size, size)).shape == (3,)
+
+
+def test_a_gate_is_a_probability():
+    with pytest.raises(ValueError, match=r"gate=1\.5: expected a probability"):
+        UNetClassifier(**NET, gate=1.5)
+
+
+def test_taking_weights_over_says_which():
+    unet, net = UNet(1, [4, 8, 16]), VGGClassifier(**NET)
+    taken = take_over(net, unet.state_dict(), "run")
+    encoder = len(unet.encoder.state_dict())
+    assert len(taken.taken) == encoder
+    assert str(taken).startswith(f"{encoder} tensors taken over (encoder); ")
+    assert "start anew (presence)" in str(taken)
+    assert "of the checkpoint are not needed (decoder, head)" in str(taken)
+    for name, tensor in unet.encoder.state_dict().items():
+        torch.testing.assert_close(net.encoder.state_dict()[name], tensor, rtol=0, atol=0)
+    whole = UNetClassifier(**NET)
+    assert len(take_over(whole, unet.state_dict(), "run").taken) == len(unet.state_dict())
+    torch.testing.assert_close(whole.unet.head.weight, unet.head.weight, rtol=0, atol=0)
+    with pytest.raises(
+        ValueError, match=r"(?s)have other shapes:\n  encoder\.blocks\.0\.0\.weight: \(4, 3, 3, 3\), here"
+    ):
+        take_over(VGGClassifier(widths=[6, 12, 24], hidden=[8]), unet.state_dict(), "run")
+    with pytest.raises(ValueError, match=r"init_from=run: none of its 2 tensors \(linear\) has a name"):
+        take_over(net, {"linear.weight": torch.zeros(1), "linear.bias": torch.zeros(1)}, "run")
+
+
+@pytest.mark.parametrize("net", [VGGClassifier(**NET), UNetClassifier(**NET)])
+def test_nothing_that_is_frozen_changes_in_a_training_step(net):
+    part = "encoder" if isinstance(net, VGGClassifier) else "unet"
+    from segkit.losses import Presence
+
+    task = SegmentationTask(net, ["crack"], freeze=[part], loss=Presence(), optimizer=lambda p: torch.optim.SGD(p, 1.0))
+    before = {name: tensor.clone() for name, tensor in task.net.state_dict().items()}
+    for mode in (False, True):
+        task.train(mode)
+        assert not any(module.training for module in task.net.get_submodule(part).modules())
+    optimizer = task.configure_optimizers()
+    batch = {"image": torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)}
+    losses = task.losses(task.detect(batch["image"]), torch.zeros(6, 32, 32).long(), torch.arange(6) % 2)
+    losses["loss"].backward()
+    optimizer.step()
+    changed = {name for name, tensor in task.net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("presence.") for name in changed)
+    with pytest.raises(ValueError, match=r"model\.freeze=\['encodre'\]: .* has no 'encodre', but"):
+        SegmentationTask(net, ["crack"], freeze=["encodre"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model=unet", "loss=presence"], r"model=unet and loss=presence disagree: .*model=unet_classifier"),
+        (["model=vgg_classifier", HEAD, "loss=dice"], "model=vgg_classifier and loss=dice disagree: .*loss=presence"),
+        (["model=unet_classifier", HEAD, "loss=dice"], "this loss does not train the part that says whether"),
+        (["model=vgg_classifier", HEAD, "loss=presence"], r"dataset=synthetic and loss=presence .*presence_threshold"),
+        (["model=vgg_classifier", HEAD, "loss=presence", "dataset.size=64", LABELS], "windows of 64×64, but picture"),
+        (["model=unet", "init_from=nowhere"], "init_from=.*nowhere: no checkpoint of segkit there"),
+    ],
+)
+def test_what_cannot_work_fails_before_training(tmp_path, words, message):
+    with pytest.raises(ValueError, match=message):
+        train(compose(*SMALL, *words, f"run_dir={tmp_path}/run"))
+
+
+def test_other_widths_and_an_untrained_encoder(tmp_path, detector, capsys):
+    words = [*SMALL[:-1], "experiment=crack_presence_small", HEAD]
+    with pytest.raises(ValueError, match=r"encoder\.blocks\.0\.0\.weight: \(4, 3, 3, 3\), here \(6, 3, 3, 3\)"):
+        train(compose(*words, "model.net.widths=[6,12]", f"init_from={detector}", f"run_dir={tmp_path}/other"))
+    capsys.readouterr()
+    train(compose(*words, "model.net.widths=[4,8]", f"run_dir={tmp_path}/run"))
+    assert "model.freeze=['unet'] without init_from: these parts keep the random weights" in capsys.readouterr().err
+
+
+def test_both_stages_leave_one_run(detector):
+    entry = results(detector)
+    assert entry["status"] == "finished"
+    for name in ("presence_f1", "presence_f1/0", "presence_ap", "iou", "iou_ungated", "iou_crops", "soft_dice_crops"):
+        assert f"test/{name}" in entry["metrics"]
+    stages = {path.name: results(path) for path in (detector / "stages").iterdir()}
+    assert set(stages) == {"segmentation", "presence"}
+    assert all(stage["status"] == "finished" for stage in stages.values())
+    assert entry["train_seconds"] == pytest.approx(sum(stage["train_seconds"] for stage in stages.values()), abs=0.02)
+    assert stages["presence"]["metrics"] == entry["metrics"]
+    first, last = weights(detector / "stages" / "segmentation", "best"), weights(detector, "best")
+    for name, tensor in first.items():
+        torch.testing.assert_close(last[name.replace("net.", "net.unet.")], tensor, rtol=0, atol=0)
+    assert "tensors taken over (encoder, decoder, head)" in (detector / "stages/presence/train.log").read_text()
+    with (detector / "presence.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6 * 5
+    with (detector / "per_image.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert {"label", "probability", "iou"} <= rows[0].keys()
+    assert (detector / "pictures" / "presence_test.png").exists()
+    events = EventAccumulator(str(detector / "stages" / "presence"))
+    events.Reload()
+    assert sorted(events.Tags()["images"]) == ["presence", "validation"]
+
+
+def test_a_detector_that_was_cut_short_goes_on_with_its_stages(detector, tmp_path, capsys):
+    words = ["experiment=crack_detector_small", *SMALL, HEAD, f"run_dir={detector}"]
+    assert train(compose(*words)) == results(detector)["metrics"]
+    before = (detector / "stages/segmentation/results.json").stat().st_mtime_ns
+    entry = results(detector)
+    (detector / "results.json").write_text(json.dumps(entry | {"status": "interrupted"}))
+    assert train(compose(f"resume={detector}")) == entry["metrics"]
+    assert (detector / "stages/segmentation/results.json").stat().st_mtime_ns == before
+    assert "is finished already; left alone" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="every stage has its own loss"):
+        train(compose("experiment=crack_detector_small", *SMALL, "loss=dice", f"run_dir={tmp_path}/run"))
+
+
+def test_a_moved_detector_from_a_stranger_builds_nothing_foreign(detector, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(detector, folder)
+    for path in (folder, folder / "stages" / "presence"):
+        (path / "results.json").write_text(json.dumps(results(path) | {"status": "interrupted"}))
+    best = folder / "stages" / "presence" / "checkpoints" / "best.ckpt"
+    stored = torch.load(best, weights_only=True)
+    target = {"_target_": "os.system", "command": f"touch {tmp_path}/pwned"}
+    torch.save(stored | {"segkit": stored["segkit"] | {"config": stored["segkit"]["config"] | {"model": target}}}, best)
+    with pytest.raises(ValueError, match=r"asks for 'os\.system'"):
+        train(compose(f"resume={folder}"))
+    config = (folder / "config.yaml").read_text()
+    word = "+callbacks.evil={_target_: os.system, command: 'touch pwned'}"
+    (folder / "config.yaml").write_text(config.replace("overrides:\n", f'overrides:\n- "{word}"\n'))
+    shutil.rmtree(folder / "stages")
+    with pytest.raises(ValueError, match=r"asks for 'os\.system'"):
+        train(compose(f"resume={folder}"))
+    logging_is_trusted = "- trust=[logging]\n- '+callbacks.evil={_target_: logging.FileHandler, filename: pwned}'\n"
+    (folder / "config.yaml").write_text(config.replace("overrides:\n", f"overrides:\n{logging_is_trusted}"))
+    shutil.rmtree(folder / "stages")
+    with pytest.raises(ValueError, match=r"asks for 'logging\.FileHandler'"):
+        train(compose(f"resume={folder}"))
+    (folder / "config.yaml").write_text(config.replace("  presence:\n", "  ../presence:\n"))
+    with pytest.raises(ValueError, match="is to be the name of a folder"):
+        train(compose(f"resume={folder}"))
+    assert not list(tmp_path.glob("**/pwned"))
+
+
+def test_evaluation_at_a_gate_and_the_sweep(detector, tmp_path):
+    def scored(gate: str) -> dict[str, float]:
+        return evaluate(compose(f"run={detector}", f"gate={gate}", f"output_dir={tmp_path}/{gate}", config="evaluate"))
+
+    closed, wide = scored("1"), scored("0")
+    assert closed["test/recall"] == 0
+    assert wide["test/iou"] == wide["test/iou_ungated"] == closed["test/iou_ungated"]
+    assert closed["test/presence_recall/1"] == 0
+    assert json.loads((tmp_path / "1" / "results.json").read_text())["gate"] == 1
+    scored("sweep")
+    with (tmp_path / "sweep" / "gate.csv").open() as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert [rows[0][key] for key in ("gate", "presence_recall", "share_decoded")] == [0, 1, 1]
+    assert rows[0]["iou_crops"] == pytest.approx(wide["test/iou_crops"])
+    last = [rows[-1][key] for key in ("gate", "presence_recall", "presence_precision", "share_decoded", "iou_crops")]
+    assert last == [1, 0, 0, 0, 0]
+    assert all(row["seconds_per_crop"] > 0 for row in rows)
+    for name in ("presence_recall", "share_decoded", "false_positive_area"):
+        values = [row[name] for row in rows]
+        assert values == sorted(values, reverse=True)
+    assert (tmp_path / "sweep" / "gate.png").exists()
+    scored("recall:1.0")
+    found = json.loads((tmp_path / "recall:1.0" / "results.json").read_text())
+    words = [f"run={detector}", "split=val", f"gate={found['gate']}", f"output_dir={tmp_path}/v"]
+    validation = evaluate(compose(*words, config="evaluate"))
+    assert validation["val/presence_recall/1"] == 1
+    assert found["metrics"] == scored(str(found["gate"]))  # all of it at that gate, presence too
+    share = "expected a share above 0"
+    for gate, message in (("2", "expected a probability from 0 to 1"), ("recall:x", share), ("recall:2", share)):
+        with pytest.raises(ValueError, match=message):
+            scored(gate)
+    with pytest.raises(ValueError, match="UNet has no decoder behind an answer"):
+        evaluate(
+            compose(f"run={detector}/stages/segmentation", "gate=0.5", f"output_dir={tmp_path}/n", config="evaluate")
+        )
+
+
+def test_prediction_says_whether_it_is_there(detector, tmp_path):
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for name, size in (("large", (80, 70)), ("small", (20, 30))):
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), rng.integers(0, 255, (*size, 3), dtype=np.uint8))
+    predict(compose(f"run={detector}", f"input={tmp_path}/photos", f"output={tmp_path}/out", config="predict"))
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["mask"] for row in rows] == ["masks/large.png", "masks/small.png"]
+    assert all(0 <= float(row["presence"]) <= 1 for row in rows)
+    assert cv2.imread(str(tmp_path / "out" / "masks" / "large.png"), 0).shape == (80, 70)
+    for row in rows:
+        assert float(row["presence"]) > 0.5 or int(row["area/crack"]) == 0
+
+
+def middle_gate(detector) -> float:
+    """A gate that lets some of the test crops through."""
+    with (detector / "presence.csv").open() as file:
+        values = sorted(float(row["probability"]) for row in csv.DictReader(file))
+    number = next(n for n in range(len(values) // 2, len(values) - 1) if values[n] < values[n + 1])
+    return (values[number] + values[number + 1]) / 2
+
+
+def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector, tmp_path):
+    gate = middle_gate(detector)
+    stored = torch.load(detector / "checkpoints" / "best.ckpt", weights_only=True)
+    stored["segkit"]["threshold"] = 0.2  # one at which the hardly trained network finds something
+    torch.save(stored, tmp_path / "eager.ckpt")
+    metrics = evaluate(
+        compose(f"run={tmp_path}/eager.ckpt", f"gate={gate}", f"output_dir={tmp_path}/e", config="evaluate")
+    )
+    with (tmp_path / "e" / "per_image.csv").open() as file:
+        scored = list(csv.DictReader(file))
+    data = runs.build_data(to_plain(OmegaConf.load(detector / "config.yaml")))
+    (tmp_path / "photos").mkdir()
+    for index, name in enumerate(data.sources["test"].names):
+        image = data.sources["test"][index]["image"].permute(1, 2, 0).numpy()
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    words = [f"run={tmp_path}/eager.ckpt", f"gate={gate}", f"input={tmp_path}/photos", f"output={tmp_path}/out"]
+    predict(compose(*words, config="predict"))
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        predicted = list(csv.DictReader(file))
+    assert metrics["test/iou"] != metrics["test/iou_ungated"]
+    for one, other in zip(scored, predicted, strict=True):
+        assert int(one["tp"]) + int(one["fp"]) == int(other["area/crack"])
+        assert float(one["probability"]) == pytest.approx(float(other["presence"]), abs=1e-4)
+    with pytest.raises(ValueError, match="prediction takes a probability"):
+        predict(compose(*words, "gate=sweep", config="predict"))
+
+
+def test_a_resumed_detector_keeps_what_is_finished(detector, tmp_path, monkeypatch):
+    folder = tmp_path / "it's moved"
+    shutil.copytree(detector, folder)
+    before = results(folder)["metrics"]
+    monkeypatch.chdir(tmp_path)
+    assert train(compose(f"resume={quoted(folder)}", "precision=bf16-mixed")) == before
+    assert results(folder)["status"] == "finished"
+    shutil.rmtree(folder / "stages" / "presence")
+    (folder / "results.json").write_text(json.dumps(results(folder) | {"status": "interrupted"}))
+    again = train(compose(f"resume={quoted(folder)}"))  # the second stage anew, with the run's own words
+    assert again.keys() == before.keys()
+    assert again["test/presence_ap"] == pytest.approx(before["test/presence_ap"], abs=1e-6)
+
+
+def test_a_classifier_alone_from_the_command_line(tmp_path, detector):
+    words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", LABELS]
+    done = segkit(*words, f"init_from={detector}/stages/segmentation", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "presence_f1" in done.stdout
+    assert "test/iou" not in results(tmp_path / "run")["metrics"]
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((50, 50, 3), np.uint8))
+    done = segkit("run=run", "input=photos", "output=out", cwd=tmp_path, module="predict")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 pictures predicted; predictions.csv are in out" in done.stdout
+    done = segkit("run=run", "gate=0.5", cwd=tmp_path, module="evaluate")
+    assert done.returncode == 1
+    assert "VGGClassifier has no decoder" in done.stderr
+
+
+def test_joint_training_trains_both(tmp_path):
+    cfg = compose("experiment=crack_joint", *SMALL, HEAD, f"run_dir={tmp_path}/run")
+    metrics = train(cfg)
+    assert metrics["test/loss"] == pytest.approx(metrics["test/loss/mask"] + metrics["test/loss/presence"])
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        row = next(csv.DictReader(file))
+    for name in ("loss", "loss/mask", "iou", "iou_ungated", "presence_f1"):  # scored alike in training and after
+        assert float(row[f"val/{name}"]) == pytest.approx(metrics[f"val/{name}"], abs=1e-6), name
+    task = runs.build_task(to_plain(cfg))
+    assert all(parameter.requires_grad for parameter in task.net.parameters())
+
+
+def test_a_monitor_of_presence(tmp_path):
+    words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", LABELS, f"run_dir={tmp_path}/run"]
+    assert results_of(words, "monitor=val/presence_recall/1")["status"] == "finished"
+    with pytest.raises(ValueError, match="validation gives no such metric"):
+        train(compose(*words, "monitor=val/presence_recall/crack", f"run_dir={tmp_path}/other"))
+
+
+def results_of(words: list[str], *more: str) -> dict:
+    cfg = compose(*words, *more)
+    train(cfg)
+    return results(Path(cfg.run_dir))
+
+
+def test_two_processes_score_presence_alike(tmp_path):
+    words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", LABELS, "model.freeze=[]"]
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.run.dir=run"]
+    done = segkit(*words, *ddp, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        row = next(csv.DictReader(file))
+    for name in ("val/presence_f1", "val/presence_recall/0", "val/presence_ap", "val/loss"):
+        assert float(row[name]) == pytest.approx(results(tmp_path / "run")["metrics"][name], abs=1e-5), name
+
+
+def test_inference_casts_the_heads_weights_once():
+    net = classifier(gate=1.0)
+    task = SegmentationTask(net, ["crack"]).eval()
+    shape = list(net.presence.layers[1].weight.shape)
+    image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.profiler.profile(record_shapes=True) as profile, computing(task, "bf16-mixed"):
+        for _ in range(3):
+            task.detect(image)
+    casts = [event for event in profile.events() if event.name == "aten::_to_copy" and event.input_shapes[0] == shape]
+    assert len(casts) == 1
