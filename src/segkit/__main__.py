@@ -61,8 +61,10 @@ def list_group(words: list[str]) -> None:
             print(f"{title:16}{group}={', '.join(path.stem for path in choices(group))}")
         print("\nsegkit list models (or another of these) says what each is.")
     elif len(words) == 1 and words[0] in GROUPS:
-        for path in choices(GROUPS[words[0]]):
-            print(f"{path.stem:20}{description(path)}")
+        found = choices(GROUPS[words[0]])
+        width = max(len(path.stem) for path in found) + 2
+        for path in found:
+            print(f"{path.stem:{width}}{description(path)}")
     else:
         print(f"segkit list: expected one of {', '.join(GROUPS)}; got {' '.join(words)}", file=sys.stderr)
         sys.exit(2)
