@@ -141,12 +141,33 @@ def test_nothing_that_is_frozen_changes_in_a_training_step(net):
         (["model=unet_classifier", HEAD, "loss=dice"], "this loss does not train the part that says whether"),
         (["model=vgg_classifier", HEAD, "loss=presence"], r"dataset=synthetic and loss=presence .*presence_threshold"),
         (["model=vgg_classifier", HEAD, "loss=presence", "dataset.size=64", LABELS], "windows of 64×64, but picture"),
-        (["model=unet", "init_from=nowhere"], "init_from=.*nowhere: no checkpoint of segkit there"),
     ],
 )
 def test_what_cannot_work_fails_before_training(tmp_path, words, message):
     with pytest.raises(ValueError, match=message):
         train(compose(*SMALL, *words, f"run_dir={tmp_path}/run"))
+
+
+def test_a_checkpoint_that_is_none(tmp_path, detector):
+    with pytest.raises(FileNotFoundError, match=r"init_from=.*nowhere: no checkpoint there"):
+        train(compose(*SMALL, "model=unet", "init_from=nowhere", f"run_dir={tmp_path}/run"))
+    (tmp_path / "bad.ckpt").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"init_from=.*bad\.ckpt is not a segkit checkpoint, or is damaged"):
+        train(compose(*SMALL, "model=unet", f"init_from={tmp_path}/bad.ckpt", f"run_dir={tmp_path}/other"))
+    (tmp_path / "half" / "stages" / "segmentation").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"this run is not finished\. Go on with .* resume=.*half, or give the"):
+        predict(compose(f"run={tmp_path}/half", f"input={detector}/pictures", "output=out", config="predict"))
+
+
+def test_a_stages_own_words_win_and_a_mistake_is_found_before_the_first(tmp_path):
+    words = [*SMALL, HEAD, f"run_dir={tmp_path}/run"]
+    stage = '\'stages.segmentation=["experiment=crack_segmentation_small","dataset.epochs=2"]\''
+    train(compose("experiment=crack_detector_small", *words, stage.strip("'")))
+    assert results(tmp_path / "run" / "stages" / "segmentation")["epochs"] == 2
+    assert results(tmp_path / "run")["epochs"] == 1
+    with pytest.raises(ValueError, match=r"gate=1\.5: expected a probability"):
+        train(compose("experiment=crack_detector_small", *words, "model.net.gate=1.5", f"run_dir={tmp_path}/other"))
+    assert not (tmp_path / "other" / "stages").exists()
 
 
 def test_other_widths_and_an_untrained_encoder(tmp_path, detector, capsys):
@@ -236,13 +257,13 @@ def test_evaluation_at_a_gate_and_the_sweep(detector, tmp_path):
     assert json.loads((tmp_path / "1" / "results.json").read_text())["gate"] == 1
     scored("sweep")
     with (tmp_path / "sweep" / "gate.csv").open() as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    assert [rows[0][key] for key in ("gate", "presence_recall", "share_decoded")] == [0, 1, 1]
+        rows = [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+    assert [rows[0][key] for key in ("gate", "presence_recall/1", "share_decoded")] == [0, 1, 1]
     assert rows[0]["iou_crops"] == pytest.approx(wide["test/iou_crops"])
-    last = [rows[-1][key] for key in ("gate", "presence_recall", "presence_precision", "share_decoded", "iou_crops")]
-    assert last == [1, 0, 0, 0, 0]
+    assert [rows[-1][key] for key in ("gate", "presence_recall/1", "share_decoded", "iou_crops")] == [1, 0, 0, 0]
+    assert np.isnan(rows[-1]["presence_precision/1"])  # nothing is called positive
     assert all(row["seconds_per_crop"] > 0 for row in rows)
-    for name in ("presence_recall", "share_decoded", "false_positive_area"):
+    for name in ("presence_recall/1", "share_decoded", "false_positive_area"):
         values = [row[name] for row in rows]
         assert values == sorted(values, reverse=True)
     assert (tmp_path / "sweep" / "gate.png").exists()
@@ -271,10 +292,11 @@ def test_prediction_says_whether_it_is_there(detector, tmp_path):
     with (tmp_path / "out" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["mask"] for row in rows] == ["masks/large.png", "masks/small.png"]
-    assert all(0 <= float(row["presence"]) <= 1 for row in rows)
+    assert all(0 <= float(row["probability"]) <= 1 for row in rows)
     assert cv2.imread(str(tmp_path / "out" / "masks" / "large.png"), 0).shape == (80, 70)
     for row in rows:
-        assert float(row["presence"]) > 0.5 or int(row["area/crack"]) == 0
+        assert row["present"] == str(int(float(row["probability"]) > 0.5))
+        assert row["present"] == "1" or row["area/crack"] == "0"
 
 
 def middle_gate(detector) -> float:
@@ -307,7 +329,7 @@ def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector, 
     assert metrics["test/iou"] != metrics["test/iou_ungated"]
     for one, other in zip(scored, predicted, strict=True):
         assert int(one["tp"]) + int(one["fp"]) == int(other["area/crack"])
-        assert float(one["probability"]) == pytest.approx(float(other["presence"]), abs=1e-4)
+        assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-4)
     with pytest.raises(ValueError, match="prediction takes a probability"):
         predict(compose(*words, "gate=sweep", config="predict"))
 
@@ -336,7 +358,7 @@ def test_a_classifier_alone_from_the_command_line(tmp_path, detector):
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((50, 50, 3), np.uint8))
     done = segkit("run=run", "input=photos", "output=out", cwd=tmp_path, module="predict")
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 pictures predicted; predictions.csv are in out" in done.stdout
+    assert "1 of 1 pictures predicted; in out: predictions.csv\ncrack in " in done.stdout
     done = segkit("run=run", "gate=0.5", cwd=tmp_path, module="evaluate")
     assert done.returncode == 1
     assert "VGGClassifier has no decoder" in done.stderr

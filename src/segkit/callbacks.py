@@ -126,10 +126,19 @@ def sheet_row(task: SegmentationTask, batch: dict[str, Any]) -> dict[str, Any]:
     if logits is not None:
         row["prediction"] = task.label(task.activated(logits[None]))[0].cpu().numpy()
     if out.presence is not None:
-        said = " ".join(f"{value:.2f}" for value in probability(out.presence).tolist())
-        shown = " ".join("yes" if label else "no" for label in batch["label"].tolist())
-        row["note"] = f"{task.classes[0]}: probability {said}; in truth {shown}"
+        row["note"] = note(task, probability(out.presence).cpu(), batch["label"])
     return row
+
+
+def note(task: SegmentationTask, said: Tensor, label: Tensor) -> str:
+    """What is said of the presence in a picture or its crops, and what is true."""
+    gate = getattr(task.net, "gate", None)
+    found, name = said > (0.5 if gate is None else gate), task.classes[0]
+    if len(said) == 1:
+        return f"{name}: {'yes' if found[0] else 'no'} ({said[0]:.3f}), in truth {'yes' if label[0] else 'no'}"
+    wrong = int((found != (label == 1)).sum())
+    count = f"{name} found in {int(found.sum())} of {len(said)} crops (highest {said.max():.3f})"
+    return f"{count}, in truth in {int(label.sum())}; {wrong} wrong"
 
 
 class StochasticAveraging(WeightAveraging):

@@ -40,14 +40,20 @@ class CheckpointFiles(TorchCheckpointIO):
         return checkpoint
 
 
-def checkpoint_path(run: str) -> Path:
-    """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt."""
+def checkpoint_path(run: str, key: str = "run") -> Path:
+    """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt. `key`: the setting for messages."""
     path = Path(run)
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
+    if not path.is_file() and (Path(run) / "stages").is_dir():
+        names = ", ".join(sorted(f"{run}/stages/{stage.name}" for stage in (Path(run) / "stages").iterdir()))
+        raise FileNotFoundError(
+            f"{key}={run}: this run is not finished. Go on with python -m segkit.train resume={run}, or give the "
+            f"folder of one of its stages: {names}."
+        )
     if not path.is_file():
         raise FileNotFoundError(
-            f"run={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt in "
+            f"{key}={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt in "
             "it) or a .ckpt file."
         )
     return path

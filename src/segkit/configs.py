@@ -221,13 +221,20 @@ def misspelt(words: Sequence[str], config_name: str) -> list[str]:
     chosen = [f"{key}={value.split(',')[0]}" for key, value in pairs if key in groups]
     try:
         plain = OmegaConf.to_container(compose(*chosen, config=config_name), resolve=False)
-    except Exception:  # a choice is the mistake, of which Hydra lists those there are
-        return []
+    except Exception:  # a choice is the mistake
+        return [text for key, value in pairs if key in groups and (text := misspelt_choice(key, value.split(",")[0]))]
     known = list(dict.fromkeys([*groups, *dotted(plain)]))
     unknown = [key for key, _ in pairs if key not in known]
     if "dataset.root" in unknown and any(key == "resume" for key, _ in pairs):  # the stored data set has it
         return ["With resume, say +dataset.root=…"]
     return [f"{key}: did you mean {' or '.join(names)}?" for key in unknown if (names := near(key, known))]
+
+
+def misspelt_choice(group: str, value: str) -> str:
+    """The most similar choice of a group; empty where `value` is one, or like none."""
+    choices = [path.stem for path in (config_dir() / group).glob("*.yaml")]
+    found = [] if value in choices else difflib.get_close_matches(value, choices, 2, 0.75)
+    return f"{group}={value}: did you mean {' or '.join(found)}?" if found else ""
 
 
 def near(key: str, known: Sequence[str]) -> list[str]:

@@ -40,7 +40,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     if isinstance(chosen, str) and config["dataset"].get("presence_threshold") is None:
         raise ValueError(f"gate={chosen} wants to know which samples show the class: set dataset.presence_threshold.")
     if isinstance(chosen, str) and chosen != "sweep":
-        chosen = gate_for(chosen, task, config)
+        moved = {} if "_target_" in settings["dataset"] else settings["dataset"]
+        chosen = gate_for(chosen, task, evaluation_config(task.facts["config"], settings | {"dataset": moved}))
     if isinstance(chosen, float):
         cast(UNetClassifier, task.net).gate = chosen
     data = runs.build_data(config, splits=[settings["split"]])
@@ -66,12 +67,12 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     if "protocol" in config["dataset"]:
         entry["protocol"] = config["dataset"]["protocol"]
     records.write_json(folder / "results.json", entry)
-    show(metrics, folder)
+    show(metrics, folder, f"gate {entry['gate']:g}" if entry.get("gate") is not None else None)
     return metrics
 
 
 def gate_for(wanted: str, task: "SegmentationTask", config: dict[str, Any]) -> float:
-    """The gate that keeps a recall ("recall:0.99") on the validation split."""
+    """The gate that keeps a recall ("recall:0.99") on the run's validation split."""
     from segkit import gate, presence, records, runs
 
     share = gate.wanted_recall(wanted)
@@ -79,7 +80,7 @@ def gate_for(wanted: str, task: "SegmentationTask", config: dict[str, Any]) -> f
     seen = task.scores("test").presence
     assert seen is not None  # a gated network on samples with labels
     found = presence.gate_for_recall(seen.answers(), share)
-    records.log.info("gate %.4f keeps a recall of %g on validation", found, share)
+    records.log.info("gate=%r keeps a recall of %g on the run's own validation pictures", found, share)
     return found
 
 
@@ -139,6 +140,11 @@ def score(
     scores = task.scores("test")
     scores.reset()
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
+    if scores.presence is not None:
+        label = scores.presence.answers().label
+        records.log.info("%s: %d of %d samples show %s", split, label.sum(), len(label), task.classes[0])
+        if label.min() == label.max():
+            records.log.warning("%s has samples of one kind alone, so presence_… says little there", split)
     if folder is not None:
         names = data.sources[split].names
         records.write_rows(folder / "per_image.csv", image_rows(scores, names))
@@ -215,16 +221,21 @@ def log_hyperparameters(logger: "Logger", config: dict[str, Any], metrics: dict[
         logger.log_metrics(tests)
 
 
-def show(metrics: dict[str, float], folder: Path) -> None:
+def show(metrics: dict[str, float], folder: Path, title: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", "value")
+    table = Table("metric", "value", title=title)
     for name, value in metrics.items():
         if not lesser(name):
-            table.add_row(name, f"{value:.4f}")
+            table.add_row(name, written(name, value))
     Console().print(table)
     print(f"Written to {folder}; its results.json has {sum(map(lesser, metrics))} more metrics")
+
+
+def written(name: str, value: float) -> str:
+    """A metric for people: a count as a whole number."""
+    return f"{value:.0f}" if name.endswith("empty_images") else f"{value:.4f}"
 
 
 def lesser(name: str) -> bool:

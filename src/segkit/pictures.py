@@ -85,19 +85,18 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     """
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
-    lines = [_captions([*TITLES[:-1], wrong])]
+    titles = [*TITLES[:-1], wrong] if any("prediction" in row for row in rows) else TITLES[:2]
+    lines = [_captions(titles)]
     for row in rows:
         image, truth = row["image"], row["truth"]
         views = [image, overlay(image, truth, colors)]
         if "prediction" in row:
             views += [overlay(image, row["prediction"], colors), errors(image, truth, row["prediction"], binary)]
-        else:
-            views += [np.full_like(image, 255)] * 2
         if "note" in row:
-            lines.append(_line([(2, row["note"], None)], len(TITLES)))
+            lines.append(_line([(2, row["note"], None)], len(titles)))
         lines.append(np.hstack([_tile(view) for view in views]))
     if not binary:
-        lines[:0] = _legend(classes, colors, len(TITLES))
+        lines[:0] = _legend(classes, colors, len(titles))
     return np.vstack([np.pad(line, ((0, 6), (0, 0), (0, 0)), constant_values=255) for line in lines])
 
 
@@ -158,9 +157,10 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
     from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
 
     monitored = monitor.split("/", 1)[-1]
-    score = "iou" if monitored.startswith("loss") else monitored
-    if not any(f"train/{score}" in row for row in rows) and any(f"train/{score}_crops" in row for row in rows):
-        score = f"{score}_crops"  # whole pictures are not scored in training
+    wanted = [] if monitored.startswith("loss") else [monitored, f"{monitored}_crops"]
+    names = [name for name in [*wanted, "presence_f1", "iou", "iou_crops"] if any(f"val/{name}" in row for row in rows)]
+    both = [name for name in names if any(f"train/{name}" in row for row in rows)]
+    score = (both or names or ["iou"])[0]  # of crops, whole pictures are not scored in training
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
@@ -170,7 +170,8 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
         axes.set(xlabel="epoch", title=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     figure.savefig(path, dpi=110)
 
 
@@ -195,20 +196,23 @@ def presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[An
     return _drawn(figure)
 
 
-def gate(rows: Sequence[Mapping[str, float]]) -> Pixels:
-    """The rows of gate.csv as an RGB picture (H, W, 3)."""
+def gate(rows: Sequence[Mapping[str, Any]], own: float | None) -> Pixels:
+    """The rows of gate.csv as an RGB picture (H, W, 3), with a line at the run's `own` gate."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     panels = [
-        (("presence_recall", "presence_precision"), (0, 1.02)),
+        (("presence_recall/1", "presence_precision/1"), (0, 1.02)),
         (("iou_crops" if "iou_crops" in rows[0] else "iou",), (0, 1.02)),
         (("false_positive_area",), (0, None)),
         (("share_decoded",), (0, 1.02)),
     ]
     for axes, (names, limits) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         for name in names:
-            axes.plot([row["gate"] for row in rows], [row[name] for row in rows], marker=".", label=name)
+            points = [(row["gate"], row[name]) for row in rows if row[name] is not None]
+            axes.plot(*zip(*points, strict=True), marker=".", label=name)
+        if own is not None:
+            axes.axvline(own, color="grey", linestyle=":")
         axes.set(xlabel="gate", ylim=limits)
         axes.grid(alpha=0.3)
         axes.legend(loc="lower left")

@@ -30,7 +30,7 @@ def predict(cfg: DictConfig) -> None:
     check_output(output)
     task = runs.load(settings["run"], settings["trust"])
     task.to(inference.device(settings["accelerator"]))
-    gate.set_number(task, settings["gate"])
+    threshold = gate.set_number(task, settings["gate"])
     how = inference.sight(task.facts["config"])
     colors = pictures.class_colors(len(task.classes), task.facts.get("colors"))
     precision = runs.precision(task.facts["config"] | {"trainer": {"accelerator": settings["accelerator"]}})
@@ -40,7 +40,7 @@ def predict(cfg: DictConfig) -> None:
         with inference.computing(task, precision):
             for source, name in track(files.items(), "predicting", disable=not sys.stdout.isatty()):
                 try:
-                    rows.append(predict_one(task, source, output, name, how, colors, settings["overlays"]))
+                    rows.append(predict_one(task, source, output, name, how, colors, settings["overlays"], threshold))
                 except Exception as error:  # whatever is wrong with one picture, the others are done
                     if isinstance(error, OSError) and error.errno in records.DISK_FULL:
                         raise
@@ -49,7 +49,10 @@ def predict(cfg: DictConfig) -> None:
     finally:
         records.write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
-    print(f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; {', '.join(written(output))} are in {output}")
+    print(f"{len(rows) - len(bad)} of {len(rows)} pictures predicted; in {output}: {', '.join(written(output))}")
+    if any("present" in row for row in rows):
+        found = sum(row.get("present", 0) for row in rows)
+        print(f"{task.classes[0]} in {found} of them (probability above {threshold:g})")
     if bad:
         raise ValueError(f"{len(bad)} pictures could not be read: {', '.join(row['name'] for row in bad[:5])}")
 
@@ -62,8 +65,12 @@ def predict_one(
     how: "Sight",
     colors: Any,
     overlays: bool,
+    threshold: float,
 ) -> dict[str, Any]:
-    """Write one picture's mask (0 and 255, or class numbers) and overlay; returns its row of the CSV."""
+    """Write one picture's mask (0 and 255, or class numbers) and overlay; returns its row of the CSV.
+
+    threshold: the probability above which the class counts as present, for networks that say so.
+    """
     import numpy as np
 
     from segkit import inference, pictures
@@ -75,7 +82,8 @@ def predict_one(
     row: dict[str, Any] = {"name": str(source)}
     row |= {"mask": f"masks/{name}.png"} if label is not None else {}
     row |= {"width": image.shape[1], "height": image.shape[0]}
-    row |= {"presence": round(presence, 6)} if presence is not None else {}
+    if presence is not None:
+        row |= {"present": int(presence > threshold), "probability": round(presence, 6)}
     if label is not None:
         binary = len(task.classes) == 1
         pictures.save(output / "masks" / f"{name}.png", label * 255 if binary else label)

@@ -134,7 +134,8 @@ def _guarded(cfg: DictConfig, folder: Path) -> Iterator[Record]:
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         if mine:
-            log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
+            if not interrupted:
+                log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
             reason = "interrupted" if interrupted else explain(error)
             _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
         again = f"python -m segkit.train {argument('resume', folder)}"

@@ -101,14 +101,13 @@ def initialise(task: SegmentationTask, config: Mapping[str, Any]) -> None:
                 "init_from=<run>, or train them with model.freeze=[].", config["model"]["freeze"],
             )  # fmt: skip
         return
+    path = checkpoint_path(source, "init_from")
     try:
-        path = checkpoint_path(source)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         state, normalisation = checkpoint["state_dict"], checkpoint["segkit"]["normalisation"]
     except Exception as error:
         raise ValueError(
-            f"init_from={source}: no checkpoint of segkit there ({explain(error).splitlines()[0]}). Give a "
-            "finished run or its .ckpt file."
+            f"init_from={source} is not a segkit checkpoint, or is damaged: {explain(error).splitlines()[0]}"
         ) from error
     weights = {name.removeprefix("net."): tensor for name, tensor in state.items()}
     taken = take_over(task.net, weights, source)

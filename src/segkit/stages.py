@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import records
-from segkit.configs import compose, config_dir, dotted
+from segkit import records, runs
+from segkit.configs import compose, config_dir, dotted, to_plain
 
 CHOSEN = ("loss", "model")  # groups that every stage has its own of
 SKIPPED = ("ablation", "experiment", "init_from", "name", "resume", "run_dir", "trust")
@@ -35,6 +35,9 @@ def run(cfg: DictConfig, record: records.Record, own: bool) -> None:
 
     stages: dict[str, Sequence[str]] = record.config["stages"]
     check(stages, [*record.config["overrides"], *cfg.overrides])
+    if own:  # a mistake in a later stage is not to wait for the end of the first
+        for stage in stages.values():
+            runs.make(to_plain(stage_config(cfg, record, stage, record.folder, None))["model"]["net"])
     before, seconds = record.config["init_from"], 0.0
     for name, stage in stages.items():
         folder = record.folder / "stages" / name
@@ -78,8 +81,8 @@ def stage_config(
     root = record.config["dataset"].get("root")  # absolute; the word may be relative to where the run was started
     words = {key_of(word): str(word) for word in [*record.config["overrides"], *cfg.overrides]}
     words |= {"dataset.root": f"dataset.root={quoted(root)}"} if root is not None else {}
-    given = [word for word in stage if not key_of(word).startswith("hydra")]
-    given += accepted([*words.values()], given)
+    own = [word for word in stage if not key_of(word).startswith("hydra")]
+    given = [*accepted([*words.values()], own), *own]  # the stage's own words last, so that they win
     given += [f"init_from={quoted(before)}"] if before is not None else []
     return compose(*given, f"run_dir={quoted(folder)}", trust)
 

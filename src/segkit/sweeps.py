@@ -30,13 +30,17 @@ class Summary(Callback):
         from rich.table import Table
 
         results = {folder: read_results(folder) for folder in self.jobs}
-        table = Table("job", "status", self.metric, "seconds")
+        scored = [entry.get("metrics", {}) for entry in results.values()]
+        more = [name for name in ("test/presence_f1", "test/iou") if name != self.metric]
+        names = [self.metric, *(name for name in more if any(name in metrics for metrics in scored))]
+        table = Table("job", "status", *names, "seconds")
         table.columns[0].overflow = "fold"
         for folder, entry in results.items():
             if entry["status"] == "finished" and not self.jobs[folder]:
                 entry |= {"status": "refused", "metrics": {}, "error": "the folder holds another run, see above"}
-            score, seconds = entry.get("metrics", {}).get(self.metric), entry.get("train_seconds")
-            table.add_row(folder.name, entry["status"], "" if score is None else f"{score:.4f}",
+            found = [entry.get("metrics", {}).get(name) for name in names]
+            seconds = entry.get("train_seconds")
+            table.add_row(folder.name, entry["status"], *("" if score is None else f"{score:.4f}" for score in found),
                           "" if seconds is None else f"{seconds:.0f}")  # fmt: skip
         Console(stderr=True).print(table)
         bad = {folder: entry for folder, entry in results.items() if entry["status"] != "finished"}

@@ -68,23 +68,36 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = before + time.perf_counter() - started
     record.metrics = evaluate.final(run, record.folder, record.config, own)
-    if record.metrics.get("val/recall") == 0:
-        records.log.warning(
-            "the best weights find nothing of what the validation masks show: train longer, or try another loss "
-            "(loss=bce_dice) or optimizer.lr"
-        )
-    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record)}
+    if found := advice(record.metrics, record.config):
+        records.log.warning(found)
+    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record, "last")}
+    best = epochs_of(record, "best")
+    records.log.info("tested the weights of epoch %d, the best by %s", best, record.config["monitor"])
     for logger in run.trainer.loggers:
         evaluate.log_hyperparameters(logger, record.config, record.metrics)
         logger.finalize("success")
 
 
-def epochs_of(record: "Record") -> int:
-    """How many epochs were trained, by the checkpoint: spawned processes (ddp) leave the trainer here at 0."""
+def advice(metrics: dict[str, float], config: dict[str, Any]) -> str:
+    """What to do where the best weights find nothing in validation; empty where they do."""
+    if metrics.get("val/presence_recall/1") == 0:
+        return "no validation sample is found to show the class: train longer, or try another optimizer.lr"
+    if metrics.get("val/recall", 1) > 0:
+        return ""
+    if "unet" in config["model"].get("freeze", ()):
+        return "the masks that were taken over find nothing in validation: train the run of init_from for longer"
+    return (
+        "the best weights find nothing of what the validation masks show: train longer, or try another loss "
+        "(loss=bce_dice) or optimizer.lr"
+    )
+
+
+def epochs_of(record: "Record", name: str) -> int:
+    """How many epochs a checkpoint was trained for: spawned processes (ddp) leave the trainer here at 0."""
     import torch
 
-    last = torch.load(record.folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True, mmap=True)
-    return int(last["epoch"]) + 1
+    path = record.folder / "checkpoints" / f"{name}.ckpt"
+    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
 
 
 def describe(run: "Run", record: "Record") -> None:
@@ -133,7 +146,7 @@ def show(record: "Record") -> None:
     table = Table("metric", "test", "val", "train", title=record.folder.name)
     for name in shown:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
-        table.add_row(name, *("" if score is None else f"{score:.4f}" for score in scores))
+        table.add_row(name, *("" if score is None else evaluate.written(name, score) for score in scores))
     Console().print(table)
     words = [str(word) for word in record.config["overrides"]]
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
