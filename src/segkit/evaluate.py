@@ -36,14 +36,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     folder.mkdir(parents=True, exist_ok=True)
     task = runs.load(settings["run"], settings["trust"])
     config = evaluation_config(task.facts["config"], settings)
-    chosen = gate.parse(settings["gate"], task)
-    if isinstance(chosen, str) and config["dataset"].get("presence_threshold") is None:
-        raise ValueError(f"gate={chosen} wants to know which samples show the class: set dataset.presence_threshold.")
-    if isinstance(chosen, str) and chosen != "sweep":
-        moved = {} if "_target_" in settings["dataset"] else settings["dataset"]
-        chosen = gate_for(chosen, task, evaluation_config(task.facts["config"], settings | {"dataset": moved}))
-    if isinstance(chosen, float):
-        cast(UNetClassifier, task.net).gate = chosen
+    chosen = set_gate(task, config, settings)
     data = runs.build_data(config, splits=[settings["split"]])
     source = data.sources[settings["split"]]
     whole = getattr(source, "shared", 0)
@@ -71,6 +64,22 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     return metrics
 
 
+def set_gate(task: "SegmentationTask", config: dict[str, Any], settings: dict[str, Any]) -> float | str | None:
+    """Give a detector the gate that `settings` ask for; returns it, "sweep", or None for the detector's own."""
+    from segkit import gate
+    from segkit.models.presence import UNetClassifier
+
+    chosen = gate.parse(settings["gate"], task)
+    if isinstance(chosen, str) and config["dataset"].get("presence_threshold") is None:
+        raise ValueError(f"gate={chosen} wants to know which samples show the class: set dataset.presence_threshold.")
+    if isinstance(chosen, str) and chosen != "sweep":
+        moved = {} if "_target_" in settings["dataset"] else settings["dataset"]
+        chosen = gate_for(chosen, task, evaluation_config(task.facts["config"], settings | {"dataset": moved}))
+    if isinstance(chosen, float):
+        cast(UNetClassifier, task.net).gate = chosen
+    return chosen
+
+
 def gate_for(wanted: str, task: "SegmentationTask", config: dict[str, Any]) -> float:
     """The gate that keeps a recall ("recall:0.99") on the run's validation split."""
     from segkit import gate, presence, records, runs
@@ -78,7 +87,8 @@ def gate_for(wanted: str, task: "SegmentationTask", config: dict[str, Any]) -> f
     share = gate.wanted_recall(wanted)
     score(task, runs.build_data(config, splits=["val"]), "val", config)
     seen = task.scores("test").presence
-    assert seen is not None  # a gated network on samples with labels
+    if seen is None:
+        raise ValueError(f"gate={wanted}: the run's validation samples have no labels (dataset.presence_threshold).")
     found = presence.gate_for_recall(seen.answers(), share)
     records.log.info("gate=%r keeps a recall of %g on the run's own validation pictures", found, share)
     return found

@@ -278,12 +278,6 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return _with_absolute_paths(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
 
 
-def read_results(folder: Path) -> dict[str, Any]:
-    """A run's results.json."""
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    return results
-
-
 def log_to(path: Path) -> logging.Handler:
     """Everything that segkit says goes into this file too, until the handler is removed again."""
     handler = logging.FileHandler(path, delay=True)

@@ -28,12 +28,8 @@ from segkit.tasks import MISSING, SegmentationTask, takes
 
 log = logging.getLogger("segkit")
 
-PRIVATE = (
-    "init_from",
-    "logger",
-    "overrides",
-    "run_dir",
-)  # of a config: what whoever gets the checkpoint has no use for
+# Of a config: what whoever gets the checkpoint has no use for.
+PRIVATE = ("init_from", "logger", "overrides", "run_dir")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
 CROPPING = ("crops", "presence_threshold")
 
@@ -81,9 +77,11 @@ def build(config: dict[str, Any], fresh: bool = True) -> Run:
 
 def check_cover(data: DataModule) -> None:
     """Say it where five crops leave a part of the pictures unscored."""
+    if data.eval_mode != "five":
+        return
     shapes = [source.shape(index) for source in data.sources.values() for index in range(len(source))]
     beyond = [shape for shape in shapes if not five_cover(shape, data.size)]
-    if data.eval_mode == "five" and beyond:
+    if beyond:
         log.warning(
             "dataset.crops=five: %d of %d pictures are more than twice as large as a crop (one is %d×%d), and what "
             "lies between the crops is neither learnt nor scored. dataset.crops=grid covers everything.",

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segkit import records, runs
 from segkit.configs import compose, config_dir, dotted, to_plain
+from segkit.sweeps import read_results
 
 CHOSEN = ("loss", "model")  # groups that every stage has its own of
 SKIPPED = ("ablation", "experiment", "init_from", "name", "resume", "run_dir", "trust")
@@ -42,12 +43,12 @@ def run(cfg: DictConfig, record: records.Record, own: bool) -> None:
     for name, stage in stages.items():
         folder = record.folder / "stages" / name
         records.log.info("stage %s: %s", name, " ".join(stage))
-        if not finished(folder) or cfg.resume is None:
+        if cfg.resume is None or read_results(folder)["status"] != "finished":
             run_one(stage_config(cfg, record, stage, folder, before), own)
-        seconds += records.read_results(folder)["train_seconds"]
+        seconds += read_results(folder)["train_seconds"]
         before = str(folder)
     adopt(folder, record.folder)
-    results = records.read_results(folder)
+    results = read_results(folder)
     record.metrics = results["metrics"]
     record.facts = {
         key: results[key] for key in ("params", "device", "precision", "epochs", "protocol") if key in results
@@ -85,10 +86,6 @@ def stage_config(
     given = [*accepted([*words.values()], own), *own]  # the stage's own words last, so that they win
     given += [f"init_from={quoted(before)}"] if before is not None else []
     return compose(*given, f"run_dir={quoted(folder)}", trust)
-
-
-def finished(folder: Path) -> bool:
-    return (folder / "results.json").exists() and records.read_results(folder)["status"] == "finished"
 
 
 def key_of(word: Any) -> str:
