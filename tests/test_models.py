@@ -44,7 +44,7 @@ def close(one: Tensor, two: Tensor) -> None:
 
 def names(prefix: str = "") -> list[str]:
     """The files that hold a segmentation network, or those of them whose `_target_` begins so; for those that say
-    whether the class is there see test_detector.py."""
+    whether the class is there see test_classifiers.py."""
     configs = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(CONF.glob("*.yaml"))}
     targets = {name: config["net"]["_target_"] for name, config in configs.items() if "net" in config}
     presence = "segkit.models.presence."
