@@ -6,6 +6,7 @@ Light on purpose (Hydra and OmegaConf alone), so that `--help` and a misspelt op
 import difflib
 import hashlib
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -188,6 +189,7 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
     def job(cfg: DictConfig) -> Any:
         nonlocal composed
         composed = True
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)  # before its import, which tells of its font cache
         try:
             return run(cfg)
         except Exception as error:

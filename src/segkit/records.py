@@ -290,7 +290,6 @@ def log_to_console() -> None:
     """segkit's messages on standard error, once a process; of Lightning's only warnings, less the known idle ones."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache at the first run
     for message in IDLE_WARNINGS:
         warnings.filterwarnings("ignore", message)
     log.setLevel(logging.DEBUG)
