@@ -6,7 +6,10 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_f1_score, binary_precision, binary_recall
 
+from segkit.configs import compose, to_plain
+from segkit.losses import Dice, Joint, Presence
 from segkit.presence import Answers, PresenceMetrics, gate_for_recall
+from segkit.runs import build_data, measured
 
 
 def measure(probabilities: list[float], labels: list[int], **more) -> PresenceMetrics:
@@ -89,3 +92,31 @@ def test_the_picture_of_it():
     assert picture.ndim == 3
     assert picture.std() > 10
     assert measure([0.1], [0]).figure("crack").shape == picture.shape
+
+
+def test_weight_of_the_samples_with_the_class():
+    # probability ½ costs ln 2 whatever the truth; the one with the class counts three times
+    logits, labels = torch.zeros(4), torch.tensor([1, 0, 0, 0])
+    assert Presence(pos_weight=3)(logits, labels).item() == pytest.approx(math.log(2) * (3 + 3) / 4)
+    joint = Joint(Dice(), pos_weight=3).parts(torch.zeros(4, 1, 2, 2), torch.zeros(4, 2, 2).long(), logits, labels)
+    assert joint["presence"].item() == pytest.approx(math.log(2) * 6 / 4)
+    with pytest.raises(ValueError, match="pos_weight is 0, expected"):
+        Presence(pos_weight=0)
+
+
+def test_pos_weight_auto_lets_both_kinds_weigh_alike():
+    words = ("model=vgg_classifier", "loss=presence", "loss.pos_weight=auto", "dataset.presence_threshold=0.001")
+    config = to_plain(compose(*words, "dataset.counts=[40,2,2]", "dataset.empty_fraction=0.3", "run_dir=x"))
+    data = build_data(config)
+    labels = torch.tensor([int((sample["mask"] == 1).sum() >= 0.001 * sample["mask"].numel()) for sample in
+                           (data.sources["train"][index] for index in range(40))])  # fmt: skip
+    assert 0 < labels.sum() < 40
+    found = measured(config["loss"], data)["pos_weight"]
+    assert found == pytest.approx(int((labels == 0).sum()) / int(labels.sum()))
+
+
+def test_pos_weight_auto_wants_both_kinds():
+    words = ("loss=presence", "loss.pos_weight=auto", "dataset.presence_threshold=0.001", "dataset.empty_fraction=0")
+    config = to_plain(compose(*words, "dataset.counts=[4,2,2]", "run_dir=x"))
+    with pytest.raises(ValueError, match=r"loss\.pos_weight=auto: the training samples are all of one kind"):
+        measured(config["loss"], build_data(config))

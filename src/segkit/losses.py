@@ -133,9 +133,7 @@ class BCE(nn.Module):
 
     def __init__(self, pos_weight: float | None = None) -> None:
         super().__init__()
-        if pos_weight is not None and not (isinstance(pos_weight, int | float) and pos_weight > 0):
-            raise ValueError(f"pos_weight is {pos_weight!r}, expected a number above 0 or null")
-        self.pos_weight = pos_weight
+        self.pos_weight = _positive(pos_weight)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         return binary_cross_entropy(logits, mask, self.pos_weight)
@@ -278,9 +276,17 @@ def _check_pool(pool: str) -> None:
         raise ValueError(f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)")
 
 
-def presence_loss(presence: Tensor, label: Tensor) -> Tensor:
-    """Binary cross-entropy of presence logits (N,) and labels (N,) of 0 and 1, averaged over the samples."""
-    return F.binary_cross_entropy_with_logits(presence, label.float())
+def presence_loss(presence: Tensor, label: Tensor, pos_weight: float | None = None) -> Tensor:
+    """Binary cross-entropy of presence logits (N,) and labels (N,) of 0 and 1, the mean over the samples; those with
+    the class count `pos_weight` times."""
+    weight = None if pos_weight is None else presence.new_tensor(pos_weight)
+    return F.binary_cross_entropy_with_logits(presence, label.float(), pos_weight=weight)
+
+
+def _positive(pos_weight: float | None) -> float | None:
+    if pos_weight is not None and not (isinstance(pos_weight, int | float) and pos_weight > 0):
+        raise ValueError(f"pos_weight is {pos_weight!r}, expected a number above 0 or null")
+    return pos_weight
 
 
 class Presence(nn.Module):
@@ -288,24 +294,29 @@ class Presence(nn.Module):
 
     takes = ("presence", "label")
 
+    def __init__(self, pos_weight: float | None = None) -> None:
+        super().__init__()
+        self.pos_weight = _positive(pos_weight)
+
     def forward(self, presence: Tensor, label: Tensor) -> Tensor:
-        return presence_loss(presence, label)
+        return presence_loss(presence, label, self.pos_weight)
 
 
 class Joint(nn.Module):
-    """`mask` loss + weight · binary cross-entropy of presence: segmentation and presence trained together."""
+    """`mask` loss + weight · `presence_loss`: segmentation and presence trained together."""
 
     takes = ("logits", "mask", "presence", "label")
 
-    def __init__(self, mask: nn.Module, weight: float = 1.0) -> None:
+    def __init__(self, mask: nn.Module, weight: float = 1.0, pos_weight: float | None = None) -> None:
         super().__init__()
+        self.pos_weight = _positive(pos_weight)
         if not weight > 0:
             raise ValueError(f"loss.weight={weight}, expected a number above 0")
         self.mask, self.weight = mask, weight
 
     def parts(self, logits: Tensor, mask: Tensor, presence: Tensor, label: Tensor) -> dict[str, Tensor]:
         """What is added up, before weighting."""
-        return {"mask": self.mask(logits, mask), "presence": presence_loss(presence, label)}
+        return {"mask": self.mask(logits, mask), "presence": presence_loss(presence, label, self.pos_weight)}
 
     def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
         return parts["mask"] + self.weight * parts["presence"]

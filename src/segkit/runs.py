@@ -186,21 +186,26 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
 
 
 def measured(loss: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
-    """The loss' settings with "auto" replaced: `pos_weight` by background / foreground pixels of the training masks,
-    `weight` by each class' inverse frequency, with mean 1 over the classes that occur (0 for those that do not)."""
+    """The loss' settings with "auto" replaced: `pos_weight` by background / foreground pixels of the training masks, of
+    a loss of presence by clean / other training samples; `weight` by each class' inverse frequency, with mean 1 over
+    the classes that occur (0 for those that do not)."""
     loss = dict(loss)
     auto = [key for key in ("pos_weight", "weight") if loss.get(key) == "auto"]
     if not auto:
         return loss
-    shares = data.class_shares()
+    of_samples = "label" in takes(hydra.utils.get_object(loss["_target_"]))
+    if of_samples and data.presence is None:
+        return loss | {"pos_weight": None}  # that there are no labels is said where loss and data are tried
+    shares, what = (data.label_shares(), "sample") if of_samples else (data.class_shares(), "mask")
     if "pos_weight" in auto:
-        if shares[1] == 0:
-            raise ValueError("loss.pos_weight=auto: no training mask has a foreground pixel, so there is no ratio.")
+        if shares[1] == 0 or (of_samples and shares[0] == 0):
+            lack = "are all of one kind" if of_samples else "have no foreground pixel"
+            raise ValueError(f"loss.pos_weight=auto: the training {what}s {lack}, so there is no ratio.")
         loss["pos_weight"] = float(shares[0] / shares[1])
     if "weight" in auto:
         inverse = torch.where(shares > 0, 1 / shares, 0.0)
         loss["weight"] = (inverse * (shares > 0).sum() / inverse.sum()).tolist()
-    log.info("measured on the training masks: %s", {key: loss[key] for key in auto})
+    log.info("measured on the training %ss: %s", what, {key: loss[key] for key in auto})
     return loss
 
 

@@ -281,6 +281,12 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
+    def label_shares(self) -> Tensor:
+        """Share of the training samples (crops, where there are any) without and with the class: (2,)."""
+        data = Prepared(self.sources["train"], self.train_mode, self.size, self.seed, presence=self.presence)
+        labels = torch.cat([data[(0, index, True)]["label"].view(-1) for index in range(len(data))])
+        return labels.bincount(minlength=2).double() / len(labels)
+
     def class_shares(self) -> Tensor:
         """Share of each value among the labelled training pixels: (2,) for one class (background first), else (C,)."""
         source = self.sources["train"]
