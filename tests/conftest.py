@@ -1,10 +1,13 @@
 """What the tests share: a quiet machine, tiny runs, and data in the real layouts."""
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on two cores
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-")  # not the person's own; removed at the end
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +60,10 @@ def write_pair(images: Path, masks: Path, stem: str, seed: int, size=(40, 48), s
     image, mask = disc(size, seed)
     cv2.imwrite(str(images / f"{stem}{suffix}"), image)
     cv2.imwrite(str(masks / f"{stem}{suffix}"), mask * scale)
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader
 
 from segkit.augment import Augment
 from segkit.configs import compose
-from segkit.datasets import module
-from segkit.datasets.module import DataModule, OrderedBatches, Prepared, ShuffledBatches, random_crop, resize_mask
+from segkit.datasets import order
+from segkit.datasets.module import DataModule, Prepared, random_crop, resize_mask
+from segkit.datasets.order import OrderedBatches, ShuffledBatches
 from segkit.runs import make
 
 
@@ -68,7 +69,7 @@ def test_processes_share_the_pictures_without_a_rest(monkeypatch, world):
     shuffled, ordered = [], []
     shapes = [(4, 4)] * 5 + [(4, 6)] * 6
     for rank in range(world):
-        monkeypatch.setattr(module, "_process", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(order, "_process", lambda rank=rank: (rank, world))
         shuffled.append(list(ShuffledBatches(13, 2, 0)))
         ordered.append(list(OrderedBatches(shapes, 2)))
     assert len({len(batches) for batches in shuffled}) == 1  # or the processes would wait for each other for ever
@@ -128,7 +129,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(worke
     assert not torch.equal(got[0], got[1])  # another epoch, another picture
 
 
-@pytest.mark.parametrize("choice", ["none", "mirror", "flips", "light", "slices"])
+@pytest.mark.parametrize("choice", ["none", "mirror", "flips", "light", "light_device", "slices"])
 def test_every_augmentation_keeps_sizes_that_are_not_square(choice):
     from segkit.configs import to_plain
 

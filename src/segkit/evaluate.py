@@ -119,7 +119,7 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
         dataset = own | other
     precision = settings["precision"] or stored["precision"]
     return stored | {
-        "dataset": dataset,
+        "dataset": dataset | {"cache": "off"},  # every picture is read once
         "precision": precision,
         "augment": None,
         "trainer": {"accelerator": settings["accelerator"]},

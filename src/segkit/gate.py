@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from segkit import inference, pictures, records
-from segkit.datasets.module import OrderedBatches, collate
+from segkit.datasets.module import collate
+from segkit.datasets.order import OrderedBatches
 from segkit.models.presence import UNetClassifier, VGGClassifier, probability
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,9 +46,14 @@ def label_of(mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
     The label is 0 or 1, int64 (…). Ignored pixels stay ignored.
     """
-    present = (mask == 1).double().mean((-2, -1)) >= share
-    kept = torch.where(present[..., None, None] | (mask == IGNORE_INDEX), mask, torch.zeros_like(mask))
-    return present.long(), kept
+    # in NumPy, whose comparisons of bytes are many times as fast as torch's
+    values = mask.numpy().reshape(-1, *mask.shape[-2:])
+    present = np.array([np.count_nonzero(one == 1) / one.size >= share for one in values])
+    if not present.all():
+        values = values.copy()
+        for index in np.flatnonzero(~present):
+            values[index] = (values[index] == IGNORE_INDEX) * np.uint8(IGNORE_INDEX)
+    return torch.from_numpy(present.astype(np.int64)).view(mask.shape[:-2]), torch.from_numpy(values).view(mask.shape)
 
 
 def stitch(crops: Tensor, where: Tensor, size: Sequence[int], looked_at: Tensor) -> tuple[Tensor, Tensor]:

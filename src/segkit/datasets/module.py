@@ -1,24 +1,28 @@
 """From data sets to batches: sizes, crops, augmentation, order, and which process gets what."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, Protocol, cast
 
 import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from segkit import IGNORE_INDEX
-from segkit.augment import Augment, Pixels
+from segkit.augment import Augment, Photometric, Pixels
+from segkit.datasets import cache as caching
 from segkit.datasets.crops import Crops, corners, label_of
+from segkit.datasets.order import Key, OrderedBatches, ShuffledBatches
+
+log = logging.getLogger("segkit")
 
 Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes what the network sees
 CROPS_A_PICTURE = 4096
-Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it is more than filling
+ROWS = ("mask", "index", "where", "label", "photometric")  # of a sample in crops: what has a row a crop
 
 
 class Source(Protocol):
@@ -110,9 +114,11 @@ class Prepared(Dataset[dict[str, Any]]):
         elif self.mode == "resize":
             image, mask = resize_image(image, self.size), resize_mask(mask, self.size)
         if self.augment is not None:
-            image, mask = self.augment(np.ascontiguousarray(image), np.ascontiguousarray(mask), seed)
+            image, mask = self.augment(image, mask, seed)
+            if (drawn := self.augment.drawn(seed)) is not None:
+                sample = sample | {"photometric": drawn}
         sample = sample | {
-            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
             "mask": torch.from_numpy(np.ascontiguousarray(mask)),
             "index": index if counted else -1,
         }
@@ -130,79 +136,28 @@ class Prepared(Dataset[dict[str, Any]]):
         tall, wide = self.size
         windows = [(slice(top, top + tall), slice(left, left + wide)) for top, left in where]
         numbers = torch.arange(len(where))
-        return {
-            "image": torch.stack([image[:, rows, columns] for rows, columns in windows]),
+        crops = {
+            "image": torch.stack([image.permute(1, 2, 0)[window] for window in windows]).permute(0, 3, 1, 2),
             "mask": torch.stack([mask[window] for window in windows]),
             "index": index * CROPS_A_PICTURE + numbers if index >= 0 else torch.full_like(numbers, -1),
             "where": torch.tensor(where),
             "name": sample["name"],
-        } | ({"whole": mask, "picture": index} if self.scored else {})
+        }
+        if "photometric" in sample:  # a picture's crops look alike
+            crops["photometric"] = sample["photometric"].expand(len(where), -1)
+        return crops | ({"whole": mask, "picture": index} if self.scored else {})
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Samples to a batch; the windows of several pictures become one batch of windows."""
-    if "where" not in samples[0]:
-        return default_collate(samples)  # type: ignore[no-any-return]
-    rows = ("image", "mask", "index", "where", "label")
-    batch: dict[str, Any] = default_collate(
-        [{key: value for key, value in sample.items() if key not in rows} for sample in samples]
-    )
-    return batch | {key: torch.cat([sample[key] for sample in samples]) for key in rows if key in samples[0]}
-
-
-def _process() -> tuple[int, int]:
-    """(rank, world size) of this process."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
-class ShuffledBatches:
-    """Batches in a random order that depends on (seed, epoch) alone, so that a resumed run sees the same ones.
-
-    The last incomplete batch is dropped, unless it is the only one: batch norm over a few samples is noise.
-    """
-
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
-        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
-        self.sampler = self  # where Lightning looks for set_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return max(self.length // _process()[1] // self.batch_size, 1)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        rank, world = _process()
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
-        mine = order[rank : self.length // world * world : world]
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield [(self.epoch, index, True) for index in mine[start : start + self.batch_size]]
-
-
-class OrderedBatches:
-    """Every sample once, in order, in batches of equal shape, dealt out to the processes batch by batch.
-
-    Where they do not divide evenly, a copy of the last batch fills up, marked as not counted.
-    """
-
-    def __init__(self, shapes: Sequence[tuple[int, int]], batch_size: int) -> None:
-        groups: dict[tuple[int, int], list[int]] = {}
-        for index, shape in enumerate(shapes):
-            groups.setdefault(shape, []).append(index)
-        self.batches = [
-            group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
-        ]
-
-    def __len__(self) -> int:
-        return -(-len(self.batches) // _process()[1])
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        rank, world = _process()
-        for number in range(rank, len(self) * world, world):
-            counted = number < len(self.batches)
-            yield [(0, index, counted) for index in self.batches[number if counted else -1]]
+    """Samples to a batch, its pictures with the channels last; the windows of several pictures become one batch."""
+    crops = "where" in samples[0]
+    images = [sample["image"].movedim(-3, -1) for sample in samples]
+    image = (torch.cat if crops else torch.stack)(images).permute(0, 3, 1, 2)
+    rows = [key for key in ROWS if crops and key in samples[0]]
+    rest = [{key: value for key, value in sample.items() if key not in ("image", *rows)} for sample in samples]
+    joined = {key: torch.cat([sample[key] for sample in samples]) for key in rows}
+    batch: dict[str, Any] = default_collate(rest)
+    return batch | joined | {"image": image}
 
 
 class DataModule(LightningDataModule):
@@ -211,8 +166,9 @@ class DataModule(LightningDataModule):
     size: an edge length, or (height, width). train: "resize" every training picture to it, or "crop" a random window
     of it. eval: "resize", or "native" for whole pictures at their own size, batched by equal shape, never padded.
     crops: "five" or "grid" windows of `size` out of every picture instead, in training and evaluation; a batch then has
-    those of `batch_size` pictures. presence_threshold: see `Prepared`. workers: processes that load; "auto" leaves a
-    machine of up to two cores to the training.
+    those of `batch_size` pictures. presence_threshold: see `Prepared`. workers: processes that load, or "auto" (see
+    `workers_for`). cache: where file-backed pictures are kept decoded, and resized if they
+    are (see `cache.choose`); not without `settings`, plain containers of all that samples depend on beside their files.
     """
 
     def __init__(
@@ -226,11 +182,14 @@ class DataModule(LightningDataModule):
         presence_threshold: float | None = None,
         batch_size: int = 8,
         workers: int | Literal["auto"] = "auto",
+        cache: caching.Where = "auto",
         augment: Augment | None = None,
+        settings: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         for key, value, known in (
+            ("cache", cache, ("auto", "ram", "disk", "off")),
             ("train", train, ("resize", "crop")),
             ("eval", eval, ("resize", "native")),
             ("crops", crops, ("none", "five", "grid")),
@@ -247,15 +206,15 @@ class DataModule(LightningDataModule):
         for split, source in sources.items():
             if len(source) == 0:
                 raise ValueError(f"The {split} split is empty. Check dataset.root and dataset.fractions.")
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.sources, self.batch_size, self.seed, self.augment = sources, batch_size, seed, augment
-        self.workers = (min(4, cores - 1) if cores > 2 else 0) if workers == "auto" else int(workers)
-        self.presence = presence_threshold
+        self.workers = workers_for(caching.cores()) if workers == "auto" else int(workers)
+        self.presence, self.cache, self.settings = presence_threshold, cache, settings
+        self.kept: dict[str, Source] = {}
         self.train_mode: Mode = train if crops == "none" else crops
         self.eval_mode: Mode = eval if crops == "none" else crops
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        data = Prepared(self.sources["train"], self.train_mode, self.size, self.seed, self.augment, self.presence)
+        data = Prepared(self.decoded("train"), self.train_mode, self.size, self.seed, self.augment, self.presence)
         return self._loader(data, ShuffledBatches(len(data), self.batch_size, self.seed))
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -266,7 +225,7 @@ class DataModule(LightningDataModule):
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Every picture of a split once, without random crop or augmentation."""
-        source = self.sources[split]
+        source = self.decoded(split)
         data = Prepared(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
         shapes = [self.size if self.eval_mode == "resize" else source.shape(i) for i in range(len(source))]
         return self._loader(data, OrderedBatches(shapes, self.batch_size))
@@ -276,14 +235,72 @@ class DataModule(LightningDataModule):
             data,
             batch_sampler=batches,
             collate_fn=collate,
+            worker_init_fn=one_thread,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """What augmentation leaves to the device."""
+        if isinstance(batch, dict) and "photometric" in batch:
+            photometric = cast(Augment, self.augment).on_device  # which drew it
+            batch["image"] = cast(Photometric, photometric)(batch["image"], batch.pop("photometric"))
+        return batch
+
+    def decoded(self, split: str) -> Source:
+        """A split's data set; one of segkit's own from files, its pictures decoded once where `cache` says so."""
+        if split not in self.kept:
+            self.kept[split] = self._decoded(split)
+        return self.kept[split]
+
+    def _decoded(self, split: str) -> Source:
+        source = self.sources[split]
+        if self.place == "off" or not from_files(source):
+            return source
+
+        def prepare(sample: Mapping[str, Any]) -> tuple[Pixels, Pixels]:
+            image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
+            if self._mode(split) == "resize":
+                return resize_image(image, self.size), resize_mask(mask, self.size)
+            return image, mask
+
+        if self.place == "ram":
+            return caching.in_memory(source, self._shapes(split), prepare)
+        try:
+            return caching.on_disk(source, self._shapes(split), prepare, self._content(split))
+        except caching.CannotWriteError as error:
+            if self.cache != "auto":
+                raise
+            log.warning("pictures are decoded every time: %s", error)
+            return source
+
+    @cached_property
+    def place(self) -> caching.Where:
+        """Where decoded pictures are kept, those of all splits in one place."""
+        splits = [split for split, source in self.sources.items() if from_files(source)]
+        if self.cache == "off" or self.settings is None or not splits:
+            return "off"
+        sizes = {split: caching.starts(self._shapes(split))[-1] for split in splits}
+        paths = {split: caching.path_of(self.sources[split], self._content(split)) for split in splits}  # type: ignore[arg-type]
+        missing = sum(size for split, size in sizes.items() if not caching.is_there(paths[split], size))
+        return caching.choose(sum(sizes.values()), missing, self.cache)
+
+    def _content(self, split: str) -> Any:
+        """What decoded samples depend on beside the files."""
+        return [self.settings, self.size if self._mode(split) == "resize" else None]
+
+    def _mode(self, split: str) -> Mode:
+        return self.train_mode if split == "train" else self.eval_mode
+
+    def _shapes(self, split: str) -> list[tuple[int, int]]:
+        """(H, W) of a split's pictures, resized if the network sees them so."""
+        source = self.sources[split]
+        return [self.size if self._mode(split) == "resize" else source.shape(index) for index in range(len(source))]
+
     def label_shares(self) -> Tensor:
         """Share of the training samples (crops, where there are any) without and with the class: (2,)."""
-        data = Prepared(self.sources["train"], self.train_mode, self.size, self.seed, presence=self.presence)
+        data = Prepared(self.decoded("train"), self.train_mode, self.size, self.seed, presence=self.presence)
         labels = torch.cat([data[(0, index, True)]["label"].view(-1) for index in range(len(data))])
         return labels.bincount(minlength=2).double() / len(labels)
 
@@ -310,3 +327,20 @@ def check_presence(threshold: float, sources: Mapping[str, Source]) -> None:
             f"dataset.presence_threshold={threshold} says whether the one class is present; dataset.classes names "
             f"{len(classes)}. Set it to null."
         )
+
+
+def from_files(source: Source) -> bool:
+    """Whether segkit knows what a data set's samples depend on; of a user's class it does not."""
+    return hasattr(source, "files") and type(source).__module__.startswith("segkit.")
+
+
+def workers_for(cores: int) -> int:
+    """How many processes load: with a GPU up to four, else one, as the network takes the cores; of two cores none."""
+    if cores <= 2:
+        return 0
+    return min(4, cores - 1) if torch.accelerator.is_available() else 1
+
+
+def one_thread(worker: int) -> None:
+    """Loaders that each take all cores slow each other and the training down."""
+    cv2.setNumThreads(0)

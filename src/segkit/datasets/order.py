@@ -1,0 +1,63 @@
+"""Which samples make up which batch, and which process gets it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import distributed as dist
+
+Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it is more than filling
+
+
+def _process() -> tuple[int, int]:
+    """(rank, world size) of this process."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+class ShuffledBatches:
+    """Batches in a random order that depends on (seed, epoch) alone, so that a resumed run sees the same ones.
+
+    The last incomplete batch is dropped, unless it is the only one: batch norm over a few samples is noise.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return max(self.length // _process()[1] // self.batch_size, 1)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rank, world = _process()
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
+        mine = order[rank : self.length // world * world : world]
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield [(self.epoch, index, True) for index in mine[start : start + self.batch_size]]
+
+
+class OrderedBatches:
+    """Every sample once, in order, in batches of equal shape, dealt out to the processes batch by batch.
+
+    Where they do not divide evenly, a copy of the last batch fills up, marked as not counted.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int]], batch_size: int) -> None:
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, shape in enumerate(shapes):
+            groups.setdefault(shape, []).append(index)
+        self.batches = [
+            group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return -(-len(self.batches) // _process()[1])
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rank, world = _process()
+        for number in range(rank, len(self) * world, world):
+            counted = number < len(self.batches)
+            yield [(0, index, counted) for index in self.batches[number if counted else -1]]

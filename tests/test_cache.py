@@ -1,0 +1,248 @@
+"""Decoded once: the same samples, noticed changes, and no broken file whatever happens."""
+
+import os
+import pickle
+import signal
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from segkit.augment import Photometric
+from segkit.configs import compose, config_hash, to_plain
+from segkit.datasets import cache
+from segkit.datasets.folder import Folder
+from segkit.datasets.module import DataModule
+from segkit.runs import build_data
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch) -> Path:
+    """Nine pictures of two sizes, and a cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for number in range(9):
+        shape = (40, 50) if number % 2 else (48, 36)
+        cv2.imwrite(str(tmp_path / f"data/images/{number}.png"), rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
+        cv2.imwrite(str(tmp_path / f"data/masks/{number}.png"), rng.integers(0, 2, shape, dtype=np.uint8) * 255)
+    return tmp_path / "data"
+
+
+def config(root: Path, *words: str) -> dict:
+    return to_plain(compose("dataset=folder", f"dataset.root={root}", "dataset.size=32", "run_dir=x", *words))
+
+
+def samples(root: Path, *words: str) -> list[torch.Tensor]:
+    """Every tensor of an epoch of training and of the test, by the data module of a command line."""
+    data = build_data(config(root, *words))
+    batches = [*data.train_dataloader(), *data.test_dataloader()]
+    return [value for batch in batches for value in batch.values() if isinstance(value, torch.Tensor)]
+
+
+def files(root: Path) -> list[Path]:
+    return sorted((root.parent / "xdg" / "segkit").glob("*.cache"))
+
+
+@pytest.mark.parametrize("where", ["ram", "disk", "auto"])
+@pytest.mark.parametrize(
+    "words",
+    [("dataset.train=resize",), ("dataset.train=crop", "dataset.eval=native"), ("dataset.crops=five",)],
+    ids=["resize", "crop", "five"],
+)
+def test_samples_are_those_of_the_files(root, where, words):
+    words = (*words, "augment=flips", "dataset.batch_size=2")
+    expected = samples(root, *words, "dataset.cache=off")
+    for _ in range(2):  # built, then found
+        for got, wanted in zip(samples(root, *words, f"dataset.cache={where}"), expected, strict=True):
+            assert torch.equal(got, wanted)
+    assert len(files(root)) == (0 if where == "ram" else 2)  # train and test
+
+
+def test_nothing_is_decoded_twice_and_a_changed_file_is_noticed(root, monkeypatch):
+    samples(root, "dataset.cache=disk")
+    before = {path: path.stat().st_ino for path in files(root)}
+    decoded = []
+    read = cache.fill
+    monkeypatch.setattr(cache, "fill", lambda *given: (decoded.append(1), read(*given)))
+    samples(root, "dataset.cache=disk", "dataset.batch_size=2")
+    assert not decoded
+    samples(root, "dataset.cache=disk", "dataset.size=16")
+    assert len(decoded) == 2  # another size, train and test
+    for path in (root / "images").iterdir():
+        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    changed, plain = samples(root, "dataset.cache=disk"), samples(root, "dataset.cache=off")
+    assert all(torch.equal(one, other) for one, other in zip(changed, plain, strict=True))
+    assert len(decoded) == 4
+    assert before.items() <= {path: path.stat().st_ino for path in files(root)}.items()
+
+
+def test_where_it_lies_changes_no_result(root):
+    assert config_hash(config(root, "dataset.cache=disk")) == config_hash(config(root, "dataset.cache=off"))
+
+
+def _build(root: str, home: str, out) -> None:
+    os.environ["XDG_CACHE_HOME"] = home
+    fill = cache.fill
+
+    def slow(*given) -> None:
+        time.sleep(1)  # so that the other one comes meanwhile
+        fill(*given)
+        out.put("built")
+
+    cache.fill = slow
+    out.put([float(value.double().sum()) for value in samples(Path(root), "dataset.cache=disk", "augment=none")])
+
+
+def test_two_processes_at_once_build_one_file(root):
+    context = get_context("spawn")
+    out = context.Queue()
+    both = [context.Process(target=_build, args=(str(root), str(root.parent / "xdg"), out)) for _ in range(2)]
+    for process in both:
+        process.start()
+    said = [out.get(timeout=120) for _ in range(4)]
+    for process in both:
+        process.join()
+    plain = [float(value.double().sum()) for value in samples(root, "dataset.cache=off", "augment=none")]
+    assert [word for word in said if word != "built"] == [plain, plain]
+    assert said.count("built") == 2  # train and test, once each
+    assert len(files(root)) == 2
+
+
+def _die(root: str, home: str) -> None:
+    os.environ["XDG_CACHE_HOME"] = home
+    cache.fill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    samples(Path(root), "dataset.cache=disk")
+
+
+def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root):
+    process = get_context("spawn").Process(target=_die, args=(str(root), str(root.parent / "xdg")))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    left = list((root.parent / "xdg" / "segkit").glob("*.part"))
+    assert left
+    assert not files(root)
+    os.utime(left[0], (time.time() - 2 * 86_400,) * 2)
+    samples(root, "dataset.cache=disk")
+    assert len(files(root)) == 2
+    assert not left[0].exists()  # after a day nobody writes it any more
+    os.truncate(files(root)[0], 10)  # of no use, and seen to be
+    got, plain = samples(root, "dataset.cache=disk"), samples(root, "dataset.cache=off")
+    assert all(torch.equal(one, other) for one, other in zip(got, plain, strict=True))
+
+
+def test_files_that_change_while_they_are_read_are_not_kept(root, monkeypatch):
+    fill = cache.fill
+
+    def changing(*given) -> None:
+        fill(*given)
+        for path in (root / "images").iterdir():
+            cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+
+    monkeypatch.setattr(cache, "fill", changing)
+    with pytest.raises(ValueError, match="changed while they were being decoded"):
+        samples(root, "dataset.cache=disk")
+    assert not files(root)
+
+
+def test_a_folder_that_takes_no_file(root, monkeypatch):
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "posix_fallocate", full)
+    with pytest.raises(ValueError, match=r"dataset\.cache=disk: No space left on device in "):
+        samples(root, "dataset.cache=disk")
+    got, plain = samples(root, "dataset.cache=auto"), samples(root, "dataset.cache=off")  # goes on without
+    assert all(torch.equal(one, other) for one, other in zip(got, plain, strict=True))
+
+
+def test_what_segkit_does_not_know_is_not_kept(root):
+    class Mine(Folder):
+        pass
+
+    sources = {"train": Mine(root, "train")}
+    assert DataModule(sources, size=32, settings={}).decoded("train") is sources["train"]
+    own = {"train": Folder(root, "train")}
+    assert DataModule(own, size=32).decoded("train") is own["train"]  # nobody says what its samples depend on
+    assert DataModule(own, size=32, settings={}).decoded("train") is not own["train"]
+    assert not files(root)[1:]
+
+
+def test_a_damaged_picture_is_named_before_the_training(root):
+    for path in (root / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"images/\d\.png cannot be read"):
+        build_data(config(root, "dataset.cache=disk")).train_dataloader()
+    assert not files(root)
+
+
+def test_files_that_nobody_opens_go(root):
+    samples(root, "dataset.cache=disk")
+    old = files(root)
+    for path in old:
+        os.utime(path, (time.time() - 31 * 86_400,) * 2)
+    samples(root, "dataset.cache=disk", "dataset.size=16")
+    assert not set(old) & set(files(root))
+
+
+def test_another_process_opens_the_file_itself(root):
+    data = build_data(config(root, "dataset.cache=disk"))
+    source = data.decoded("train")
+    packed = pickle.dumps(source)
+    assert len(packed) < 2000
+    assert torch.equal(pickle.loads(packed)[0]["image"], source[0]["image"])
+
+
+def test_auto_goes_by_what_is_free(monkeypatch):
+    monkeypatch.setattr(cache, "free_disk", lambda: 1000)
+    monkeypatch.setattr(cache, "free_memory", lambda: 1000)
+    assert [cache.choose(size, size, "auto") for size in (100, 101, 250, 251)] == ["disk", "ram", "ram", "off"]
+    assert cache.choose(5000, 0, "auto") == cache.choose(5000, 0, "disk") == "disk"  # it is there already
+
+
+@pytest.mark.parametrize(("where", "also"), [("disk", "XDG_CACHE_HOME"), ("ram", "dataset.cache=disk")])
+def test_what_does_not_fit_is_told_before_it_is_built(root, monkeypatch, where, also):
+    monkeypatch.setattr(cache, f"free_{'disk' if where == 'disk' else 'memory'}", lambda: 10)
+    with pytest.raises(ValueError, match=f"dataset.cache={where}: 0 MB are needed and 0 MB are free.*{also}"):
+        samples(root, f"dataset.cache={where}")
+
+
+def test_the_device_changes_brightness_and_colour_as_albumentations_does():
+    import albumentations as A
+
+    rng = np.random.default_rng(0)
+    smooth = cv2.resize(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
+    image = torch.from_numpy(smooth).permute(2, 0, 1)[None]
+    lit = A.RandomBrightnessContrast((0.13, 0.13), (-0.2, -0.2), p=1.0)(image=smooth)["image"]
+    got = Photometric()(image, torch.tensor([[-0.2, 0.13, 0, 0, 0]]))[0].permute(1, 2, 0).numpy()
+    assert np.abs(got.astype(int) - lit).max() <= 1
+    colored = A.HueSaturationValue((8, 8), (-15, -15), (10, 10), p=1.0)(image=smooth)["image"]
+    got = Photometric()(image, torch.tensor([[0, 0, 8.0, -15, 10]]))[0].permute(1, 2, 0).numpy()
+    assert np.abs(got.astype(int) - colored).mean() < 1.5  # OpenCV's 8-bit hue has steps of two degrees
+    assert np.abs(smooth.astype(int) - colored).mean() > 8  # which is far from nothing
+    assert torch.equal(Photometric()(image, torch.zeros(1, 5)), image)
+
+
+def test_what_the_device_does_depends_on_the_sample_alone(root):
+    words = ("augment=light_device", "dataset.cache=ram", "dataset.fractions=[0.8,0.1,0.1]")
+
+    def pictures(size: int) -> dict[str, torch.Tensor]:
+        data = build_data(config(root, *words, f"dataset.batch_size={size}"))
+        found = {}
+        for batch in data.train_dataloader():
+            batch = data.on_after_batch_transfer(batch, 0)
+            assert "photometric" not in batch
+            found |= dict(zip(batch["name"], batch["image"], strict=True))
+        return found
+
+    one, seven = pictures(1), pictures(7)
+    assert one.keys() == seven.keys()
+    assert all(torch.equal(one[name], seven[name]) for name in one)
+    plain = samples(root, "augment=flips", "dataset.batch_size=7", "dataset.fractions=[0.8,0.1,0.1]")[0]
+    assert any(not torch.equal(a, b) for a, b in zip(plain, seven.values(), strict=False))
