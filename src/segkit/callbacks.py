@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -82,7 +83,7 @@ class Pictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
-        last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
+        last = trainer.should_stop or epoch + 1 == trainer.max_epochs
         due = (epoch + 1) % self.every_n_epochs == 0 or last
         if trainer.sanity_checking or not trainer.is_global_zero or not due:
             return
@@ -163,7 +164,14 @@ class StochasticAveraging(WeightAveraging):
 
 
 class Progress(RichProgressBar):
-    """Lightning's progress bar, without the version number, and only where a person looks at it."""
+    """Lightning's progress bar, without the version number, and only where a person looks at it.
+
+    The numbers beside it are read twice a second at most: whoever reads them waits for the device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.shown = -math.inf, dict[str, Any]()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not Console().is_terminal:
@@ -173,6 +181,8 @@ class Progress(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        items = super().get_metrics(trainer, pl_module)
-        items.pop("v_num", None)
-        return items
+        if time.monotonic() - self.read > 0.5:
+            self.shown = super().get_metrics(trainer, pl_module)
+            self.shown.pop("v_num", None)
+            self.read = time.monotonic()
+        return self.shown

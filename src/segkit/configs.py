@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 
 # What a run's result does not depend on: where it is written, how it is named, who watches it.
-NOT_IDENTITY = ("name", "run_dir", "overrides", "choices", "resume", "logger", "trust")
+NOT_IDENTITY = ("name", "run_dir", "overrides", "choices", "resume", "logger", "trust", "compile", "profile")
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
 
@@ -109,7 +109,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that a run's result depends on."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
-    kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key != "workers"}
+    kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key not in ("workers", "cache")}
     if kept.get("lr_find"):  # what it finds is written over these values
         rate = kept["optimizer"].get("lr")
         kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
@@ -156,6 +156,21 @@ def check_numbers(config: dict[str, Any]) -> None:
         value = (config[group] if group else config).get(name)
         if isinstance(value, str):
             raise ValueError(f"{key}={value}: expected a number.")
+    if config.get("budget") is not None:
+        budget_seconds(config["budget"])
+
+
+def budget_seconds(text: str | float) -> float:
+    """10m, 90s, 1h30m or a number of seconds, as seconds; ValueError for anything else."""
+    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", str(text).strip())
+    try:
+        parts = [float(part or 0) for part in found.groups()] if found else [0.0]
+    except ValueError:
+        parts = [0.0]
+    total = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if total <= 0:
+        raise ValueError(f"budget={text}: expected a time such as 90s, 10m or 1h30m.")
+    return total
 
 
 def argument(key: str, value: object) -> str:

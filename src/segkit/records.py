@@ -27,6 +27,7 @@ from segkit import __version__
 from segkit.configs import (
     HARDWARE,
     argument,
+    budget_seconds,
     check_added,
     check_numbers,
     config_hash,
@@ -193,7 +194,7 @@ def _claim(record: Record, explicit: bool) -> None:
         )
     elif results["status"] == "finished":
         record.finished, record.metrics = True, results["metrics"]
-        longer = "; trainer.max_epochs=… trains it for longer" if explicit else ""
+        longer = "; a larger trainer.max_epochs=… or budget=… trains it for longer" if explicit else ""
         log.info("%s is finished already; left alone%s", record.folder, longer)
     elif results["status"] in ("running", "interrupted") and last.exists():
         record.resume_from = last
@@ -256,7 +257,11 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
                 if name in cfg.trainer and name != "max_epochs":
                     OmegaConf.update(stored, f"trainer.{name}", cfg.trainer[name], force_add=True)
         elif (group == "trainer" and name in RESUME_KEYS) or key in (
+            "budget",
+            "compile",
             "precision",
+            "profile",
+            "dataset.cache",
             "dataset.workers",
             "dataset.root",
         ):
@@ -264,18 +269,36 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         else:
             raise ValueError(
                 f"{override} cannot change in a resumed run: {folder} goes on with its own config. Only its length "
-                "(trainer.max_epochs), hardware (trainer=gpu, precision, dataset.workers) and place (+dataset.root) "
-                "may; for the rest start a new run."
+                "(trainer.max_epochs, budget), hardware (trainer=gpu, precision, compile, profile, dataset.workers, "
+                "dataset.cache) and place (+dataset.root) may; for the rest start a new run."
             )
     check_numbers(stored)
+    check_budget(stored, folder)
     trained = len(seconds_of_epochs(folder))
-    if 0 <= (stored.trainer.get("max_epochs") or -1) < trained:
+    if stored.get("budget") is None and 0 <= (stored.trainer.get("max_epochs") or -1) < trained:
         raise ValueError(
             f"trainer.max_epochs={stored.trainer.max_epochs}, but {folder} has trained {trained} epochs already: give "
             f"more than {trained} to go on."
         )
     config: dict[str, Any] = rebased(to_plain(stored), str(stored.run_dir), str(folder))
     return _with_absolute_paths(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
+
+
+def check_budget(stored: Any, folder: Path) -> None:
+    """ValueError unless a run may go on with the budget of `stored`: before anything of it is touched."""
+    last = folder / "checkpoints" / "last.ckpt"
+    if stored.get("budget") is None or not last.exists():
+        return
+    total = budget_seconds(stored.budget)
+    state = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["callbacks"].get("Budget")
+    if state is None:
+        raise ValueError(
+            f"budget={stored.budget}: {folder} was trained without a budget. Go on with trainer.max_epochs=…."
+        )
+    if total < state["total"] and total <= state["used"]:
+        raise ValueError(
+            f"budget={stored.budget}: {folder} has used {state['used']:.0f} s already. Give more than that to go on."
+        )
 
 
 def log_to(path: Path) -> logging.Handler:

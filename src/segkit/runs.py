@@ -18,11 +18,14 @@ from torch import nn
 from segkit import IGNORE_INDEX, __version__
 from segkit.checkpoints import NETWORKS, CheckpointFiles, check_targets, checkpoint_path, modules
 from segkit.configs import explain
+from segkit.datasets.cache import cores
 from segkit.datasets.common import SPLITS, check_disjoint, fingerprint
 from segkit.datasets.crops import five_cover
 from segkit.datasets.module import DataModule, Source
+from segkit.models.blocks import fold_batch_norm
 from segkit.models.presence import Detection
 from segkit.models.weights import short, take_over
+from segkit.profiling import Compiled, Waiting
 from segkit.scores import Scores
 from segkit.tasks import MISSING, SegmentationTask, takes
 
@@ -31,7 +34,7 @@ log = logging.getLogger("segkit")
 # Of a config: what whoever gets the checkpoint has no use for.
 PRIVATE = ("init_from", "logger", "overrides", "run_dir")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
-CROPPING = ("crops", "presence_threshold")
+OPTIONAL_LOADING = ("crops", "presence_threshold", "cache")
 
 
 @dataclass
@@ -65,7 +68,10 @@ def build(config: dict[str, Any], fresh: bool = True) -> Run:
     if on_disk:
         check_disjoint(**data.sources)  # type: ignore[arg-type]
     check_readable(data)
+    data.decoded("train")  # now, and not at the cost of the first epoch or of a budget
     check_masks(data.sources["train"])
+    if data.workers and not torch.accelerator.is_available():  # or loaders and network fight for the cores
+        torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))
     config = config | {"loss": measured(config["loss"], data)}
     task = build_task(config, data)
     check_fit(config, task)
@@ -149,10 +155,11 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Dat
             f"dataset={config['choices']['dataset']} lacks {', '.join(missing)}: begin its YAML with "
             "`defaults: [loading]` and state its `classes`."
         )
-    loading = {key: settings.pop(key) for key in (*LOADING, *CROPPING) if key in settings}
+    loading = {key: settings.pop(key) for key in (*LOADING, *OPTIONAL_LOADING) if key in settings}
     sources = {split: make(settings, split=split) for split in splits}
     augment = make(config["augment"]) if config.get("augment") else None
-    return DataModule(sources, **loading, augment=augment, seed=config.get("seed", 0))
+    content = {key: value for key, value in settings.items() if key not in ("root", "download")}
+    return DataModule(sources, **loading, augment=augment, settings=content, seed=config.get("seed", 0))
 
 
 def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> SegmentationTask:
@@ -291,6 +298,10 @@ def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
     loggers = [make(entry) for entry in (config.get("logger") or {}).values() if entry]
     if not loggers:
         callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
+    if config.get("compile"):
+        callbacks.append(Compiled())
+    if config.get("profile"):
+        callbacks.append(Waiting())
     trainer: lightning.Trainer = make(
         config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config),
         default_root_dir=config["run_dir"], plugins=[CheckpointFiles()],
@@ -330,7 +341,8 @@ def fingerprint_of(data: DataModule) -> str:
 
 
 def load(run: str, trust: Sequence[str] = (), own: bool = False) -> SegmentationTask:
-    """The task of a checkpoint, with its weights, ready to predict; its config is `task.facts["config"]`.
+    """The task of a checkpoint, with its weights, to predict with (batch norm is folded into the convolutions); its
+    config is `task.facts["config"]`.
 
     Nothing is unpickled but tensors and plain containers, and only classes of segkit and the named model libraries
     are built; `trust` adds modules of one's own ("my_models"); `own` trusts it all, for a run just trained.
@@ -352,4 +364,6 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Segmentation
     task = build_task(config | {"model": config["model"] | {"threshold": float(facts["threshold"])}})
     task.facts = facts
     task.load_state_dict(weights)
+    fold_batch_norm(task.net)
+    task.net.to(memory_format=torch.channels_last)
     return task.eval()

@@ -51,7 +51,7 @@ def run(cfg: DictConfig, record: records.Record, own: bool) -> None:
     results = read_results(folder)
     record.metrics = results["metrics"]
     record.facts = {
-        key: results[key] for key in ("params", "device", "precision", "epochs", "protocol") if key in results
+        key: results[key] for key in ("params", "device", "precision", "epochs", "protocol", "budget") if key in results
     }
     record.facts["train_seconds"] = round(seconds, 2)
 

@@ -191,7 +191,8 @@ class SegmentationTask(LightningModule):
             sample = Detection(*(None if value is None else value[row] for value in out))
             for name, value in self.losses(sample, mask[row], None if label is None else label[row]).items():
                 if name not in self.mean_losses:
-                    self.mean_losses[name] = MeanMetric().to(self.device)
+                    # "disable": looking for NaN would wait for the device
+                    self.mean_losses[name] = MeanMetric("disable").to(self.device)
                 self.mean_losses[name].update(value, counted)
 
     def _log_metrics(self, split: str, reset: bool = True) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segkit.configs import argument, command, in_sweep, own_config_dirs
+from segkit.configs import argument, budget_seconds, command, in_sweep, own_config_dirs
 
 if TYPE_CHECKING:
+    from segkit.budget import Budget
     from segkit.records import Record
     from segkit.runs import Run
 
@@ -65,8 +66,11 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     describe(run, record)
     before = sum(records.seconds_of_epochs(record.folder)) if record.resume_from is not None else 0.0
     started = time.perf_counter()
+    clock = limit(run, record, started) if record.config.get("budget") is not None else None
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = before + time.perf_counter() - started
+    if clock is not None:
+        record.facts["budget"] = {"seconds": clock.total, "used": round(budget_state(record)["used"], 2)}
     record.metrics = evaluate.final(run, record.folder, record.config, own)
     if found := advice(record.metrics, record.config):
         records.log.warning(found)
@@ -76,6 +80,28 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     for logger in run.trainer.loggers:
         evaluate.log_hyperparameters(logger, record.config, record.metrics)
         logger.finalize("success")
+
+
+def budget_state(record: "Record") -> dict[str, Any]:
+    """What the last checkpoint says of the budget: spawned processes (ddp) leave the callback here as it was."""
+    import torch
+
+    path = record.folder / "checkpoints" / "last.ckpt"
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]["Budget"]
+    return state
+
+
+def limit(run: "Run", record: "Record", started: float) -> "Budget":
+    """Let the training end when its budget does."""
+    from segkit import budget
+
+    clock = budget.Budget(budget_seconds(record.config["budget"]), started)
+    if record.resume_from is None:
+        clock.plan(run)
+    else:
+        clock.go_on(run, record.resume_from)
+    run.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+    return clock
 
 
 def advice(metrics: dict[str, float], config: dict[str, Any]) -> str:

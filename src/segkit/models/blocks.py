@@ -5,7 +5,9 @@ from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 ORDERS = ("conv-norm-relu", "conv-relu-norm", "conv-relu")
 
 
@@ -49,3 +51,23 @@ def pad_to_multiple(image: Tensor, stride: int) -> Tensor:
     below = (height + stride - 1) // stride * stride - height
     right = (width + stride - 1) // stride * stride - width
     return F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
+
+
+def fold_batch_norm(net: nn.Module) -> None:
+    """Make every batch norm that follows a convolution in an nn.Sequential part of it, in place: for inference alone.
+
+    Outputs are the same to rounding, without the passes over memory that the norms take.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            for at, (layer, norm) in enumerate(pairwise(list(module))):
+                if isinstance(norm, nn.BatchNorm2d) and isinstance(layer, CONVOLUTIONS) and _foldable(layer, norm):
+                    module[at] = fuse_conv_bn_eval(layer.eval(), norm.eval(), isinstance(layer, nn.ConvTranspose2d))
+                    module[at + 1] = nn.Identity()
+
+
+def _foldable(layer: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> bool:
+    """Whether `norm` is a factor and an offset of what a convolution gives, and no more, as subclasses may be."""
+    exact = type(layer) in CONVOLUTIONS and type(norm) is nn.BatchNorm2d and norm.track_running_stats
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in (layer, norm))
+    return exact and not hooked and (layer.groups == 1 or isinstance(layer, nn.Conv2d))

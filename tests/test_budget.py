@@ -1,0 +1,112 @@
+"""A training that takes so long and no longer."""
+
+import csv
+import json
+
+import pytest
+from conftest import TINY, results
+
+from segkit.budget import Budget, batches
+from segkit.configs import budget_seconds, compose
+from segkit.train import train
+
+LEAN = [*TINY, "callbacks.pictures=null", "callbacks.lr=null"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90s", 90), ("90", 90), (90, 90), ("10m", 600), ("1h30m", 5400), ("0.5m", 30), ("1m5s", 65)]
+)
+def test_times(text, expected):
+    assert budget_seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "ten minutes", "0", "m", "-5s", "1.2.3s", "10 min"])
+def test_what_is_no_time(text):
+    with pytest.raises(ValueError, match=f"budget={text}: expected a time such as 90s, 10m or 1h30m"):
+        budget_seconds(text)
+
+
+def test_how_many_steps_fit():
+    clock = Budget(100, 0)
+    clock.step, clock.check, clock.batches = 1.0, 2.0, 10
+    assert clock.to_come(left=5, rest=10) == 3  # 3 steps and a validation
+    assert clock.to_come(left=12, rest=10) == 10  # a whole epoch
+    assert clock.to_come(left=1.5, rest=10) == 0
+    assert clock.to_come(left=2, rest=0) == 0  # the validation that is due
+    assert clock.to_come(left=2 + 12 + 12, rest=0) == 20
+    assert clock.to_come(left=2 + 12 + 7.5, rest=0) == 15  # an epoch and half of one
+    assert clock.to_come(left=4 + 2 + 12 + 3, rest=4) == 15  # one step more, too
+
+
+def test_limits_of_the_trainer_count():
+    assert [batches(10, limit) for limit in (1.0, 0.35, 2, 40)] == [10, 3, 2, 10]
+
+
+def rates(run) -> list[float]:
+    with (run / "metrics.csv").open() as file:
+        return [float(row["lr"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
+def test_time_and_schedule_end_together(tmp_path, scheduler):
+    train(compose(*LEAN, f"scheduler={scheduler}", "budget=8s", f"run_dir={tmp_path}/run"))
+    found = results(tmp_path / "run")
+    assert found["budget"]["seconds"] == 8
+    assert 6 < found["budget"]["used"] < 10  # of a busy machine
+    assert found["epochs"] > 4  # trainer.max_epochs does not end it
+    last, middle = rates(tmp_path / "run")[-1], rates(tmp_path / "run")[found["epochs"] // 2]
+    assert last < 5e-5
+    assert 1e-4 < middle < 2.9e-3  # on the way from 3e-3, neither ended early nor jumped
+    assert rates(tmp_path / "run")[-2] < 0.3 * middle
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
+def test_a_resumed_run_keeps_what_is_left(tmp_path, scheduler):
+    run = tmp_path / "run"
+    train(compose(*LEAN, f"scheduler={scheduler}", "budget=6s", f"run_dir={run}"))
+    first = results(run)
+    before = {path: path.read_bytes() for path in (run / "results.json", run / "config.yaml", run / "metrics.csv")}
+    for words, message in (
+        (["budget=3"], r"budget=3: .*run has used \d s already"),
+        (["budget=ten minutes"], "budget=ten minutes: expected a time such as"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(compose(f"resume={run}", *words))
+        assert before == {path: path.read_bytes() for path in before}
+    train(compose(f"resume={run}", "budget=10s"))
+    second = results(run)
+    assert second["epochs"] > first["epochs"]
+    assert 8 < second["budget"]["used"] < 12
+    assert max(rates(run)[first["epochs"] :]) > 1e-5  # up again, and down
+    assert rates(run)[-1] < 5e-5
+
+
+def test_too_little_time_is_told_before_training(tmp_path):
+    with pytest.raises(ValueError, match=r"budget=0.001s is too short: a step takes"):
+        train(compose(*LEAN, "budget=0.001", f"run_dir={tmp_path}/run"))
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["status"] == "failed"
+
+
+def test_a_run_killed_in_its_test_is_only_tested(tmp_path):
+    """Its budget is used up, and the training over."""
+    run = tmp_path / "run"
+    train(compose(*LEAN, "budget=4s", f"run_dir={run}"))
+    whole = results(run)
+    (run / "results.json").write_text(json.dumps(whole | {"status": "running", "metrics": {}}))
+    train(compose(*LEAN, "budget=4s", f"run_dir={run}"))
+    again = results(run)
+    assert (again["status"], again["epochs"]) == ("finished", whole["epochs"])
+    assert again["metrics"] == whole["metrics"]
+    assert again["budget"] == whole["budget"]
+
+
+def test_a_run_without_a_budget_gets_none(tiny_run):
+    before = (tiny_run / "results.json").read_bytes()
+    with pytest.raises(ValueError, match=r"budget=10m: .*tiny was trained without a budget. Go on with trainer.max_ep"):
+        train(compose(f"resume={tiny_run}", "budget=10m"))
+    assert (tiny_run / "results.json").read_bytes() == before
+
+
+def test_validation_is_once_an_epoch(tmp_path):
+    with pytest.raises(ValueError, match=r"budget=… plans one validation an epoch"):
+        train(compose(*LEAN, "budget=10m", "+trainer.check_val_every_n_epoch=2", f"run_dir={tmp_path}/run"))
