@@ -7,9 +7,12 @@ ratio is of medians of two things that took turns within one run. Do not run any
 import argparse
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from segkit.records import environment
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,8 +40,21 @@ def main() -> None:
     (HERE / "RESULTS.md").write_text(table(results))
 
 
+def machine() -> str:
+    """Hardware and versions, of the last run."""
+    facts = environment(0, "", "cpu")
+    versions = ", ".join(f"{name} {facts['packages'][name]}" for name in ("torch", "lightning", "numpy"))
+    return f"{facts['cpu']}, {len(os.sched_getaffinity(0))} cores; Python {facts['python']}, {versions}"
+
+
 def table(results: list[dict[str, Any]]) -> str:
-    lines = ["# Benchmarks", "", "Written by `make bench`.", "", "| what | ratio | target | reached | how |"]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Written by `make bench` on {machine()}.",
+        "",
+        "| what | ratio | target | reached | how |",
+    ]
     lines.append("| --- | --- | --- | --- | --- |")
     for entry in results:
         sign = "≥" if entry["better"] == "higher" else "≤"
