@@ -26,7 +26,7 @@ def folder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         size = (40, 48) if number % 2 else (36, 30)
         write_pair(base / "data" / "images", base / "data" / "masks", f"p{number:02}", number, size)
     options = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={base / 'data'}",
-               "dataset.train=crop", "dataset.eval=native", "dataset.fractions=[0.4,0.2,0.4]", "loss=bce_dice",
+               "dataset.train=crop", "dataset.eval=native", "dataset.fractions=[0.4,0.2,0.4]", "loss=dice",
                "optimizer.lr=0.03", "trainer.max_epochs=24", f"run_dir={base / 'run'}"]  # fmt: skip
     train(compose(*options))
     return base / "run", base / "data"

@@ -191,7 +191,10 @@ def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run, capsy
     metrics = train(compose(*TINY, f"run_dir={tiny_run}"))
     assert metrics == results(tiny_run)["metrics"]
     assert train(compose(f"resume={tiny_run}")) == metrics
-    assert "is finished already; left alone; trainer.max_epochs=… trains it for longer" in capsys.readouterr().err
+    assert (
+        "is finished already; left alone; a larger trainer.max_epochs=… or budget=… trains it for longer"
+        in capsys.readouterr().err
+    )
     with pytest.raises(
         ValueError, match=r"already holds a run of another config .*: it differs in loss\.pool, seed\. "
     ):

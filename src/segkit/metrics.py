@@ -223,6 +223,30 @@ class SegmentationMetrics(Metric):
         return right.double() / counts.labelled[..., 0]
 
 
+class MeanLoss(Metric):
+    """Mean of those scalars that are counted. Waits for nothing on the device: torchmetrics' MeanMetric looks for NaN at
+    every update, and where it is told not to it forgets the weights."""
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("count", default=torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, counted: Tensor) -> None:
+        """value: a scalar; counted: a bool."""
+        self.total += torch.where(counted, value, torch.zeros_like(value))
+        self.count += counted
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
 def count_binary(logits: Tensor, mask: Tensor, known: Tensor, threshold: float) -> Counts:
     """Counts (N, 1) of the foreground; `known` (N, H, W) says which pixels count."""
     x = logits[:, 0].to(_precise(logits))

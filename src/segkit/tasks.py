@@ -8,8 +8,8 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
 
+from segkit.metrics import MeanLoss
 from segkit.models.presence import Detection, UNetClassifier, gate_open
 from segkit.scores import Scores
 
@@ -74,7 +74,7 @@ class SegmentationTask(LightningModule):
             self.add_module(f"{split}_scores", Scores(classes, threshold, beta))
         self.frozen = frozen_modules(net, freeze)
         # of validation and test; made at the first batch, which shows the parts
-        self.mean_losses: dict[str, MeanMetric] = {}
+        self.mean_losses: dict[str, MeanLoss] = {}
 
     def scores(self, split: str) -> Scores:
         """The metrics of train, val or test."""
@@ -191,8 +191,7 @@ class SegmentationTask(LightningModule):
             sample = Detection(*(None if value is None else value[row] for value in out))
             for name, value in self.losses(sample, mask[row], None if label is None else label[row]).items():
                 if name not in self.mean_losses:
-                    # "disable": looking for NaN would wait for the device
-                    self.mean_losses[name] = MeanMetric("disable").to(self.device)
+                    self.mean_losses[name] = MeanLoss().to(self.device)
                 self.mean_losses[name].update(value, counted)
 
     def _log_metrics(self, split: str, reset: bool = True) -> None:
