@@ -7,6 +7,7 @@ ratio is of medians of two things that took turns within one run. Do not run any
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def main() -> None:
     store = HERE / "results.json"
     results: list[dict[str, Any]] = json.loads(store.read_text()) if store.exists() else []
     sys.path.insert(0, str(HERE))
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for name in chosen:
         found = importlib.import_module(f"bench_{name}").measure()
         for entry in found:
@@ -35,9 +37,9 @@ def main() -> None:
             entry["reached"] = bool(entry["ratio"] >= entry["target"] if higher else entry["ratio"] <= entry["target"])
             print(f"{entry['name']}: {entry['ratio']:.3f} (target {entry['target']}), {entry['detail']}", flush=True)
         results = [entry for entry in results if entry["benchmark"] != name] + found
-    results.sort(key=lambda entry: entry["benchmark"])
-    store.write_text(json.dumps(results, indent=2) + "\n")
-    (HERE / "RESULTS.md").write_text(table(results))
+        results.sort(key=lambda entry: entry["benchmark"])
+        store.write_text(json.dumps(results, indent=2) + "\n")
+        (HERE / "RESULTS.md").write_text(table(results))
 
 
 def machine() -> str:

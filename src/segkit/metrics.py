@@ -224,8 +224,8 @@ class SegmentationMetrics(Metric):
 
 
 class MeanLoss(Metric):
-    """Mean of those scalars that are counted. Waits for nothing on the device: torchmetrics' MeanMetric looks for NaN at
-    every update, and where it is told not to it forgets the weights."""
+    """Mean of those scalars that are counted. Waits for nothing on the device: torchmetrics' MeanMetric looks for NaN
+    at every update, and where it is told not to it forgets the weights."""
 
     full_state_update = False
     is_differentiable = False
