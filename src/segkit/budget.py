@@ -131,7 +131,7 @@ class Budget(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validated = True
         if trainer.world_size == 1 and self.total - self.used() < self.step + self.check:
-            trainer.should_stop = True  # the validation took longer than those before
+            trainer.should_stop, self.progress = True, 1.0  # the validation took longer than those before
         if not trainer.should_stop:
             trainer.fit_loop.max_epochs = trainer.current_epoch + 1 + -(-self.left // self.batches)
 
@@ -147,7 +147,8 @@ class Budget(Callback):
         self.batches = state["batches"]
         self.epochs = run.trainer.fit_loop.max_epochs = max(state["epochs"], checkpoint["epoch"] + 2)
         self.progress = min(state["progress"] * state["total"] / self.total, 1.0)  # with more time it rises again
-        if self.total - self.used() < self.step + self.check:  # only the test is left to be done
+        over = state["progress"] >= 1 and self.total <= state["total"]
+        if over or self.total - self.used() < self.step + self.check:  # only the test is left to be done
             run.trainer.fit_loop.max_epochs = checkpoint["epoch"] + 1
 
 

@@ -83,9 +83,9 @@ class Prepared(Dataset[dict[str, Any]]):
     mask is emptied); None for no labels.
 
     A sample is image (3, H, W), mask (H, W), index, name, and label with `presence`. Of windows it is a picture's K of
-    them: image (K, 3, h, w), mask (K, h, w), index (K,), label (K,), their corners `where` (K, 2), and for scoring the
-    `whole` mask (H, W) as it is, and `picture`, its index. An index is -1 where the sample only fills up a process's
-    last batch: metrics leave it out.
+    them: image, a list of K (3, h, w), mask (K, h, w), index (K,), label (K,), their corners `where` (K, 2), and for
+    scoring the `whole` mask (H, W) as it is, and `picture`, its index. An index is -1 where the sample only fills up a
+    process's last batch: metrics leave it out.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Prepared(Dataset[dict[str, Any]]):
         windows = [(slice(top, top + tall), slice(left, left + wide)) for top, left in where]
         numbers = torch.arange(len(where))
         crops = {
-            "image": torch.stack([image.permute(1, 2, 0)[window] for window in windows]).permute(0, 3, 1, 2),
+            "image": [image[:, rows, columns] for rows, columns in windows],  # copied once, into the batch
             "mask": torch.stack([mask[window] for window in windows]),
             "index": index * CROPS_A_PICTURE + numbers if index >= 0 else torch.full_like(numbers, -1),
             "where": torch.tensor(where),
@@ -151,8 +151,8 @@ class Prepared(Dataset[dict[str, Any]]):
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Samples to a batch, its pictures with the channels last; the windows of several pictures become one batch."""
     crops = "where" in samples[0]
-    images = [sample["image"].movedim(-3, -1) for sample in samples]
-    image = (torch.cat if crops else torch.stack)(images).permute(0, 3, 1, 2)
+    images = [image for sample in samples for image in (sample["image"] if crops else [sample["image"]])]
+    image = torch.stack([one.permute(1, 2, 0) for one in images]).permute(0, 3, 1, 2)
     rows = [key for key in ROWS if crops and key in samples[0]]
     rest = [{key: value for key, value in sample.items() if key not in ("image", *rows)} for sample in samples]
     joined = {key: torch.cat([sample[key] for sample in samples]) for key in rows}
