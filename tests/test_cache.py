@@ -39,9 +39,9 @@ def config(root: Path, *words: str) -> dict:
 
 
 def samples(root: Path, *words: str) -> list[torch.Tensor]:
-    """Every tensor of an epoch of training and of the test, by the data module of a command line."""
+    """Every tensor of an epoch of training, of the test and of the scored training pictures, for a command line."""
     data = build_data(config(root, *words))
-    batches = [*data.train_dataloader(), *data.test_dataloader()]
+    batches = [*data.train_dataloader(), *data.test_dataloader(), *data.eval_dataloader("train")]
     return [value for batch in batches for value in batch.values() if isinstance(value, torch.Tensor)]
 
 
@@ -52,8 +52,17 @@ def files(root: Path) -> list[Path]:
 @pytest.mark.parametrize("where", ["ram", "disk", "auto"])
 @pytest.mark.parametrize(
     "words",
-    [("dataset.train=resize",), ("dataset.train=crop", "dataset.eval=native"), ("dataset.crops=five",)],
-    ids=["resize", "crop", "five"],
+    [
+        ("dataset.train=resize",),
+        (
+            "dataset.train=resize",
+            "dataset.eval=native",
+        ),  # training pictures are then kept resized and scored as they are
+        ("dataset.train=crop", "dataset.eval=native"),
+        ("dataset.train=crop", "dataset.eval=resize"),
+        ("dataset.crops=five",),
+    ],
+    ids=["resize", "resize-native", "crop-native", "crop-resize", "five"],
 )
 def test_samples_are_those_of_the_files(root, where, words):
     words = (*words, "augment=flips", "dataset.batch_size=2")

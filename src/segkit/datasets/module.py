@@ -167,8 +167,8 @@ class DataModule(LightningDataModule):
     of it. eval: "resize", or "native" for whole pictures at their own size, batched by equal shape, never padded.
     crops: "five" or "grid" windows of `size` out of every picture instead, in training and evaluation; a batch then has
     those of `batch_size` pictures. presence_threshold: see `Prepared`. workers: processes that load, or "auto" (see
-    `workers_for`). cache: where file-backed pictures are kept decoded, and resized if they
-    are (see `cache.choose`); not without `settings`, plain containers of all that samples depend on beside their files.
+    `workers_for`). cache: where file-backed pictures are kept decoded, and resized if they are (see `cache.choose`);
+    not without `settings`, plain containers of all that samples depend on beside their files.
     """
 
     def __init__(
@@ -225,7 +225,8 @@ class DataModule(LightningDataModule):
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Every picture of a split once, without random crop or augmentation."""
-        source = self.decoded(split)
+        resized_only = self._mode(split) == "resize" != self.eval_mode  # what is kept of the training pictures
+        source = self.sources[split] if resized_only else self.decoded(split)
         data = Prepared(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
         shapes = [self.size if self.eval_mode == "resize" else source.shape(i) for i in range(len(source))]
         return self._loader(data, OrderedBatches(shapes, self.batch_size))
