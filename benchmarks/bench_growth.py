@@ -9,10 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from loops import noise_config, segkit_steps
 
-# factor: the values it takes, and what the cost is counted in: (side, batch, pictures, classes) to units of work a step
+# factor: the values it takes, and what the cost is of
 GROWTH: dict[str, tuple[list[int], str]] = {
     "batch size": ([2, 4, 8, 16, 32], "picture"),
-    "picture side": ([64, 96, 128, 192, 256], "pixel"),
+    "picture side": ([64, 96, 128, 192, 256], "1,000 pixels"),
     "number of pictures": ([32, 64, 128, 256], "picture"),
     "number of classes": ([2, 4, 8, 16], "picture"),
 }
@@ -26,7 +26,7 @@ def measure() -> list[dict[str, Any]]:
         slope = float(np.polyfit(np.log2(values), np.log2(costs), 1)[0])
         axes = figure.add_subplot(2, 2, number)
         axes.loglog(values, [1e3 * cost for cost in costs], "o-")
-        axes.set(xlabel=factor, ylabel=f"ms a {'picture' if unit == 'picture' else '1,000 pixels'}",
+        axes.set(xlabel=factor, ylabel=f"ms a {unit}",
                  ylim=(1e3 * min(costs) / 3, 1e3 * max(costs) * 3))  # fmt: skip
         axes.set_title(f"cost ∝ ({factor})^{slope:.2f}")
         axes.set_xticks(values, [str(value) for value in values])
@@ -35,7 +35,7 @@ def measure() -> list[dict[str, Any]]:
         found.append({
             "name": f"growth with {factor}: cost a {unit}, largest value / smallest value",
             "ratio": round(costs[-1] / costs[0], 3), "target": limit(factor, values), "better": "lower",
-            "detail": f"ms a {'picture' if unit == 'picture' else '1,000 pixels'} at {rows}; slope {slope:.2f}",
+            "detail": f"ms a {unit} at {rows}; slope {slope:.2f}",
         })  # fmt: skip
     figure.savefig(Path(__file__).parent / "growth.png", dpi=90)
     plt.close(figure)

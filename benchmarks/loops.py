@@ -45,8 +45,7 @@ def noise_config(side: int, batch: int, count: int, *words: str, classes: int = 
     loading = {key: config["dataset"][key] for key in keys}
     config["dataset"] = {"_target_": "loops.Noise", "classes": names, "count": count, "side": side} | loading
     if classes > 1:
-        config["model"]["net"]["out_channels" if "out_channels" in config["model"]["net"] else "classes"] = classes
-        config["channels"] = classes
+        config["model"]["net"]["out_channels"] = config["channels"] = classes
     return config
 
 

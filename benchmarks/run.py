@@ -8,7 +8,6 @@ import argparse
 import importlib
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def machine() -> str:
     """Hardware and versions, of the last run."""
     facts = environment(0, "", "cpu")
     versions = ", ".join(f"{name} {facts['packages'][name]}" for name in ("torch", "lightning", "numpy"))
-    return f"{facts['cpu']}, {len(os.sched_getaffinity(0))} cores; Python {facts['python']}, {versions}"
+    return f"{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}"
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -6,7 +6,6 @@ import statistics
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -139,9 +138,8 @@ class Budget(Callback):
         return {"total": self.total, "used": self.used(), "step": self.step, "check": self.check,
                 "epochs": self.epochs, "batches": self.batches, "progress": self.progress}  # fmt: skip
 
-    def go_on(self, run: Run, path: Path) -> None:
+    def go_on(self, run: Run, checkpoint: dict[str, Any]) -> None:
         """Take up what a checkpoint says of the sessions before: they leave less time."""
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         state = checkpoint["callbacks"][self.state_key]
         self.before, self.step, self.check = state["used"], state["step"], state["check"]
         self.batches = state["batches"]

@@ -40,6 +40,13 @@ class CheckpointFiles(TorchCheckpointIO):
         return checkpoint
 
 
+def read(folder: Path, name: str = "last") -> dict[str, Any]:
+    """A run's checkpoint, its tensors left on the disk until they are looked at."""
+    path = folder / "checkpoints" / f"{name}.ckpt"
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return checkpoint
+
+
 def checkpoint_path(run: str, key: str = "run") -> Path:
     """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt. `key`: the setting for messages."""
     path = Path(run)

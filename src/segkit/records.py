@@ -5,7 +5,6 @@ import errno
 import io
 import json
 import logging
-import os
 import platform
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import __version__
+from segkit import __version__, checkpoints
 from segkit.configs import (
     HARDWARE,
     argument,
@@ -37,6 +36,7 @@ from segkit.configs import (
     rebased,
     to_plain,
 )
+from segkit.datasets.cache import cores
 
 log = logging.getLogger("segkit")
 
@@ -286,11 +286,10 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def check_budget(stored: Any, folder: Path) -> None:
     """ValueError unless a run may go on with the budget of `stored`: before anything of it is touched."""
-    last = folder / "checkpoints" / "last.ckpt"
-    if stored.get("budget") is None or not last.exists():
+    if stored.get("budget") is None or not (folder / "checkpoints" / "last.ckpt").exists():
         return
     total = budget_seconds(stored.budget)
-    state = torch.load(last, map_location="cpu", weights_only=True, mmap=True)["callbacks"].get("Budget")
+    state = checkpoints.read(folder)["callbacks"].get("Budget")
     if state is None:
         raise ValueError(
             f"budget={stored.budget}: {folder} was trained without a budget. Go on with trainer.max_epochs=…."
@@ -358,7 +357,7 @@ def environment(seed: int, data: str, device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: version(name) for name in PACKAGES},
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "device": device,

@@ -70,7 +70,10 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     seconds = before + time.perf_counter() - started
     if clock is not None:
-        record.facts["budget"] = {"seconds": clock.total, "used": round(budget_state(record)["used"], 2)}
+        used = checkpoints.read(record.folder)["callbacks"][clock.state_key][
+            "used"
+        ]  # ddp leaves the callback here at 0
+        record.facts["budget"] = {"seconds": clock.total, "used": round(used, 2)}
     record.metrics = evaluate.final(run, record.folder, record.config, own)
     if found := advice(record.metrics, record.config):
         records.log.warning(found)
@@ -82,24 +85,15 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
         logger.finalize("success")
 
 
-def budget_state(record: "Record") -> dict[str, Any]:
-    """What the last checkpoint says of the budget: spawned processes (ddp) leave the callback here as it was."""
-    import torch
-
-    path = record.folder / "checkpoints" / "last.ckpt"
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]["Budget"]
-    return state
-
-
 def limit(run: "Run", record: "Record", started: float) -> "Budget":
     """Let the training end when its budget does."""
-    from segkit import budget
+    from segkit import budget, checkpoints
 
     clock = budget.Budget(budget_seconds(record.config["budget"]), started)
     if record.resume_from is None:
         clock.plan(run)
     else:
-        clock.go_on(run, record.resume_from)
+        clock.go_on(run, checkpoints.read(record.folder))
     run.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     return clock
 
@@ -120,10 +114,9 @@ def advice(metrics: dict[str, float], config: dict[str, Any]) -> str:
 
 def epochs_of(record: "Record", name: str) -> int:
     """How many epochs a checkpoint was trained for: spawned processes (ddp) leave the trainer here at 0."""
-    import torch
+    from segkit import checkpoints
 
-    path = record.folder / "checkpoints" / f"{name}.ckpt"
-    return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
+    return int(checkpoints.read(record.folder, name)["epoch"]) + 1
 
 
 def describe(run: "Run", record: "Record") -> None:
