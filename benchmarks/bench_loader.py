@@ -4,7 +4,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,8 +12,14 @@ from unittest import mock
 import cv2
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from torchvision.transforms import functional
 
 from segkit.configs import compose, to_plain
+from segkit.datasets.common import Pair
 from segkit.runs import build_data
 
 ROUNDS, PICTURES = 5, 60
@@ -49,9 +55,6 @@ def write(root: Path, size: tuple[int, int], ending: str) -> None:
 
 
 def five_crops(root: Path) -> dict[str, Any]:
-    from PIL import Image
-    from torchvision.transforms import v2
-
     write(root, (448, 448), ".jpg")
     words = [
         "dataset=crack",
@@ -62,26 +65,41 @@ def five_crops(root: Path) -> dict[str, Any]:
     ]
     data = build_data(to_plain(compose(f"dataset.root={root}", *words)))
     pairs = data.sources["train"].files  # type: ignore[attr-defined]
-    five, turn, to_tensor = v2.FiveCrop(224), v2.RandomRotation((90, 90)), v2.ToTensor()
+    loader = DataLoader(Thesis(pairs), batch_size=data.batch_size, shuffle=True, drop_last=True)
 
     def thesis() -> int:
-        count = 0
-        for pair in pairs:
-            image, mask = Image.open(pair.image).convert("RGB"), Image.open(pair.mask).convert("L")
-            if torch.rand(()) < 0.5:
-                image, mask = v2.functional.horizontal_flip(image), v2.functional.horizontal_flip(mask)
-            if torch.rand(()) < 0.5:
-                image, mask = turn(image), turn(mask)
-            crops = torch.stack([to_tensor(crop) for crop in five(image)])
-            torch.stack([to_tensor(crop) for crop in five(mask)])
-            count += len(crops)
-        return count
+        return sum(image.shape[0] * image.shape[1] for image, _ in loader)
 
-    def own() -> int:
-        return sum(len(batch["image"]) for batch in data.train_dataloader())
-
+    own = epochs(data.train_dataloader, 5)
     name = "loading, five crops of 448² JPEG pictures from the cache / Pillow and torchvision"
     return compare(name, own, thesis, 10.0, "crops")
+
+
+class Thesis(Dataset[tuple[Tensor, Tensor]]):
+    """Decode, mirror both ways, turn by a quarter, take five crops and make floats of them, by Pillow and torchvision.
+
+    An item is the crops of a picture (5, 3, 224, 224) and of its mask (5, 1, 224, 224), in 0 … 1.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = pairs
+        self.five = transforms.FiveCrop(224)
+        self.to_tensor = transforms.ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pair = self.pairs[index]
+        image, mask = Image.open(pair.image).convert("RGB"), Image.open(pair.mask).convert("L")
+        if torch.rand(()) < 0.5:
+            image, mask = functional.vflip(image), functional.vflip(mask)
+        if torch.rand(()) < 0.5:
+            image, mask = functional.hflip(image), functional.hflip(mask)
+        angle = 90 * int(torch.randint(4, ()))
+        image, mask = functional.rotate(image, angle), functional.rotate(mask, angle)
+        image_crops, mask_crops = ([self.to_tensor(crop) for crop in self.five(whole)] for whole in (image, mask))
+        return torch.stack(image_crops), torch.stack(mask_crops)
 
 
 def resized(root: Path) -> dict[str, Any]:
@@ -91,10 +109,15 @@ def resized(root: Path) -> dict[str, Any]:
         words = ["dataset=folder", f"dataset.root={root}", "dataset.size=256", "dataset.batch_size=8", "augment=flips",
                  f"dataset.cache={cache}", "dataset.workers=0", "run_dir=unused"]  # fmt: skip
         data = build_data(to_plain(compose(*words)))
-        return lambda: sum(len(batch["image"]) for batch in data.train_dataloader())
+        return epochs(data.train_dataloader, 5 if cache == "disk" else 1)
 
     return compare("loading, 768×560 BMP pictures at 256² from the cache / decoded and resized every time",
                    pictures("disk"), pictures("off"), 8.0, "pictures")  # fmt: skip
+
+
+def epochs(loader: Callable[[], Any], number: int) -> Callable[[], int]:
+    """Load everything `number` times, and count."""
+    return lambda: sum(len(batch["image"]) for _ in range(number) for batch in loader())
 
 
 def compare(name: str, own: Callable[[], int], other: Callable[[], int], target: float, what: str) -> dict[str, Any]:

@@ -116,11 +116,10 @@ class Augment:
 
 def turned(pixels: Pixels, across: bool, down: bool, quarters: int) -> Pixels:
     """`pixels` (H, W, …) mirrored left to right, top to bottom, then turned counterclockwise."""
-    if quarters == 2:
-        across, down, quarters = not across, not down, 0
     result: Any = pixels
+    if quarters % 2:
+        result, across, down = cv2.transpose(result), down, across
+    across, down = across != (quarters in (2, 3)), down != (quarters in (1, 2))
     if across or down:
         result = cv2.flip(result, -1 if across and down else int(across))  # four times as fast as copying a view
-    if quarters:
-        result = cv2.rotate(result, cv2.ROTATE_90_COUNTERCLOCKWISE if quarters == 1 else cv2.ROTATE_90_CLOCKWISE)
     return result  # type: ignore[no-any-return]

@@ -228,7 +228,7 @@ def folder() -> Path:
 
 def opened(path: Path) -> NDArray[np.uint8]:
     """The bytes of a file, read as they are needed, and not to be written to."""
-    data = np.memmap(path, np.uint8, "r")
+    data = np.asarray(np.memmap(path, np.uint8, "r"))  # views of a plain array are made faster
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.from_numpy(data[:1])  # torch says once a process that such an array must not be written to

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,9 +47,10 @@ def label_of(mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
     The label is 0 or 1, int64 (…). Ignored pixels stay ignored.
     """
-    # in NumPy, whose comparisons of bytes are many times as fast as torch's
+    # NumPy compares bytes, and OpenCV counts them, many times as fast as torch
     values = mask.numpy().reshape(-1, *mask.shape[-2:])
-    present = np.array([np.count_nonzero(one == 1) / one.size >= share for one in values])
+    shown = (values == 1).view(np.uint8)
+    present = np.array([cv2.countNonZero(one) / one.size >= share for one in shown])
     if not present.all():
         values = values.copy()
         for index in np.flatnonzero(~present):
