@@ -14,21 +14,21 @@ ROUNDS = 3
 
 
 def measure() -> list[dict[str, Any]]:
-    thesis = noise_config(224, 12, 48, "model=unet")
-    small = noise_config(128, 8, 480, "model=unet", "model.net.widths=[8,16,32,64,128]")
-    resnet = noise_config(224, 12, 48, "model=unet")
+    thesis = noise_config(224, 12, 36, "model=unet")
+    small = noise_config(128, 8, 240, "model=unet", "model.net.widths=[8,16,32,64,128]")
+    resnet = noise_config(224, 12, 36, "model=unet")
     resnet["model"]["net"] = {"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "resnet18",
                               "encoder_weights": None, "classes": 1}  # fmt: skip
     found = []
-    plain, hand, own = compare(thesis)
+    plain, hand, own = compare(thesis, "plain", "hand", "own")
     least = 3.0 if NATIVE else 1.3
     found.append(entry("training, thesis U-Net: plain float32 loop / segkit", plain / own, least, "higher", plain, own))
     found.append(entry("training, thesis U-Net: segkit / best loop by hand", own / hand, 1.03, "lower", own, hand))
-    _, hand, own = compare(small)
+    hand, own = compare(small, "hand", "own")
     name = "training, U-Net of width 8 at 128²: segkit / best loop by hand"
     found.append(entry(name, own / hand, 1.08, "lower", own, hand))
     found.append(metrics_share(own))
-    plain, _, own = compare(resnet)
+    plain, own = compare(resnet, "plain", "own")
     found.append(entry("training, smp.Unet('resnet18') at 224²: its documented loop / segkit", plain / own,
                        2.0 if NATIVE else 1.0, "higher", plain, own))  # fmt: skip
     return found
@@ -46,15 +46,18 @@ def metrics_share(step: float) -> dict[str, Any]:
     return entry("metric updates / a training step, U-Net of width 8 at 128²", taken / step, 0.02, "lower", taken, step)
 
 
-def compare(config: dict[str, Any]) -> tuple[float, float, float]:
-    """Median seconds of a step: the plain loop, the best one by hand, segkit; taking turns."""
+def compare(config: dict[str, Any], *kinds: str) -> list[float]:
+    """Median seconds of a step, by "plain" loop, the best one by "hand", and segkit's "own" objects, taking turns."""
     batches, lr = batches_of(config), config["optimizer"]["lr"]
-    times: dict[str, list[float]] = {"plain": [], "hand": [], "own": []}
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(ROUNDS):
-        times["plain"] += hand_steps(make(config["model"]["net"]), make(config["loss"]), batches, False, lr)
-        times["hand"] += hand_steps(make(config["model"]["net"]), make(config["loss"]), batches, True, lr)
-        times["own"] += segkit_steps(config)
-    return tuple(statistics.median(taken) for taken in times.values())  # type: ignore[return-value]
+        for kind in kinds:
+            if kind == "own":
+                times[kind] += segkit_steps(config)
+            else:
+                net, loss = make(config["model"]["net"]), make(config["loss"])
+                times[kind] += hand_steps(net, loss, batches, kind == "hand", lr)
+    return [statistics.median(taken) for taken in times.values()]
 
 
 def entry(name: str, ratio: float, target: float, better: str, one: float, other: float) -> dict[str, Any]:

@@ -110,3 +110,11 @@ def test_a_run_without_a_budget_gets_none(tiny_run):
 def test_validation_is_once_an_epoch(tmp_path):
     with pytest.raises(ValueError, match=r"budget=… plans one validation an epoch"):
         train(compose(*LEAN, "budget=10m", "+trainer.check_val_every_n_epoch=2", f"run_dir={tmp_path}/run"))
+
+
+def test_processes_share_a_budget(tmp_path):
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "budget=12s", f"run_dir={tmp_path}/run"]
+    train(compose(*LEAN, *words))
+    found = results(tmp_path / "run")
+    assert found["status"] == "finished"
+    assert 6 < found["budget"]["used"] < 16  # of a busy machine

@@ -173,6 +173,7 @@ def probe(run: Run, total: float) -> tuple[float, float, int]:
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
     )  # fmt: skip
     trainer.fit(copy.deepcopy(run.task), datamodule=run.data)
+    run.data.trainer = None  # with schedulers that no spawned process can be given
     world = max(own.world_size, 1)
     return clock.step, clock.validation * val / world, max(train // world, 1)
 

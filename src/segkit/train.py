@@ -54,6 +54,8 @@ def end_wandb(cfg: DictConfig, done: bool) -> None:
 
 def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     """The run itself, in its open folder: build, fit, test the best weights, tell the loggers."""
+    import torch
+
     from segkit import checkpoints, evaluate, learning_rate, records, runs
 
     if not own:  # a folder may come from anybody
@@ -68,6 +70,7 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     started = time.perf_counter()
     clock = limit(run, record, started) if record.config.get("budget") is not None else None
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
+    torch._C._jit_clear_class_registry()  # else it keeps the graph traced for TensorBoard, and a sweep's memory grows
     seconds = before + time.perf_counter() - started
     if clock is not None:
         used = checkpoints.read(record.folder)["callbacks"][clock.state_key][
