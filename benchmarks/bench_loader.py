@@ -22,7 +22,7 @@ from segkit.configs import compose, to_plain
 from segkit.datasets.common import Pair
 from segkit.runs import build_data
 
-ROUNDS, PICTURES = 5, 60
+ROUNDS, PICTURES = 15, 60
 
 
 def measure() -> list[dict[str, Any]]:
