@@ -82,7 +82,9 @@ def test_a_resumed_run_keeps_what_is_left(tmp_path, scheduler):
 
 
 def test_too_little_time_is_told_before_training(tmp_path):
-    with pytest.raises(ValueError, match=r"budget=0.001s is too short: a step takes"):
+    with pytest.raises(
+        ValueError, match=r"budget=0.001s is too short: a step takes .* Give at least \d+ s, or take a smaller"
+    ):
         train(compose(*LEAN, "budget=0.001", f"run_dir={tmp_path}/run"))
     assert json.loads((tmp_path / "run" / "results.json").read_text())["status"] == "failed"
 
@@ -112,9 +114,14 @@ def test_validation_is_once_an_epoch(tmp_path):
         train(compose(*LEAN, "budget=10m", "+trainer.check_val_every_n_epoch=2", f"run_dir={tmp_path}/run"))
 
 
+def test_compiling_is_not_foretold(tmp_path):
+    with pytest.raises(ValueError, match=r"budget=… and compile=true do not go together: compiling takes minutes"):
+        train(compose(*LEAN, "budget=10s", "compile=true", f"run_dir={tmp_path}/run"))
+
+
 def test_processes_share_a_budget(tmp_path):
     words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "budget=12s", f"run_dir={tmp_path}/run"]
     train(compose(*LEAN, *words))
     found = results(tmp_path / "run")
     assert found["status"] == "finished"
-    assert 6 < found["budget"]["used"] < 16  # of a busy machine
+    assert 6 < found["budget"]["used"] < 24  # of a busy machine, on which processes take seconds to start

@@ -159,6 +159,12 @@ def test_a_batch_reaches_the_device_in_uint8_and_is_normalised_there():
     assert all(p.grad.device.type == "meta" for p in task.net.parameters() if p.requires_grad)
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"torch finds no GPU on this machine. Say trainer=auto or trainer=cpu"):
+        runs.build(to_plain(compose(*TINY, "trainer=gpu", f"run_dir={tmp_path}")))
+
+
 def test_a_step_waits_for_nothing_on_the_device(monkeypatch):
     """Tensors of the meta device have no values: whoever asks for one fails."""
     run = build(to_plain(compose(*TINY, "loss=bce_dice", "trainer.accelerator=cpu", "run_dir=x")))

@@ -102,6 +102,7 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["trainer.devices=2", "trainer.accelerator=cpu"],
          "trainer.devices=2, but without a strategy.*Say trainer=ddp as well"),
         (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
+        (["compile=maybe"], "compile=maybe: expected true or false"),
         (["model.threshold=1.5"], "threshold=1.5: expected a probability"),
     ],
 )  # fmt: skip

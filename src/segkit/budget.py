@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 import statistics
 import sys
 import time
@@ -60,13 +61,16 @@ class Budget(Callback):
         if left < self.step + self.check:
             raise ValueError(
                 f"budget={self.total:g}s is too short: a step takes {self.step:.2g} s and a validation "
-                f"{self.check:.2g} s, after {self.used():.2g} s of probing. Give more time, or take a smaller "
-                "network, dataset.size or validation split."
+                f"{self.check:.2g} s, after {self.used():.2g} s of probing. Give at least "
+                f"{math.ceil(self.used() + self.step + self.check) + 1} s, or take a smaller network, dataset.size or "
+                "validation split."
             )
         steps = self.to_come(left, self.batches)
         self.epochs = -(-steps // self.batches)
         run.trainer.fit_loop.max_epochs = self.epochs  # the time, not this, then ends the training
-        log.info("budget: about %.1f epochs in %.0f s", steps / self.batches, self.total)
+        log.info(
+            "budget: about %.1f epochs in %.0f s; trainer.max_epochs does not count", steps / self.batches, self.total
+        )
 
     def to_come(self, left: float, rest: int) -> int:
         """How many steps `left` seconds allow, where `rest` of this epoch's are left to be done."""
@@ -145,6 +149,7 @@ class Budget(Callback):
         self.batches = state["batches"]
         self.epochs = run.trainer.fit_loop.max_epochs = max(state["epochs"], checkpoint["epoch"] + 2)
         self.progress = min(state["progress"] * state["total"] / self.total, 1.0)  # with more time it rises again
+        log.info("budget: %.0f s of %.0f are left", max(self.total - self.used(), 0), self.total)
         over = state["progress"] >= 1 and self.total <= state["total"]
         if over or self.total - self.used() < self.step + self.check:  # only the test is left to be done
             run.trainer.fit_loop.max_epochs = checkpoint["epoch"] + 1

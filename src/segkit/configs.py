@@ -149,15 +149,24 @@ def rebased(node: Any, old: str, new: str) -> Any:
     return new + node[len(old) :] if isinstance(node, str) and f"{node}/".startswith(f"{old}/") else node
 
 
-def check_numbers(config: dict[str, Any]) -> None:
-    """ValueError for a word where torch, Lightning or we would compare a number with it."""
+def check_values(config: dict[str, Any]) -> None:
+    """ValueError for a word where torch, Lightning or we would compare a number with it, and for what does not go
+    together."""
     for key in ("seed", "optimizer.lr", "trainer.max_epochs", "dataset.batch_size", "dataset.size"):
         group, _, name = key.rpartition(".")
         value = (config[group] if group else config).get(name)
         if isinstance(value, str):
             raise ValueError(f"{key}={value}: expected a number.")
+    for key in ("compile", "profile", "lr_find"):
+        if not isinstance(config.get(key, False), bool):
+            raise ValueError(f"{key}={config[key]}: expected true or false.")
     if config.get("budget") is not None:
         budget_seconds(config["budget"])
+        if config.get("compile"):
+            raise ValueError(
+                "budget=… and compile=true do not go together: compiling takes minutes that no probe foretells. Say "
+                "trainer.max_epochs=… instead of a budget, or compile=false."
+            )
 
 
 def budget_seconds(text: str | float) -> float:
@@ -169,7 +178,7 @@ def budget_seconds(text: str | float) -> float:
         parts = [0.0]
     total = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if total <= 0:
-        raise ValueError(f"budget={text}: expected a time such as 90s, 10m or 1h30m.")
+        raise ValueError(f"budget={text}: expected a time such as 90s, 10m or 1h30m; a number alone is of seconds.")
     return total
 
 

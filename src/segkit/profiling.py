@@ -101,6 +101,7 @@ class Compiled(Callback):
         if missing := lacking(trainer.strategy.root_device.type):
             log.warning("compile=true: torch.compile needs %s, which is not here; the network runs as it is.", missing)
         else:
+            log.info("compile=true: the first epoch takes minutes longer")
             pl_module.net.compile()  # type: ignore[union-attr]
 
 

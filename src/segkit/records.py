@@ -28,7 +28,7 @@ from segkit.configs import (
     argument,
     budget_seconds,
     check_added,
-    check_numbers,
+    check_values,
     config_hash,
     differences,
     explain,
@@ -163,7 +163,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     cfg = cfg.copy()
     cfg.run_dir = str(Path(cfg.run_dir).absolute())
     config = to_plain(cfg)
-    check_numbers(config)
+    check_values(config)
     check_added(config)
     return _with_absolute_paths(config)
 
@@ -272,7 +272,7 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
                 "(trainer.max_epochs, budget), hardware (trainer=gpu, precision, compile, profile, dataset.workers, "
                 "dataset.cache) and place (+dataset.root) may; for the rest start a new run."
             )
-    check_numbers(stored)
+    check_values(stored)
     check_budget(stored, folder)
     trained = len(seconds_of_epochs(folder))
     if stored.get("budget") is None and 0 <= (stored.trainer.get("max_epochs") or -1) < trained:

@@ -302,6 +302,10 @@ def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
         callbacks.append(Compiled())
     if config.get("profile"):
         callbacks.append(Waiting())
+    if config["trainer"].get("accelerator") in ("gpu", "cuda") and not torch.accelerator.is_available():
+        raise ValueError(
+            "trainer.accelerator=gpu, but torch finds no GPU on this machine. Say trainer=auto or trainer=cpu."
+        )
     trainer: lightning.Trainer = make(
         config["trainer"], callbacks=callbacks, logger=loggers, precision=precision(config),
         default_root_dir=config["run_dir"], plugins=[CheckpointFiles()],

@@ -200,6 +200,7 @@ def choose(size: int, missing: int, where: Where) -> Where:
     if missing <= DISK_SHARE * disk:
         return "disk"
     if size <= RAM_SHARE * memory:
+        log.info("not kept for later runs: %s are free in %s, of which a tenth may be taken", megabytes(disk), folder())
         return "ram"
     log.info("pictures are decoded every time: %s decoded are too much for what is free", megabytes(size))
     return "off"
@@ -269,4 +270,6 @@ def cores() -> int:
 
 
 def megabytes(size: int) -> str:
+    if size < 1e6:
+        return f"{size / 1e3:,.0f} kB"
     return f"{size / 1e6:,.0f} MB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
