@@ -218,7 +218,7 @@ def test_auto_goes_by_what_is_free(monkeypatch):
 @pytest.mark.parametrize(("where", "also"), [("disk", "XDG_CACHE_HOME"), ("ram", "dataset.cache=disk")])
 def test_what_does_not_fit_is_told_before_it_is_built(root, monkeypatch, where, also):
     monkeypatch.setattr(cache, f"free_{'disk' if where == 'disk' else 'memory'}", lambda: 10)
-    with pytest.raises(ValueError, match=f"dataset.cache={where}: 0 MB are needed and 0 MB are free.*{also}"):
+    with pytest.raises(ValueError, match=rf"dataset.cache={where}: \d+ kB are needed and 0 kB are free.*{also}"):
         samples(root, f"dataset.cache={where}")
 
 
