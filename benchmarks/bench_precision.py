@@ -20,10 +20,11 @@ def measure() -> list[dict[str, Any]]:
                          "trainer.accelerator=cpu", f"precision={precision}",
                          f"seed={seed}", f"run_dir={folder}/{precision}{seed}"]  # fmt: skip
                 scores.setdefault(precision, []).append(train(compose(*words))["val/iou"])
-    full, half = (statistics.mean(found) for found in scores.values())
+    apart = [half - full for full, half in zip(*scores.values(), strict=True)]
     each = "; ".join(f"{name} {', '.join(f'{score:.4f}' for score in found)}" for name, found in scores.items())
     return [{
-        "name": "difference of the validation IoU in bfloat16 and in float32, means of 3 seeds",
-        "ratio": round(abs(full - half), 4),
-        "target": 0.005, "better": "lower", "detail": f"drawn lesions at 48²: {each}",
+        "name": "largest difference of the validation IoU in bfloat16 and in float32 over 3 seeds",
+        "ratio": round(max(map(abs, apart)), 4),
+        "target": 0.005, "better": "lower",
+        "detail": f"drawn lesions at 48²: {each}; mean {statistics.mean(apart):+.4f}",
     }]  # fmt: skip

@@ -54,10 +54,7 @@ def files(root: Path) -> list[Path]:
     "words",
     [
         ("dataset.train=resize",),
-        (
-            "dataset.train=resize",
-            "dataset.eval=native",
-        ),  # training pictures are then kept resized and scored as they are
+        ("dataset.train=resize", "dataset.eval=native"),
         ("dataset.train=crop", "dataset.eval=native"),
         ("dataset.train=crop", "dataset.eval=resize"),
         ("dataset.crops=five",),

@@ -73,10 +73,8 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     torch._C._jit_clear_class_registry()  # else it keeps the graph traced for TensorBoard, and a sweep's memory grows
     seconds = before + time.perf_counter() - started
     if clock is not None:
-        used = checkpoints.read(record.folder)["callbacks"][clock.state_key][
-            "used"
-        ]  # ddp leaves the callback here at 0
-        record.facts["budget"] = {"seconds": clock.total, "used": round(used, 2)}
+        state = checkpoints.read(record.folder)["callbacks"][clock.state_key]  # ddp leaves the callback here at 0
+        record.facts["budget"] = {"seconds": clock.total, "used": round(state["used"], 2)}
     record.metrics = evaluate.final(run, record.folder, record.config, own)
     if found := advice(record.metrics, record.config):
         records.log.warning(found)

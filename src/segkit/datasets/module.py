@@ -225,8 +225,8 @@ class DataModule(LightningDataModule):
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Every picture of a split once, without random crop or augmentation."""
-        resized_only = self._mode(split) == "resize" != self.eval_mode  # what is kept of the training pictures
-        source = self.sources[split] if resized_only else self.decoded(split)
+        kept_otherwise = self._mode(split) == "resize" and self.eval_mode != "resize"  # as training sees them
+        source = self.sources[split] if kept_otherwise else self.decoded(split)
         data = Prepared(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
         shapes = [self.size if self.eval_mode == "resize" else source.shape(i) for i in range(len(source))]
         return self._loader(data, OrderedBatches(shapes, self.batch_size))
