@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import TINY, results, segkit
 
-from segkit.configs import argument
+from segkit.configs import argument, config_dir
 
 
 def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
@@ -95,10 +95,14 @@ def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
 
 def test_list_says_what_can_be_chosen(tmp_path):
     overview = segkit("list", cwd=tmp_path, module="__main__").stdout
-    assert "loss=bce, bce_dice, ce, dice, focal, joint, presence" in overview
+    assert (
+        "loss=bce, bce_dice, ce, cldice, combo, dice, focal, focal_tversky, jaccard, joint, lovasz, mcc, presence"
+        in overview
+    )
     assert "callbacks=default, early_stopping, ema, swa" in overview
     experiments = segkit("list", "experiments", cwd=tmp_path, module="__main__").stdout.splitlines()
-    assert len(experiments) == 19
+    files = {path.stem for path in (config_dir() / "experiment").glob("*.yaml")}
+    assert {line.split()[0] for line in experiments} == files - {name for name in files if name.endswith("_recipe")}
     assert all(len(line.split(maxsplit=1)) == 2 and "python -m" not in line for line in experiments)
     wrong = segkit("list", "nets", cwd=tmp_path, module="__main__")
     assert wrong.returncode == 2

@@ -19,53 +19,56 @@ from segkit import IGNORE_INDEX
 Pool = Literal["image", "batch"]
 
 
-def binary_cross_entropy(logits: Tensor, mask: Tensor, pos_weight: float | None = None) -> Tensor:
-    """Mean over labelled pixels of −w·t·log p − (1−t)·log(1−p), w = `pos_weight`; in [0, ∞), one class only.
+def binary_cross_entropy(
+    logits: Tensor, mask: Tensor, pos_weight: float | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Mean over labelled pixels of −w·t·log p − (1−t)·log(1−p), w = `pos_weight` of the foreground; in [0, ∞), one
+    class only. Targets are t = 1 − s/2 and s/2, s = `smoothing` (Szegedy et al., 2016, section 7, for two classes).
 
     Written with softplus, log p = −log(1 + e^−x), which does not overflow. As in
     torch.nn.BCEWithLogitsLoss the sum is divided by the number of pixels, not by the sum of weights.
     """
     _require_one_class(logits)
-    x, labelled = _prepare(logits, mask)
+    x, labelled = prepare(logits, mask)
     x, labelled = x[:, 0], labelled[:, 0]
-    target = mask == 1
-    per_pixel = F.binary_cross_entropy_with_logits(x, target.float(), reduction="none")
-    if pos_weight is not None:
-        per_pixel = torch.where(target, pos_weight * per_pixel, per_pixel)
-    return _mean(per_pixel, labelled)
+    target = (mask == 1).float() * (1 - smoothing) + smoothing / 2
+    weight = None if pos_weight is None else x.new_full((), pos_weight)
+    return mean_of(F.binary_cross_entropy_with_logits(x, target, reduction="none", pos_weight=weight), labelled)
 
 
-def cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """Mean over labelled pixels of −w_c·log p_c, c the true class, for two or more classes; in [0, ∞).
 
-    weight: (C,) or None. As in torch.nn.CrossEntropyLoss the sum is divided by the sum of the labelled
-    pixels' weights. Written with gather: torch's own has no deterministic CUDA kernel for pictures.
+    smoothing: the share s of the target that all classes have alike, −(1−s)·w_c·log p_c − s/C·Σ w·log p (Szegedy et
+    al., 2016, section 7). weight: (C,) or None. As in torch.nn.CrossEntropyLoss the sum is divided by the sum of the
+    labelled pixels' weights. Written with gather: torch's own has no deterministic CUDA kernel for pictures.
     """
     if logits.shape[1] == 1:
         raise ValueError(
             "this loss is for two or more classes, but the logits have 1 channel; use loss=bce, dice, bce_dice or focal"
         )
-    x, labelled = _prepare(logits, mask)
-    loss = -_log_prob_of_truth(x, mask, labelled)
-    if weight is None:
-        return _mean(loss, labelled[:, 0])
-    pixel_weight = _per_class(weight, logits, mask) * labelled[:, 0]
-    return (loss * pixel_weight).sum() / pixel_weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
+    x, labelled = prepare(logits, mask)
+    share = torch.ones(x.shape[1], device=x.device) if weight is None else weight.to(x.device)
+    pixel_weight = _per_class(share, logits, mask) * labelled[:, 0]
+    loss = -pixel_weight * _log_prob_of_truth(x, mask, labelled)
+    if smoothing:
+        spread = -(torch.log_softmax(x, dim=1) * share.view(1, -1, 1, 1)).mean(dim=1)
+        loss = (1 - smoothing) * loss + smoothing * spread * labelled[:, 0]
+    return loss.sum() / pixel_weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def soft_dice(prob: Tensor, target: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
     """Soft Dice coefficient (2Σpt + s) / (Σp + Σt + s) of each class, in [0, 1].
 
     prob, target: (N, C, H, W), probabilities and {0, 1}. The sums run over a picture (`pool="image"`, result
-    (N, C)) or over the whole batch ("batch", result (1, C)). `smooth` is added to both sides of the fraction:
+    (N, C)) or over the whole batch ("batch", result (C,)). `smooth` is added to both sides of the fraction:
     an empty target scores s / (Σp + s), 1 for an empty prediction and less for every invented pixel.
     Source: Milletari et al., V-Net, 2016, eq. 3, with linear sums.
     """
-    dims = (2, 3) if pool == "image" else (0, 2, 3)
+    dims = sums(pool)
     overlap = (prob * target).sum(dims)
     total = prob.sum(dims) + target.sum(dims)
-    dice = (2 * overlap + smooth) / (total + smooth)
-    return dice if pool == "image" else dice[None]
+    return (2 * overlap + smooth) / (total + smooth)
 
 
 def dice_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
@@ -75,10 +78,9 @@ def dice_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float 
     1 − s / (Σp + s), so inventing it is penalised and leaving it out is free. Pictures without a labelled
     pixel are left out of the average.
     """
-    x, labelled = _prepare(logits, mask)
-    prob = torch.sigmoid(x) if x.shape[1] == 1 else torch.softmax(x, dim=1)
-    loss = (1 - soft_dice(prob * labelled, _one_hot(mask, x.shape[1]), pool, smooth)).mean(dim=1)
-    return _mean(loss, labelled.any(dim=3).any(dim=2)[:, 0]) if pool == "image" else loss[0]
+    x, labelled = prepare(logits, mask)
+    prob = probabilities(x)
+    return average(1 - soft_dice(prob * labelled, one_hot(mask, x.shape[1]), pool, smooth), labelled)
 
 
 def focal_loss(
@@ -95,7 +97,7 @@ def focal_loss(
     is background, for reproducing results that were trained so. Source: Lin et al., Focal Loss for Dense
     Object Detection, 2017, eq. 5; they divide by the number of objects instead of by that of pixels.
     """
-    x, labelled = _prepare(logits, mask)
+    x, labelled = prepare(logits, mask)
     channels = x.shape[1]
     if channels > 1 and not background_modulated:
         raise ValueError(
@@ -121,22 +123,22 @@ def focal_loss(
         loss = loss * _per_class(alpha, logits, mask)
     elif alpha is not None:
         loss = loss * torch.where(foreground, alpha, 1 - alpha)
-    return _mean(loss, labelled[:, 0])
+    return mean_of(loss, labelled[:, 0])
 
 
 class BCE(nn.Module):
-    """`binary_cross_entropy`; `pos_weight` multiplies the loss of foreground pixels.
+    """`binary_cross_entropy`; `pos_weight` multiplies the loss of foreground pixels, `smoothing` softens the labels.
 
     "auto" in a config is replaced by background pixels / foreground pixels of the training set before the
     loss is built.
     """
 
-    def __init__(self, pos_weight: float | None = None) -> None:
+    def __init__(self, pos_weight: float | None = None, smoothing: float = 0.0) -> None:
         super().__init__()
-        self.pos_weight = _positive(pos_weight)
+        self.pos_weight, self.smoothing = _positive(pos_weight), _share(smoothing)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        return binary_cross_entropy(logits, mask, self.pos_weight)
+        return binary_cross_entropy(logits, mask, self.pos_weight, self.smoothing)
 
 
 class Dice(nn.Module):
@@ -144,7 +146,7 @@ class Dice(nn.Module):
 
     def __init__(self, pool: Pool = "image", smooth: float = 1.0) -> None:
         super().__init__()
-        _check_pool(pool)
+        check_pool(pool)
         if not smooth > 0:
             raise ValueError(f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without")
         self.pool: Pool = pool
@@ -186,7 +188,7 @@ class BCEDice(nn.Module):
 
     def __init__(self, alpha: float = 0.9, pool: Pool = "image") -> None:
         super().__init__()
-        _check_pool(pool)
+        check_pool(pool)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha is {alpha}, expected BCE's share in [0, 1]")
         self.alpha = alpha
@@ -204,8 +206,36 @@ class BCEDice(nn.Module):
         return self.alpha * parts["bce"] + (1 - self.alpha) * parts["dice"]
 
 
+class Combo(nn.Module):
+    """Σ weight · loss over `losses`, by name; those without a weight, or with 0, are left out. None: Dice + focal."""
+
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        weights = {"dice": 1.0, "focal": 1.0} if weights is None else weights
+        if unknown := [name for name in weights if name not in losses]:
+            raise ValueError(f"loss.weights names {unknown[0]!r}, which is none of {', '.join(losses)}")
+        for name, weight in weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+                raise ValueError(f"loss.weights.{name} is {weight!r}, expected a number of 0 or more")
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        if not self.weights:
+            raise ValueError(f"loss.weights is {dict(weights)}, expected one loss or more with a number above 0")
+        self.losses = nn.ModuleDict({name: losses[name] for name in self.weights})
+
+    def parts(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Every loss before weighting."""
+        return {name: loss(logits, mask) for name, loss in self.losses.items()}
+
+    def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([weight * parts[name] for name, weight in self.weights.items()]).sum()
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return self.combine(self.parts(logits, mask))
+
+
 class CrossEntropy(nn.Module):
-    """`cross_entropy`; `weight` has a number a class, in the order of the data set's classes.
+    """`cross_entropy`; `weight` has a number a class, in the order of the data set's classes; `smoothing` softens
+    labels.
 
     "auto" in a config is replaced by weights from the training set's inverse class frequencies before the
     loss is built.
@@ -213,18 +243,19 @@ class CrossEntropy(nn.Module):
 
     weight: Tensor | None
 
-    def __init__(self, weight: Sequence[float] | None = None) -> None:
+    def __init__(self, weight: Sequence[float] | None = None, smoothing: float = 0.0) -> None:
         super().__init__()
+        self.smoothing = _share(smoothing)
         if isinstance(weight, str) or (weight is not None and min(weight, default=-1) < 0):
             raise ValueError(f"weight is {weight!r}, expected a list of a number ≥ 0 for each class, or null")
         tensor = None if weight is None else torch.tensor(weight, dtype=torch.float32)
         self.register_buffer("weight", tensor, persistent=False)  # a setting, not something learned
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        return cross_entropy(logits, mask, self.weight)
+        return cross_entropy(logits, mask, self.weight, self.smoothing)
 
 
-def _prepare(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def prepare(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Float32 logits, 0 at ignored pixels to stop their gradients; and which are labelled, (N, 1, H, W)."""
     if logits.ndim != 4 or mask.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
@@ -235,9 +266,25 @@ def _prepare(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return logits.float().masked_fill(~labelled, 0.0), labelled
 
 
-def _mean(values: Tensor, counted: Tensor) -> Tensor:
+def probabilities(x: Tensor) -> Tensor:
+    """Sigmoid of one channel, softmax of several."""
+    return torch.sigmoid(x) if x.shape[1] == 1 else torch.softmax(x, dim=1)
+
+
+def mean_of(values: Tensor, counted: Tensor) -> Tensor:
     """Mean of the values where `counted`, 0 if that is nowhere."""
     return (values * counted).sum() / counted.sum().clamp(min=1)
+
+
+def sums(pool: Pool) -> tuple[int, ...]:
+    """The dimensions that are added up: of each picture, or of the whole batch."""
+    return (2, 3) if pool == "image" else (0, 2, 3)
+
+
+def average(loss: Tensor, labelled: Tensor) -> Tensor:
+    """The mean of a loss a class: (N, C) over the pictures with a labelled pixel; (C,), of the whole batch."""
+    loss = loss.mean(dim=-1)
+    return mean_of(loss, labelled.flatten(1).any(dim=1)) if loss.ndim else loss * labelled.any()
 
 
 def _log_prob_of_truth(x: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
@@ -246,7 +293,7 @@ def _log_prob_of_truth(x: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
     return torch.log_softmax(x, dim=1).gather(1, truth)[:, 0]
 
 
-def _one_hot(mask: Tensor, channels: int) -> Tensor:
+def one_hot(mask: Tensor, channels: int) -> Tensor:
     """(N, C, H, W) float32; ignored pixels are 0 in every channel. One channel: the foreground."""
     if channels == 1:
         return (mask == 1)[:, None].float()
@@ -271,7 +318,7 @@ def _require_one_class(logits: Tensor) -> None:
         )
 
 
-def _check_pool(pool: str) -> None:
+def check_pool(pool: str) -> None:
     if pool not in ("image", "batch"):
         raise ValueError(f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)")
 
@@ -287,6 +334,12 @@ def _positive(pos_weight: float | None) -> float | None:
     if pos_weight is not None and not (isinstance(pos_weight, int | float) and pos_weight > 0):
         raise ValueError(f"pos_weight is {pos_weight!r}, expected a number above 0 or null")
     return pos_weight
+
+
+def _share(smoothing: float) -> float:
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is {smoothing}, expected a share in [0, 1), such as 0.1")
+    return smoothing
 
 
 class Presence(nn.Module):
