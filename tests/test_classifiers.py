@@ -100,7 +100,7 @@ def test_nothing_that_is_frozen_changes_in_a_training_step(net):
     changed = {name for name, tensor in task.net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith("presence.") for name in changed)
-    with pytest.raises(ValueError, match=r"model\.freeze=\['encodre'\]: .* has no 'encodre', but"):
+    with pytest.raises(ValueError, match=r"freeze=\['encodre'\]: .* has no part called 'encodre', but"):
         SegmentationTask(net, ["crack"], freeze=["encodre"])
 
 

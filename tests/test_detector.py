@@ -77,7 +77,7 @@ def test_other_widths_and_an_untrained_encoder(tmp_path, detector, capsys):
         train(compose(*words, "model.net.widths=[6,12]", f"init_from={detector}", f"run_dir={tmp_path}/other"))
     capsys.readouterr()
     train(compose(*words, "model.net.widths=[4,8]", f"run_dir={tmp_path}/run"))
-    assert "model.freeze=['unet'] without init_from: these parts keep the random weights" in capsys.readouterr().err
+    assert "freeze=['unet']: 40 tensors keep the random values they start with" in capsys.readouterr().err
 
 
 def test_both_stages_leave_one_run(detector):

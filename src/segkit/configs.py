@@ -49,11 +49,17 @@ def _job_name(override_dirname: str) -> str:
     return safe if len(safe) <= 120 else f"{safe[:110]}-{hashlib.sha256(override_dirname.encode()).hexdigest()[:8]}"
 
 
+def names(value: Any) -> list[str]:
+    """none, a name or a list of names, as a list."""
+    return [] if value in (None, "none") else [value] if isinstance(value, str) else list(value)
+
+
 def _monitor_mode(name: str) -> str:
     return "min" if name.split("/")[1:2] == ["loss"] else "max"
 
 
 OmegaConf.register_new_resolver("segkit.channels", len, replace=True)  # one class is one channel: foreground or not
+OmegaConf.register_new_resolver("segkit.names", names, replace=True)
 OmegaConf.register_new_resolver("segkit.choice", _choice, replace=True)
 OmegaConf.register_new_resolver("segkit.last", lambda path: Path(path).name, replace=True)
 OmegaConf.register_new_resolver("segkit.run_dir", _run_dir, replace=True)
@@ -91,6 +97,18 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
         return own
     finally:
         HydraConfig.instance().cfg = before
+
+
+def find_classes(cfg: DictConfig) -> None:
+    """Put the names in the place of `dataset.classes: auto`, before anything follows from their number: those that
+    `find_classes` of the data set's class gives."""
+    dataset = cfg.get("dataset")
+    if dataset is not None and OmegaConf.select(dataset, "classes") == "auto":
+        find = getattr(hydra.utils.get_class(dataset._target_), "find_classes", None)
+        if find is None:
+            raise ValueError("dataset.classes=auto: this data set does not say what its classes are; name them.")
+        settings = to_plain(OmegaConf.masked_copy(dataset, [str(key) for key in dataset if key != "_target_"]))
+        dataset.classes = list(find(**settings))
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -157,6 +175,7 @@ def check_values(config: dict[str, Any]) -> None:
         value = (config[group] if group else config).get(name)
         if isinstance(value, str):
             raise ValueError(f"{key}={value}: expected a number.")
+    check_fine_tuning(config)
     for key in ("compile", "profile", "lr_find"):
         if not isinstance(config.get(key, False), bool):
             raise ValueError(f"{key}={config[key]}: expected true or false.")
@@ -167,6 +186,36 @@ def check_values(config: dict[str, Any]) -> None:
                 "budget=… and compile=true do not go together: compiling takes minutes that no probe foretells. Say "
                 "trainer.max_epochs=… instead of a budget, or compile=false."
             )
+
+
+def check_fine_tuning(config: dict[str, Any]) -> None:
+    """ValueError for settings of it that are no numbers, or that would change nothing."""
+    epoch, factor, frozen = config.get("unfreeze_at_epoch"), config.get("encoder_lr_factor", 1.0), config.get("freeze")
+    if isinstance(factor, str | bool) or not 0 < factor < float("inf"):
+        raise ValueError(f"encoder_lr_factor={factor}: expected a number above 0; freeze=encoder stops it.")
+    if epoch is None:
+        if factor != 1 and frozen == "encoder":
+            raise ValueError(
+                f"encoder_lr_factor={factor} and freeze=encoder: what is frozen does not learn at any rate."
+            )
+        return
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 1:
+        raise ValueError(f"unfreeze_at_epoch={epoch}: expected a whole number, 1 or more (the first epoch is 0).")
+    if not names(frozen):
+        raise ValueError(f"unfreeze_at_epoch={epoch}, but nothing is frozen: say freeze=encoder as well.")
+    epochs = config["trainer"].get("max_epochs")
+    if config.get("budget") is None and isinstance(epochs, int) and 0 <= epochs <= epoch:
+        raise ValueError(f"unfreeze_at_epoch={epoch}, but the training ends after {epochs} epochs (dataset.epochs).")
+
+
+def wants_weights(value: object) -> bool:
+    """Whether `weights` asks for any."""
+    return value not in (None, "none")
+
+
+def is_file_of_weights(value: object) -> bool:
+    """Whether `weights` names a file, and not another place they come from."""
+    return wants_weights(value) and value != "imagenet" and not str(value).startswith("package:")
 
 
 def budget_seconds(text: str | float) -> float:

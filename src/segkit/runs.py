@@ -22,9 +22,9 @@ from segkit.datasets.cache import cores
 from segkit.datasets.common import SPLITS, check_disjoint, fingerprint
 from segkit.datasets.crops import five_cover
 from segkit.datasets.module import DataModule, Source
+from segkit.initial import initialise
 from segkit.models.blocks import fold_batch_norm
 from segkit.models.presence import Detection
-from segkit.models.weights import short, take_over
 from segkit.profiling import Compiled, Waiting
 from segkit.scores import Scores
 from segkit.tasks import MISSING, SegmentationTask, takes
@@ -32,7 +32,7 @@ from segkit.tasks import MISSING, SegmentationTask, takes
 log = logging.getLogger("segkit")
 
 # Of a config: what whoever gets the checkpoint has no use for.
-PRIVATE = ("init_from", "logger", "overrides", "run_dir")
+PRIVATE = ("init_from", "weights", "pretrained", "logger", "overrides", "run_dir")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
 OPTIONAL_LOADING = ("crops", "presence_threshold", "cache")
 
@@ -64,8 +64,7 @@ def build(config: dict[str, Any], fresh: bool = True) -> Run:
     """
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
-    on_disk = all(hasattr(source, "files") for source in data.sources.values())
-    if on_disk:
+    if all(hasattr(source, "files") for source in data.sources.values()):
         check_disjoint(**data.sources)  # type: ignore[arg-type]
     check_readable(data)
     data.decoded("train")  # now, and not at the cost of the first epoch or of a budget
@@ -78,7 +77,7 @@ def build(config: dict[str, Any], fresh: bool = True) -> Run:
     check_cover(data)
     if fresh:
         initialise(task, config)
-    return Run(task, data, build_trainer(config), fingerprint_of(data) if on_disk else "")
+    return Run(task, data, build_trainer(config), fingerprint_of(data))
 
 
 def check_cover(data: DataModule) -> None:
@@ -93,38 +92,6 @@ def check_cover(data: DataModule) -> None:
             "lies between the crops is neither learnt nor scored. dataset.crops=grid covers everything.",
             len(beyond), len(shapes), *beyond[0],
         )  # fmt: skip
-
-
-def initialise(task: SegmentationTask, config: Mapping[str, Any]) -> None:
-    """Take over the weights of `init_from`, and say which; or warn that what is frozen has learnt nothing."""
-    source = config.get("init_from")
-    if source is None:
-        if task.frozen:
-            log.warning(
-                "model.freeze=%s without init_from: these parts keep the random weights they start with. Give "
-                "init_from=<run>, or train them with model.freeze=[].", config["model"]["freeze"],
-            )  # fmt: skip
-        return
-    path = checkpoint_path(source, "init_from")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state, normalisation = checkpoint["state_dict"], checkpoint["segkit"]["normalisation"]
-    except Exception as error:
-        raise ValueError(
-            f"init_from={source} is not a segkit checkpoint, or is damaged: {explain(error).splitlines()[0]}"
-        ) from error
-    weights = {name.removeprefix("net."): tensor for name, tensor in state.items()}
-    taken = take_over(task.net, weights, source)
-    log.info("init_from=%s: %s", source, taken)
-    untrained = {id(tensor) for module in task.frozen for tensor in module.state_dict(keep_vars=True).values()}
-    named = {short(name): tensor for name, tensor in task.net.state_dict(keep_vars=True).items()}
-    if stays := [name for name in taken.missing if id(named[name]) in untrained]:
-        log.warning("model.freeze=%s: %d tensors keep the values they start with, since init_from=%s does not have "
-                    "them (%s, …).", config["model"]["freeze"], len(stays), source, stays[0])  # fmt: skip
-    own = {"mean": list(config["model"]["mean"]), "std": list(config["model"]["std"])}
-    if normalisation != own:
-        log.warning("init_from=%s was trained with pictures normalised by %s, this model by %s: set model.mean and "
-                    "model.std to the same.", source, normalisation, own)  # fmt: skip
 
 
 def check_checkpoints(config: Mapping[str, Any]) -> None:
@@ -168,7 +135,6 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
         "version": __version__,
         "config": {key: value for key, value in config.items() if key not in PRIVATE},
         "classes": list(config["dataset"]["classes"]),
-        "normalisation": {"mean": list(config["model"]["mean"]), "std": list(config["model"]["std"])},
         "threshold": float(config["model"].get("threshold", 0.5)),
     }
     fitting: dict[str, Any] = {}
@@ -189,6 +155,7 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Seg
         classes=facts["classes"], loss=make(config["loss"]), seed=config["seed"],
         facts=facts, **fitting,
     )  # fmt: skip
+    facts["normalisation"] = task.normalisation
     return task
 
 
@@ -196,7 +163,7 @@ def measured(loss: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
     """The loss' settings with "auto" replaced: `pos_weight` by background / foreground pixels of the training masks, of
     a loss of presence by clean / other training samples; `weight` by each class' inverse frequency, with mean 1 over
     the classes that occur (0 for those that do not)."""
-    loss = dict(loss)
+    loss = {key: measured(value, data) if isinstance(value, Mapping) else value for key, value in loss.items()}
     auto = [key for key in ("pos_weight", "weight") if loss.get(key) == "auto"]
     if not auto:
         return loss
@@ -315,6 +282,11 @@ def build_trainer(config: Mapping[str, Any]) -> lightning.Trainer:
             f"trainer.devices={config['trainer']['devices']}, but without a strategy: several devices take several "
             "processes. Say trainer=ddp as well."
         )
+    if trainer.num_devices * trainer.num_nodes > 1 and config.get("unfreeze_at_epoch") is not None:
+        raise ValueError(
+            "unfreeze_at_epoch needs one process: others would not get the gradients. Leave trainer=ddp away, or train "
+            "twice, the second time with init_from."
+        )
     return trainer
 
 
@@ -339,9 +311,16 @@ def _native_bfloat16(device: str) -> bool:
 
 
 def fingerprint_of(data: DataModule) -> str:
-    """One number for the content of all files of a data set, whatever their names and order."""
-    files = {path for source in data.sources.values() for pair in source.files for path in pair}  # type: ignore[attr-defined]
-    return hashlib.blake2b("".join(sorted(fingerprint(files))).encode(), digest_size=16).hexdigest()
+    """One number for the content of a data set: of all files, whatever their names and order, or what its parts say of
+    themselves. Empty for drawn pictures."""
+    sources: list[Any] = list(data.sources.values())
+    if all(hasattr(source, "files") for source in sources):
+        digests = fingerprint({path for source in sources for pair in source.files for path in pair})
+    elif all(hasattr(source, "fingerprint") for source in sources):
+        digests = [source.fingerprint() for source in sources]
+    else:
+        return ""
+    return hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=16).hexdigest()
 
 
 def load(run: str, trust: Sequence[str] = (), own: bool = False) -> SegmentationTask:
@@ -359,13 +338,17 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Segmentation
         config = facts["config"]
         if missing := {"model", "loss", "dataset", "seed"} - config.keys():
             raise ValueError(f"its config lacks {', '.join(sorted(missing))}")
+        stored: dict[str, Any] = {
+            "threshold": float(facts["threshold"])
+        }  # as trained with, whatever a library says by now
+        stored |= {name: [float(value) for value in facts["normalisation"][name]] for name in ("mean", "std")}
     except Exception as error:
         raise ValueError(
             f"{path} is not a segkit checkpoint, or is damaged: {explain(error).splitlines()[0]}"
         ) from error
     if not own:
         check_targets([config["model"], config["loss"]], (*NETWORKS, *modules(trust)), str(path), nn.Module)
-    task = build_task(config | {"model": config["model"] | {"threshold": float(facts["threshold"])}})
+    task = build_task(config | {"model": config["model"] | stored})
     task.facts = facts
     task.load_state_dict(weights)
     fold_batch_norm(task.net)

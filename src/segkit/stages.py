@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import records, runs
-from segkit.configs import compose, config_dir, dotted, to_plain
+from segkit.configs import compose, config_dir, dotted, is_file_of_weights, to_plain
 from segkit.sweeps import read_results
 
 CHOSEN = ("loss", "model")  # groups that every stage has its own of
@@ -82,6 +82,8 @@ def stage_config(
     root = record.config["dataset"].get("root")  # absolute; the word may be relative to where the run was started
     words = {key_of(word): str(word) for word in [*record.config["overrides"], *cfg.overrides]}
     words |= {"dataset.root": f"dataset.root={quoted(root)}"} if root is not None else {}
+    if is_file_of_weights(record.config.get("weights")):
+        words["weights"] = f"weights={quoted(record.config['weights'])}"
     own = [word for word in stage if not key_of(word).startswith("hydra")]
     given = [*accepted([*words.values()], own), *own]  # the stage's own words last, so that they win
     given += [f"init_from={quoted(before)}"] if before is not None else []

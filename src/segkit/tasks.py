@@ -8,12 +8,15 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from segkit.metrics import MeanLoss
 from segkit.models.presence import Detection, UNetClassifier, gate_open
+from segkit.models.pretrained import encoder_of
 from segkit.scores import Scores
 
 Batch = dict[str, Any]
+RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of a parameter group
 
 MISSING = {  # what a loss wants and the network or the data do not give
     "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
@@ -28,8 +31,9 @@ class SegmentationTask(LightningModule):
     """Semantic segmentation: one foreground class (one logit channel), or C classes; and whether the class is there.
 
     net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
-    modules of it, by name, whose weights and batch-norm statistics stay as they are. mean, std: normalisation of
-    pictures scaled to 0..1, a channel.
+    modules of it, by name, whose weights and batch-norm statistics stay as they are, until `unfreeze_at_epoch` (the
+    first is 0). encoder_lr_factor: what the learning rate of the module `encoder` is multiplied by. mean, std:
+    normalisation of pictures scaled to 0..1, a channel; None for that of a network with `normalisation`, else 0 and 1.
     optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
     parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau watches.
     threshold: probability above which a pixel is foreground (one class). beta: of F_β.
@@ -45,11 +49,13 @@ class SegmentationTask(LightningModule):
         net: nn.Module,
         classes: Sequence[str],
         *,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         threshold: float = 0.5,
         beta: float = 2.0,
         freeze: Sequence[str] = (),
+        unfreeze_at_epoch: int | None = None,
+        encoder_lr_factor: float = 1.0,
         loss: nn.Module | None = None,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
@@ -66,15 +72,23 @@ class SegmentationTask(LightningModule):
         self.classes, self.threshold = tuple(classes), threshold
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
         self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        own_mean, own_std = getattr(net, "normalisation", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+        for name, values in (("mean", own_mean if mean is None else mean), ("std", own_std if std is None else std)):
+            tensor = torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, tensor.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
         self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
         for split in ("train", "val", "test"):
             self.add_module(f"{split}_scores", Scores(classes, threshold, beta))
         self.frozen = frozen_modules(net, freeze)
+        self.unfreeze_at_epoch, self.encoder_lr_factor = unfreeze_at_epoch, encoder_lr_factor
         # of validation and test; made at the first batch, which shows the parts
         self.mean_losses: dict[str, MeanLoss] = {}
+
+    @property
+    def normalisation(self) -> dict[str, list[float]]:
+        """mean and std, rounded as they were given."""
+        return {name: [round(value, 6) for value in getattr(self, name).flatten().tolist()] for name in ("mean", "std")}
 
     def scores(self, split: str) -> Scores:
         """The metrics of train, val or test."""
@@ -161,7 +175,16 @@ class SegmentationTask(LightningModule):
                 "optimizer.lr, trainer.gradient_clip_val=1, precision=32-true, or trainer=debug to find the operation."
             )
 
+    def thaw(self) -> None:
+        """Train everything from here on."""
+        for module in self.frozen:
+            module.requires_grad_(True)
+        self.frozen = []
+        self.train()
+
     def on_train_epoch_start(self) -> None:
+        if self.frozen and self.unfreeze_at_epoch is not None and self.current_epoch >= self.unfreeze_at_epoch:
+            self.thaw()
         # dropout and the like then depend on (seed, epoch) alone: a resumed run draws what an uninterrupted one draws
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
 
@@ -211,18 +234,40 @@ class SegmentationTask(LightningModule):
     def configure_optimizers(self) -> Any:
         if self.optimizer is None:
             raise ValueError("This task was built to predict: give it an optimizer to train it.")
-        optimizer = self.optimizer([p for p in self.net.parameters() if p.requires_grad])
+        optimizer = self.optimizer(self.parameter_groups())
+        scale_rates(optimizer, self.encoder_lr_factor)
         if isinstance(optimizer, torch.optim.LBFGS):  # flattens gradients by view()
             self.net.to(memory_format=torch.contiguous_format)
         if self.scheduler is None:
             return optimizer
         accepted = inspect.signature(self.scheduler).parameters
         total = {"total_steps": int(self.trainer.estimated_stepping_batches)} if "total_steps" in accepted else {}
-        config = {"scheduler": self.scheduler(optimizer, **total), "interval": self.interval}
+        scheduler = self.scheduler(optimizer, **total)
+        if isinstance(scheduler, OneCycleLR):  # which has set the rates of all groups from its own settings
+            scale_rates(optimizer, self.encoder_lr_factor)
+        elif isinstance(scheduler, CyclicLR) and self.encoder_lr_factor != 1:
+            raise ValueError("encoder_lr_factor does not go with scheduler=cyclic; take another schedule.")
+        config = {"scheduler": scheduler, "interval": self.interval}
         return {
             "optimizer": optimizer,
             "lr_scheduler": config | ({"monitor": self.monitor} if self.monitor else {}),
         }
+
+    def parameter_groups(self) -> list[Any]:
+        """What is trained now or later; the encoder's in a group of their own, marked so, where it has a rate of its
+        own."""
+        later = self.frozen if self.unfreeze_at_epoch is not None else []
+        waiting = {parameter for module in later for parameter in module.parameters()}
+        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad or parameter in waiting]
+        if self.encoder_lr_factor == 1:
+            return trained
+        module = encoder_of(self.net)
+        if module is None:
+            raise ValueError(f"encoder_lr_factor={self.encoder_lr_factor}: {lacks(self.net, 'encoder')}")
+        encoder = set(module.parameters())
+        groups = [{"params": [p for p in trained if p not in encoder], "encoder": False},
+                  {"params": [p for p in trained if p in encoder], "encoder": True}]  # fmt: skip
+        return [group for group in groups if group["params"]]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["segkit"] = self.facts
@@ -233,16 +278,29 @@ def takes(loss: Any) -> tuple[str, ...]:
     return tuple(getattr(loss, "takes", ("logits", "mask")))
 
 
+def scale_rates(optimizer: Optimizer, factor: float) -> None:
+    """Multiply every rate of the encoder's group, if there is one."""
+    for group in optimizer.param_groups:
+        if group.get("encoder"):
+            group.update({key: group[key] * factor for key in RATES if key in group})
+
+
 def as_float32(value: Tensor | None) -> Tensor | None:
     return value.float() if value is not None and value.is_floating_point() else value
+
+
+def lacks(net: nn.Module, part: str) -> str:
+    children = ", ".join(name for name, _ in net.named_children())
+    return f"{type(net).__name__} has no part called {part!r}, but {children}."
 
 
 def frozen_modules(net: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     """The named modules of a network, their parameters without gradients; ValueError for a name it does not have."""
     known = dict(net.named_modules())
+    if (encoder := encoder_of(net)) is not None:
+        known["encoder"] = encoder
     if unknown := [name for name in names if not name or name not in known]:
-        children = ", ".join(name for name, _ in net.named_children())
-        raise ValueError(f"model.freeze={list(names)}: {type(net).__name__} has no {unknown[0]!r}, but {children}.")
+        raise ValueError(f"freeze={list(names)}: {lacks(net, unknown[0])}")
     modules = [known[name] for name in names]
     for module in modules:
         module.requires_grad_(False).eval()

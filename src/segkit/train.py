@@ -128,7 +128,7 @@ def describe(run: "Run", record: "Record") -> None:
 
     device = str(run.trainer.strategy.root_device)
     split = {name: list(source.names) for name, source in run.data.sources.items()}
-    environment = records.environment(record.config["seed"], run.fingerprint, device)
+    environment = records.environment(record.config, run.fingerprint, device)
     if record.resume_from is not None:
         records.check_same_data(record.folder, split, run.fingerprint)
         path = record.folder / "environment.json"

