@@ -369,3 +369,15 @@ def test_two_processes_give_what_one_gives(tmp_path):
             assert computed == alone.compute()
             assert per_image == alone.per_image()
             assert batches == math.ceil(len(shares[rank]) / 3)  # its own again after the exchange
+
+
+def test_confusion_by_hand():
+    metrics = SegmentationMetrics(["a", "b", "c"])
+    said = torch.tensor([[[0, 1, 1], [2, 2, 0]]])
+    truth = torch.tensor([[[0, 0, 1], [2, 255, 1]]])
+    logits = torch.nn.functional.one_hot(said, 3).permute(0, 3, 1, 2).float()
+    metrics.update(logits, truth, torch.tensor([0]))
+    metrics.update(logits, truth, torch.tensor([-1]))  # fills up a process's last batch
+    assert metrics.confusion.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    metrics.reset()
+    assert metrics.confusion.sum() == 0

@@ -105,7 +105,10 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
     own = stored["dataset"]
     if "_target_" in other:
         if settings["dataset"].get("root", "") is None and "download" in other:
-            raise ValueError(f"dataset.root is not set: add dataset.root=… to the command line. {other['download']}")
+            where = other["download"] if isinstance(other["download"], str) else ""  # of pets it is a switch
+            raise ValueError(f"dataset.root is not set: add dataset.root=… to the command line. {where}".rstrip())
+        if other["classes"] == "auto":
+            other["classes"] = own["classes"]
         several = len(own["classes"]) > 1  # one class may be called otherwise elsewhere
         if len(other["classes"]) != len(own["classes"]) or (several and other["classes"] != own["classes"]):
             raise ValueError(
@@ -133,7 +136,8 @@ def score(
     config: dict[str, Any],
     folder: Path | None = None,
 ) -> dict[str, float]:
-    """Metrics of a task on one split, named `<split>/…`; with a folder, per_image.csv is written into it."""
+    """Metrics of a task on one split, named `<split>/…`; with a folder, per_image.csv is written into it, and of
+    several classes or of presence their tables and pictures."""
     import lightning
 
     from segkit import pictures, records, runs
@@ -158,6 +162,13 @@ def score(
     if folder is not None:
         names = data.sources[split].names
         records.write_rows(folder / "per_image.csv", image_rows(scores, names))
+        if (confusion := scores.confusion) is not None:
+            rows = [{"truth": name} | dict(zip(task.classes, counts, strict=True))
+                    for name, counts in zip(task.classes, confusion.tolist(), strict=True)]  # fmt: skip
+            records.write_rows(folder / "confusion.csv", rows)
+            pictures.save(
+                folder / "pictures" / f"confusion_{split}.png", pictures.confusion(confusion.numpy(), task.classes)
+            )
         if scores.presence is not None:
             records.write_rows(folder / "presence.csv", presence_rows(scores, names))
             pictures.save(folder / "pictures" / f"presence_{split}.png", scores.presence.figure(task.classes[0]))

@@ -86,6 +86,7 @@ class SegmentationMetrics(Metric):
     is_differentiable = False
     higher_is_better = None
     rows: list[Tensor]
+    confusion: Tensor
 
     def __init__(self, classes: Sequence[str], threshold: float = 0.5, beta: float = 1.0) -> None:
         if isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
@@ -101,6 +102,9 @@ class SegmentationMetrics(Metric):
         self.beta = beta
         # Each row: data-set index, pixels with a value that is no class, then the counts of each class.
         self.add_state("rows", default=[], dist_reduce_fx="cat")
+        # Of several classes, pixels of all pictures by truth (rows) and prediction (columns).
+        size = len(classes) if len(classes) > 1 else 0
+        self.add_state("confusion", default=torch.zeros(size, size, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, mask: Tensor, index: Tensor) -> None:
         """Count a batch. logits (N, C, H, W) of any float dtype, mask (N, H, W) int64, index (N,) int64: the
@@ -118,7 +122,8 @@ class SegmentationMetrics(Metric):
         if channels == 1:
             counts = count_binary(logits, mask, known, self.threshold)
         else:
-            counts = count_multiclass(logits, mask, known)
+            counts, confusion = count_multiclass(logits, mask, known)
+            self.confusion += confusion[index.to(logits.device) >= 0].sum(0)
         row = [index.to(logits.device)[:, None], strange[:, None], torch.stack(counts, dim=2).flatten(1)]
         self.rows.append(torch.cat(row, dim=1))
 
@@ -262,8 +267,8 @@ def count_binary(logits: Tensor, mask: Tensor, known: Tensor, threshold: float) 
     return Counts(*(count[:, None] for count in (tp, fp, fn, tn, soft_overlap, soft_prediction)))
 
 
-def count_multiclass(logits: Tensor, mask: Tensor, known: Tensor) -> Counts:
-    """Counts (N, C); `known` (N, H, W) says which pixels count."""
+def count_multiclass(logits: Tensor, mask: Tensor, known: Tensor) -> tuple[Counts, Tensor]:
+    """Counts (N, C), and the pixels of each truth and prediction (N, C, C); `known` (N, H, W) says which count."""
     images, channels = logits.shape[:2]
     truth = mask.masked_fill(~known, 0)
     # A cell for each (picture, truth, prediction), and one at the end for what does not count. scatter_add_
@@ -283,7 +288,7 @@ def count_multiclass(logits: Tensor, mask: Tensor, known: Tensor) -> Counts:
     overlap = torch.zeros(images * channels, dtype=torch.int64, device=mask.device)
     true_units = units.gather(1, truth[:, None]).long().flatten()
     overlap.scatter_add_(0, (image * channels + truth).flatten(), true_units)
-    return Counts(tp, fp, fn, tn, overlap.view(images, channels), units.sum((2, 3)).long())
+    return Counts(tp, fp, fn, tn, overlap.view(images, channels), units.sum((2, 3)).long()), confusion
 
 
 def iou(counts: Counts) -> Tensor:

@@ -86,16 +86,31 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
     titles = [*TITLES[:-1], wrong] if any("prediction" in row for row in rows) else TITLES[:2]
-    lines = [_captions(titles)]
+    lines = []
     for row in rows:
         image, truth = row["image"], row["truth"]
         views = [image, overlay(image, truth, colors)]
         if "prediction" in row:
             views += [overlay(image, row["prediction"], colors), errors(image, truth, row["prediction"], binary)]
-        if "note" in row:
-            lines.append(_line([(2, row["note"], None)], len(titles)))
-        lines.append(np.hstack([_tile(view) for view in views]))
-    if not binary:
+        lines.append((str(row.get("note", "")), views))
+    return table(lines, titles, colors, classes)
+
+
+def table(
+    rows: Sequence[tuple[str, Sequence[Pixels]]], titles: Sequence[str], colors: Pixels, classes: Sequence[str]
+) -> Pixels:
+    """One RGB picture of pictures: each row has a note above it, if that is not empty, and views below the titles;
+    several classes have a legend."""
+    lines = [_captions(titles)]
+    for note, views in rows:
+        if note:
+            lines.append(_line([(2, note, None)], len(titles)))
+        tiles = [_tile(view) for view in views]
+        tiles += [np.full((1, TILE + 6, 3), 255, np.uint8)] * (len(titles) - len(views))
+        height = max(len(tile) for tile in tiles)
+        lines.append(np.hstack([np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0)), constant_values=255)
+                                for tile in tiles]))  # fmt: skip
+    if len(colors) > 1:
         lines[:0] = _legend(classes, colors, len(titles))
     return np.vstack([np.pad(line, ((0, 6), (0, 0), (0, 0)), constant_values=255) for line in lines])
 
@@ -193,6 +208,30 @@ def presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[An
         right.step(*curve, where="post")
     right.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), title=f"presence of {name}")
     right.grid(alpha=0.3)
+    return _drawn(figure)
+
+
+def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
+    """Pixels by truth and prediction (C, C) as an RGB picture (H, W, 3): of each true class, the share that is said to
+    be each class."""
+    from matplotlib.figure import Figure
+
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = max(4.0, 0.55 * len(classes) + 2)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(classes) <= 20:
+        for row, column in np.ndindex(*counts.shape):
+            if shares[row, column] >= 0.005:
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8)
+    places = range(len(classes))
+    axes.set_xticks(places, classes, rotation=60, ha="right")
+    totals = counts.sum(1) / max(counts.sum(), 1)
+    axes.set_yticks(places, [f"{name} ({total:.1%})" for name, total in zip(classes, totals, strict=True)])
+    axes.set(xlabel="prediction", ylabel="truth (share of the pixels)")
+    figure.colorbar(shown, shrink=0.7)
     return _drawn(figure)
 
 

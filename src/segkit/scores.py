@@ -99,6 +99,12 @@ class Scores(nn.Module):
         return cast(SegmentationMetrics, self.metrics[name]).per_image()
 
     @property
+    def confusion(self) -> Tensor | None:
+        """Of several classes, pixels by truth and prediction (C, C)."""
+        masks = cast(SegmentationMetrics, self.metrics["masks"]) if "masks" in self.metrics else None
+        return masks.confusion.cpu() if masks is not None and len(self.classes) > 1 else None
+
+    @property
     def presence(self) -> PresenceMetrics | None:
         return cast(PresenceMetrics, self.metrics["presence"]) if "presence" in self.metrics else None
 
