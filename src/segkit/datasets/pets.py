@@ -1,0 +1,133 @@
+"""Oxford-IIIT Pet: 7,349 pictures of cats and dogs with trimaps (Parkhi et al., CVPR 2012)."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from segkit import IGNORE_INDEX
+from segkit.datasets.common import Pair, Sample, Split, check_split, part
+from segkit.datasets.reading import picture_size, read_mask_file, read_picture
+
+log = logging.getLogger("segkit")
+
+CLASSES = ("pet", "background", "border")
+PET, BACKGROUND, BORDER = 1, 2, 3  # of a trimap
+
+
+class Pets(Dataset[Sample]):
+    """`oxford-iiit-pet/{images,annotations}` below `root`, listed and downloaded by torchvision, which checks the
+    hashes.
+
+    Three classes are pet, background and border, in that order (or the names that stand for them); two pet and
+    background; one pet. border: what the border's pixels are where it is no class: "ignore", or "pet". The share
+    `holdout` of trainval, chosen by `split_seed`, is val. Files that cannot be read are left out and named.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split,
+        classes: Sequence[str] = CLASSES,
+        *,
+        border: Literal["ignore", "pet"] = "ignore",
+        holdout: float = 0.1,
+        split_seed: int = 0,
+        download: bool = False,
+    ) -> None:
+        check_split(split)
+        # names of one's own may stand for these, but these not for one another
+        in_order = all(known not in CLASSES or known == CLASSES[at] for at, known in enumerate(classes[:3]))
+        if not 1 <= len(classes) <= 3 or not in_order:
+            raise ValueError(
+                f"dataset.classes={list(classes)}: expected [pet,background,border], [pet,background] or [pet], in "
+                "this order."
+            )
+        if border not in ("ignore", "pet"):
+            raise ValueError(f"dataset.border={border}: expected ignore or pet.")
+        if not 0 < holdout < 1:
+            raise ValueError(
+                f"dataset.holdout={holdout:g}; expected the share of trainval that becomes val, in (0, 1)."
+            )
+        self.classes, self.root = tuple(classes), Path(root).expanduser()
+        self._table = table(len(classes), border)
+        pairs = readable(tuple(listed(self.root, "test" if split == "test" else "trainval", download)))
+        shares = (1 - holdout, holdout, 0.0)
+        self.files = list(pairs) if split == "test" else part(pairs, split, shares, split_seed)
+        self.names = [pair.image.stem for pair in self.files]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.files[index]
+        image, trimap = read_picture(pair.image), read_mask_file(pair.mask).values
+        mask = self._table[trimap]
+        if (mask == UNKNOWN).any():
+            raise ValueError(
+                f"{pair.mask} holds {np.unique(trimap).tolist()}; expected 1 (pet), 2 (background), 3 (border)."
+            )
+        return {
+            "image": torch.from_numpy(image).permute(2, 0, 1),
+            "mask": torch.from_numpy(mask),
+            "name": self.names[index],
+        }
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """(H, W) of a sample, from the header of its image."""
+        return picture_size(self.files[index].image)
+
+
+UNKNOWN = 254
+
+
+def table(classes: int, border: str) -> Any:
+    """What each value of a trimap becomes, (256,) uint8."""
+    values = np.full(256, UNKNOWN, np.uint8)
+    values[PET], values[BACKGROUND] = (1, 0) if classes == 1 else (0, 1)
+    values[BORDER] = 2 if classes == 3 else values[PET] if border == "pet" else IGNORE_INDEX
+    return values
+
+
+def listed(root: Path, split: str, download: bool) -> list[Pair]:
+    """The pairs of a split as its list has them, of files that may be damaged; `download` gets them first."""
+    from torchvision.datasets import OxfordIIITPet
+
+    try:
+        found = OxfordIIITPet(str(root), split, "segmentation", download=download)
+    except (RuntimeError, OSError) as error:
+        raise FileNotFoundError(
+            f"dataset.root={root}: {error}; expected oxford-iiit-pet/images and oxford-iiit-pet/annotations in it. Say "
+            "dataset.download=true to have it downloaded there (800 MB)."
+        ) from error
+    return [Pair(image, mask) for image, mask in zip(found._images, found._segs, strict=True)]
+
+
+@cache
+def readable(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """Those of which both files can be read and have one size; the others are named. The original has a few."""
+    log.info("checking %d pictures of Oxford-IIIT Pet", len(pairs))
+    with ThreadPoolExecutor() as pool:
+        wrong = list(pool.map(fault, pairs))
+    for pair, reason in zip(pairs, wrong, strict=True):
+        if reason:
+            log.warning("left out: %s (%s)", pair.image, reason)
+    kept = tuple(pair for pair, reason in zip(pairs, wrong, strict=True) if not reason)
+    if not kept:
+        raise ValueError(f"none of {len(pairs)} pictures can be read, such as {pairs[0].image}. Get the data set anew.")
+    return kept
+
+
+def fault(pair: Pair) -> str:
+    """Why a pair cannot be used; empty where it can."""
+    try:
+        image, mask = read_picture(pair.image), read_mask_file(pair.mask).values
+    except (ValueError, OSError) as error:
+        return str(error).splitlines()[0]
+    return "" if image.shape[:2] == mask.shape[:2] else f"its mask is {mask.shape[1]}×{mask.shape[0]}"
