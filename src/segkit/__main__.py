@@ -10,7 +10,7 @@ from pathlib import Path
 import segkit
 from segkit.configs import config_dir
 
-COMMANDS = ("train", "evaluate", "predict")
+COMMANDS = ("train", "evaluate", "predict", "check")
 GROUPS = {
     "models": "model",
     "losses": "loss",
@@ -24,12 +24,19 @@ GROUPS = {
     "callbacks": "callbacks",
     "loggers": "logger",
 }
-SHARED = ("loading", "task", "ph2_recipe", "crack_recipe")  # what other files of their group begin with
+SHARED = (
+    "loading",
+    "task",
+    "ph2_recipe",
+    "crack_recipe",
+    "product_masks_recipe",
+)  # what other files of their group begin with
 USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
 
   segkit train model=unet loss=dice dataset=ph2 dataset.root=…    one run; -m and commas for a grid
   segkit evaluate run=outputs/…                                   its metrics, on its own or other data
   segkit predict run=outputs/… input=photos/ output=masks/        masks of new pictures
+  segkit check dataset=… augment=…                                what the network will see
   segkit list                                                     what can be chosen
   segkit --version
 
