@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from segkit.records import environment
+from segkit import environment
 
 HERE = Path(__file__).resolve().parent
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 def machine() -> str:
     """Hardware and versions, of the last run."""
-    facts = environment({"seed": 0}, "", "cpu")
+    facts = environment.current({"seed": 0}, "", "cpu")
     versions = ", ".join(f"{name} {facts['packages'][name]}" for name in ("torch", "lightning", "numpy"))
     return f"{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}"
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml") if path.stem not in SHARED)
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml") if not path.stem.endswith(SHARED))
 
 
 def write_ph2(root: Path) -> None:

@@ -24,13 +24,7 @@ GROUPS = {
     "callbacks": "callbacks",
     "loggers": "logger",
 }
-SHARED = (
-    "loading",
-    "task",
-    "ph2_recipe",
-    "crack_recipe",
-    "product_masks_recipe",
-)  # what other files of their group begin with
+SHARED = ("loading", "task", "_recipe")  # how files end that others of their group begin with
 USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
 
   segkit train model=unet loss=dice dataset=ph2 dataset.root=…    one run; -m and commas for a grid
@@ -78,7 +72,7 @@ def list_group(words: list[str]) -> None:
 
 
 def choices(group: str) -> list[Path]:
-    return sorted(path for path in (config_dir() / group).glob("*.yaml") if path.stem not in SHARED)
+    return sorted(path for path in (config_dir() / group).glob("*.yaml") if not path.stem.endswith(SHARED))
 
 
 def description(path: Path) -> str:

@@ -50,9 +50,10 @@ def cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor | None = None, sm
     x, labelled = prepare(logits, mask)
     share = torch.ones(x.shape[1], device=x.device) if weight is None else weight.to(x.device)
     pixel_weight = _per_class(share, logits, mask) * labelled[:, 0]
-    loss = -pixel_weight * _log_prob_of_truth(x, mask, labelled)
+    log_p = torch.log_softmax(x, dim=1)
+    loss = -pixel_weight * _of_truth(log_p, mask, labelled)
     if smoothing:
-        spread = -(torch.log_softmax(x, dim=1) * share.view(1, -1, 1, 1)).mean(dim=1)
+        spread = -(log_p * share.view(1, -1, 1, 1)).mean(dim=1)
         loss = (1 - smoothing) * loss + smoothing * spread * labelled[:, 0]
     return loss.sum() / pixel_weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
@@ -113,7 +114,7 @@ def focal_loss(
     if channels == 1:
         log_p = F.logsigmoid(torch.where(foreground, x[:, 0], -x[:, 0]))
     else:
-        log_p = _log_prob_of_truth(x, mask, labelled)
+        log_p = _of_truth(torch.log_softmax(x, dim=1), mask, labelled)
     # The clamp keeps the gradient finite where p_t = 1 and gamma < 1: there 0 ** (gamma - 1) is infinite.
     modulator = (-torch.expm1(log_p)).clamp(min=torch.finfo(torch.float32).eps ** 2) ** gamma
     if not background_modulated:
@@ -147,8 +148,7 @@ class Dice(nn.Module):
     def __init__(self, pool: Pool = "image", smooth: float = 1.0) -> None:
         super().__init__()
         check_pool(pool)
-        if not smooth > 0:
-            raise ValueError(f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without")
+        check_smooth(smooth)
         self.pool: Pool = pool
         self.smooth = smooth
 
@@ -287,10 +287,9 @@ def average(loss: Tensor, labelled: Tensor) -> Tensor:
     return mean_of(loss, labelled.flatten(1).any(dim=1)) if loss.ndim else loss * labelled.any()
 
 
-def _log_prob_of_truth(x: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
-    """Log-softmax at each pixel's own class, (N, H, W); at ignored pixels that of class 0."""
-    truth = mask[:, None].long().masked_fill(~labelled, 0)
-    return torch.log_softmax(x, dim=1).gather(1, truth)[:, 0]
+def _of_truth(values: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
+    """`values` (N, C, H, W) at each pixel's own class, (N, H, W); at ignored pixels those of class 0."""
+    return values.gather(1, mask[:, None].long().masked_fill(~labelled, 0))[:, 0]
 
 
 def one_hot(mask: Tensor, channels: int) -> Tensor:
@@ -321,6 +320,11 @@ def _require_one_class(logits: Tensor) -> None:
 def check_pool(pool: str) -> None:
     if pool not in ("image", "batch"):
         raise ValueError(f"pool is {pool!r}, expected image (sums over each picture) or batch (over all of them)")
+
+
+def check_smooth(smooth: float) -> None:
+    if not smooth > 0:
+        raise ValueError(f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without")
 
 
 def presence_loss(presence: Tensor, label: Tensor, pos_weight: float | None = None) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit import IGNORE_INDEX
-from segkit.losses import Pool, average, check_pool, one_hot, prepare, probabilities, sums
+from segkit.losses import Pool, average, check_pool, check_smooth, one_hot, prepare, probabilities, sums
 
 
 def tversky_loss(
@@ -139,8 +139,7 @@ class MCC(nn.Module):
     def __init__(self, pool: Pool = "image", smooth: float = 1.0) -> None:
         super().__init__()
         check_pool(pool)
-        if not smooth > 0:
-            raise ValueError(f"smooth is {smooth}, expected a number above 0: a mask of one kind gives 0/0 without")
+        check_smooth(smooth)
         self.pool: Pool = pool
         self.smooth = smooth
 
@@ -156,8 +155,7 @@ class ClDice(nn.Module):
         check_pool(pool)
         if iterations < 1:
             raise ValueError(f"iterations is {iterations}, expected 1 or more")
-        if not smooth > 0:
-            raise ValueError(f"smooth is {smooth}, expected a number above 0: an empty mask gives 0/0 without")
+        check_smooth(smooth)
         self.iterations, self.smooth = iterations, smooth
         self.pool: Pool = pool
 

