@@ -31,9 +31,10 @@ class SegmentationTask(LightningModule):
     """Semantic segmentation: one foreground class (one logit channel), or C classes; and whether the class is there.
 
     net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
-    modules of it, by name, whose weights and batch-norm statistics stay as they are, until `unfreeze_at_epoch` (the
-    first is 0). encoder_lr_factor: what the learning rate of the module `encoder` is multiplied by. mean, std:
-    normalisation of pictures scaled to 0..1, a channel; None for that of a network with `normalisation`, else 0 and 1.
+    modules of it, by name, whose weights and batch-norm statistics stay as they are, the weights until
+    `unfreeze_at_epoch` (the first is 0). encoder_lr_factor: what the rate of the module `encoder` is multiplied
+    by. mean, std: normalisation of pictures scaled to 0..1, a channel; None for that of a network with `normalisation`,
+    else 0 and 1.
     optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
     parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau watches.
     threshold: probability above which a pixel is foreground (one class). beta: of F_β.
@@ -175,16 +176,10 @@ class SegmentationTask(LightningModule):
                 "optimizer.lr, trainer.gradient_clip_val=1, precision=32-true, or trainer=debug to find the operation."
             )
 
-    def thaw(self) -> None:
-        """Train everything from here on."""
-        for module in self.frozen:
-            module.requires_grad_(True)
-        self.frozen = []
-        self.train()
-
     def on_train_epoch_start(self) -> None:
-        if self.frozen and self.unfreeze_at_epoch is not None and self.current_epoch >= self.unfreeze_at_epoch:
-            self.thaw()
+        if self.unfreeze_at_epoch is not None and self.current_epoch >= self.unfreeze_at_epoch:
+            for module in self.frozen:  # their batch norm stays as it is: what follows has learnt to live with it
+                module.requires_grad_(True)
         # dropout and the like then depend on (seed, epoch) alone: a resumed run draws what an uninterrupted one draws
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
 
