@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-lowest bench lint clean
+.PHONY: help install train test chromium test-lowest bench lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ train: install  ## train a U-Net on the built-in pictures (3 minutes on 2 cores)
 
 test: install  ## run the tests
 	$(BIN)/python -m pytest -n auto
+
+chromium:  ## install the browser in which the report's page is tested (Debian, Ubuntu; as root)
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 test-lowest:  ## run them with the oldest versions of the dependencies that are allowed
 	$(PYTHON) -m venv $(VENV)-lowest

@@ -10,7 +10,7 @@ from pathlib import Path
 import segkit
 from segkit.configs import config_dir
 
-COMMANDS = ("train", "evaluate", "predict", "check")
+COMMANDS = ("train", "evaluate", "predict", "check", "report")
 GROUPS = {
     "models": "model",
     "losses": "loss",
@@ -31,6 +31,7 @@ USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segme
   segkit evaluate run=outputs/…                                   its metrics, on its own or other data
   segkit predict run=outputs/… input=photos/ output=masks/        masks of new pictures
   segkit check dataset=… augment=…                                what the network will see
+  segkit report runs='outputs/…/**'                               many runs on one page, and whether they differ
   segkit list                                                     what can be chosen
   segkit --version
 

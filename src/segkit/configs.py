@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 
 # What a run's result does not depend on: where it is written, how it is named, who watches it.
-NOT_IDENTITY = ("name", "run_dir", "overrides", "choices", "resume", "logger", "trust", "compile", "profile")
+NOT_IDENTITY = (
+    "published",
+    "expected",
+    "report",
+    "name",
+    "run_dir",
+    "overrides",
+    "choices",
+    "resume",
+    "logger",
+    "trust",
+    "compile",
+    "profile",
+)
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
 
@@ -175,6 +188,9 @@ def check_values(config: dict[str, Any]) -> None:
         value = (config[group] if group else config).get(name)
         if isinstance(value, str):
             raise ValueError(f"{key}={value}: expected a number.")
+    for key in ("published", "expected"):
+        if not isinstance(config.get(key) or {}, Mapping):
+            raise ValueError(f"{key}={config[key]}: expected metrics, such as '{key}={{test/iou: 0.75}}'.")
     check_fine_tuning(config)
     for key in ("compile", "profile", "lr_find"):
         if not isinstance(config.get(key, False), bool):

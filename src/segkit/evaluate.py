@@ -1,6 +1,8 @@
 """`python -m segkit.evaluate run=outputs/…`: the metrics of a run on its own test pictures, or on other data."""
 
 import re
+import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from segkit.tasks import SegmentationTask
 
 
+TIMED = 10  # pictures
 KEPT = ("size", "train", "eval", "crops", "presence_threshold")  # of dataset.*: what stays the run's on other pictures
 
 
@@ -177,9 +180,11 @@ def score(
     return {f"{split}/{name.removeprefix('test/')}": value for name, value in metrics.items()}
 
 
-def final(run: "Run", folder: Path, config: dict[str, Any], own: bool) -> dict[str, float]:
+def final(run: "Run", folder: Path, config: dict[str, Any], own: bool) -> tuple[dict[str, float], dict[str, float]]:
     """The best weights of a finished training on all three splits, without augmentation, by the path that the
-    evaluate command takes: a task made anew from the checkpoint, in a trainer of its own. `own`: as in `runs.load`."""
+    evaluate command takes: a task made anew from the checkpoint, in a trainer of its own. `own`: as in `runs.load`.
+
+    Also what a picture costs."""
     from segkit import runs
 
     task = runs.load(str(folder), config["trust"], own=own)
@@ -187,7 +192,29 @@ def final(run: "Run", folder: Path, config: dict[str, Any], own: bool) -> dict[s
     for split in ("train", "val", "test"):
         metrics |= score(task, run.data, split, config, folder if split == "test" else None)
     save_sheet(task, run.data, "test", folder, 8)
-    return metrics
+    return metrics, cost(task, run.data)
+
+
+def cost(task: "SegmentationTask", data: "DataModule") -> dict[str, float]:
+    """What the network spends on a test picture as it is scored, all its crops together: `flops`, a multiply-add
+    counted as 2, of the first one, and `seconds_a_picture`, the median over ten, one by one, from pixels to logits."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from segkit.datasets.module import collate
+    from segkit.models.presence import gate_open
+
+    prepared, seconds = data.eval_dataloader("test").dataset, []
+    images = [collate([prepared[(0, index, True)]])["image"] for index in range(min(len(data.sources["test"]), TIMED))]
+    with torch.inference_mode(), gate_open(task.net):
+        with FlopCounterMode(display=False) as counter:
+            task.detect(images[0].to(task.device))
+        for image in images:
+            started = time.perf_counter()
+            said = task.detect(image.to(task.device))
+            (said.presence if said.masks is None else said.masks).cpu()  # type: ignore[union-attr]  # once it is computed
+            seconds.append(time.perf_counter() - started)
+    return {"flops": int(counter.get_total_flops()), "seconds_a_picture": round(statistics.median(seconds), 6)}
 
 
 def image_rows(scores: "Scores", names: Sequence[str]) -> list[dict[str, Any]]:
@@ -240,6 +267,17 @@ def log_hyperparameters(logger: "Logger", config: dict[str, Any], metrics: dict[
     else:
         logger.log_hyperparams(parameters)
         logger.log_metrics(tests)
+
+
+def overlay_curves(logger: "Logger", monitor: str) -> None:
+    """A page of TensorBoard's custom scalars with training and validation in one chart, for all runs of a sweep."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    if isinstance(logger, TensorBoardLogger):
+        names = dict.fromkeys(["loss", monitor.removeprefix("val/")])
+        logger.experiment.add_custom_scalars(
+            {"training and validation": {name: ["Multiline", [f"train/{name}", f"val/{name}"]] for name in names}}
+        )
 
 
 def show(metrics: dict[str, float], folder: Path, title: str | None) -> None:

@@ -171,13 +171,8 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
     """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": 1, "train/loss": …}."""
     from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
 
-    monitored = monitor.split("/", 1)[-1]
-    wanted = [] if monitored.startswith("loss") else [monitored, f"{monitored}_crops"]
-    names = [name for name in [*wanted, "presence_f1", "iou", "iou_crops"] if any(f"val/{name}" in row for row in rows)]
-    both = [name for name in names if any(f"train/{name}" in row for row in rows)]
-    score = (both or names or ["iou"])[0]  # of crops, whole pictures are not scored in training
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
+    for axes, name in zip(figure.subplots(1, 2), ("loss", score_of(rows, monitor)), strict=True):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
             points = [(row["epoch"], row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
             if points:
@@ -188,6 +183,16 @@ def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> Non
         if axes.lines:
             axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def score_of(rows: Sequence[Mapping[str, float]], monitor: str) -> str:
+    """The score whose curve is worth a look: the monitored one, where training has it too. Of crops whole pictures are
+    not scored in training."""
+    monitored = monitor.split("/", 1)[-1]
+    wanted = [] if monitored.startswith("loss") else [monitored, f"{monitored}_crops"]
+    names = [name for name in [*wanted, "presence_f1", "iou", "iou_crops"] if any(f"val/{name}" in row for row in rows)]
+    both = [name for name in names if any(f"train/{name}" in row for row in rows)]
+    return (both or names or ["iou"])[0]
 
 
 def presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[Any]] | None, name: str) -> Pixels:

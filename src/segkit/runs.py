@@ -312,7 +312,7 @@ def _native_bfloat16(device: str) -> bool:
 
 def fingerprint_of(data: DataModule) -> str:
     """One number for the content of a data set: of all files, whatever their names and order, or what its parts say of
-    themselves. Empty for drawn pictures."""
+    themselves."""
     sources: list[Any] = list(data.sources.values())
     if all(hasattr(source, "files") for source in sources):
         digests = fingerprint({path for source in sources for pair in source.files for path in pair})

@@ -15,6 +15,7 @@ from segkit.sweeps import read_results
 
 CHOSEN = ("loss", "model")  # groups that every stage has its own of
 SKIPPED = ("ablation", "experiment", "init_from", "name", "resume", "run_dir", "trust")
+KEPT = ("params", "device", "precision", "epochs", "protocol", "budget", "flops", "seconds_a_picture")  # of the last
 OWN = (
     "config.yaml",
     "overrides.yaml",
@@ -50,9 +51,7 @@ def run(cfg: DictConfig, record: records.Record, own: bool) -> None:
     adopt(folder, record.folder)
     results = read_results(folder)
     record.metrics = results["metrics"]
-    record.facts = {
-        key: results[key] for key in ("params", "device", "precision", "epochs", "protocol", "budget") if key in results
-    }
+    record.facts = {key: results[key] for key in KEPT if key in results}
     record.facts["train_seconds"] = round(seconds, 2)
 
 

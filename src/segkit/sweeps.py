@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class Summary(Callback):
@@ -20,8 +20,12 @@ class Summary(Callback):
     def __init__(self) -> None:
         self.jobs: dict[Path, bool] = {}  # run folder, and whether the job gave a result
         self.metric = "test/iou"
+        self.modules: set[str] = set()  # of one's own, that the jobs' models come from
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        from segkit.checkpoints import foreign
+
+        self.modules.update(foreign(OmegaConf.to_container(config.model, resolve=False)))
         self.jobs[Path(config.hydra.runtime.output_dir)] = job_return.return_value is not None
         self.metric = str(config.monitor).replace("val/", "test/")
 
@@ -43,6 +47,9 @@ class Summary(Callback):
             table.add_row(folder.name, entry["status"], *("" if score is None else f"{score:.4f}" for score in found),
                           "" if seconds is None else f"{seconds:.0f}")  # fmt: skip
         Console(stderr=True).print(table)
+        if config.report and sum(entry["status"] == "finished" for entry in results.values()) > 1:
+            mine = [folder for folder, entry in results.items() if entry["status"] != "refused"]
+            write_report(mine, sorted(self.modules))
         bad = {folder: entry for folder, entry in results.items() if entry["status"] != "finished"}
         if bad:
             print(f"\n{len(bad)} of {len(results)} jobs did not finish:", file=sys.stderr)
@@ -54,6 +61,20 @@ class Summary(Callback):
             if any(entry["status"] == "refused" for entry in bad.values()):
                 print("Those refused want a folder of their own: add name=… to the command.", file=sys.stderr)
             sys.exit(1)
+
+
+def write_report(folders: list[Path], trust: list[str]) -> None:
+    """What the runs of a sweep have shown, on a page beside them; a failure of that is said and no more. `trust`:
+    modules that this command itself has trained models of."""
+    from segkit.configs import compose, explain
+    from segkit.report import report
+
+    try:
+        cfg = compose("runs=[]", config="report")
+        cfg.runs, cfg.trust = [str(folder) for folder in folders if folder.exists()], trust
+        report(cfg)
+    except Exception as error:
+        print(f"no report: {explain(error)}", file=sys.stderr)
 
 
 def read_results(folder: Path) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
         learning_rate.find(cfg, record)
     run = runs.build(record.config, fresh=record.resume_from is None)
     describe(run, record)
+    for logger in run.trainer.loggers:
+        evaluate.overlay_curves(logger, record.config["monitor"])
     before = sum(records.seconds_of_epochs(record.folder)) if record.resume_from is not None else 0.0
     started = time.perf_counter()
     clock = limit(run, record, started) if record.config.get("budget") is not None else None
@@ -75,10 +77,10 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     if clock is not None:
         state = checkpoints.read(record.folder)["callbacks"][clock.state_key]  # ddp leaves the callback here at 0
         record.facts["budget"] = {"seconds": clock.total, "used": round(state["used"], 2)}
-    record.metrics = evaluate.final(run, record.folder, record.config, own)
+    record.metrics, cost = evaluate.final(run, record.folder, record.config, own)
     if found := advice(record.metrics, record.config):
         records.log.warning(found)
-    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record, "last")}
+    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record, "last")} | cost
     best = epochs_of(record, "best")
     records.log.info("tested the weights of epoch %d, the best by %s", best, record.config["monitor"])
     for logger in run.trainer.loggers:

@@ -66,6 +66,10 @@ class Synthetic(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def fingerprint(self) -> str:
+        """What the pictures depend on, besides their names."""
+        return f"{self.names[:1]} {self.seed} {self.picture_size} {self.empty_fraction}"
+
     def shape(self, index: int) -> tuple[int, int]:
         """Height and width of a picture, all of them alike."""
         return self.picture_size, self.picture_size

@@ -1,0 +1,199 @@
+"""What a report is about: which groups are compared, by which score, with what outcome."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from segkit.configs import explain
+from segkit.reporting import gallery, statistics
+from segkit.reporting.collect import FITS, PRESENCE, Group, written
+from segkit.reporting.gallery import Sheet
+from segkit.reporting.statistics import Array, Interval
+
+log = logging.getLogger("segkit")
+
+MOST_PAIRS = 15  # groups: of more, each is compared with the best of validation alone
+SHEETS, MOST_TRIES = 2, 6  # groups that have pictures of their own in the report, of the best so many
+COUNTS = ("tp", "fp", "fn", "tn", "label", "probability", "crop")  # columns that are no scores
+
+
+class Analysis:
+    """The numbers of a report, from groups of runs. `column` of per_image.csv is what they are compared by, `label` its
+    name for people, `metric` its mean in results.json where it is there; `paired` are the groups that are compared,
+    `apart` those tested on other pictures."""
+
+    def __init__(self, groups: Sequence[Group], settings: Mapping[str, Any]) -> None:
+        self.groups, self.settings = list(groups), settings
+        check_task(self.groups)
+        self.column = column_of(self.groups, settings["metric"])
+        self.metric = metric_of(self.groups, self.column)
+        self.label = f"{self.column} a picture" if self.metric is None else self.metric.removeprefix("test/")
+        self.paired, self.apart = alike(self.groups)
+        scores = [group.values(self.column) for group in self.paired]
+        self.tested = scores[0].shape[1]  # pictures
+        self.sample = statistics.Sample(complete(scores, self.column))
+        self.means = self.sample.means()
+        self.pooled = pooled(self.paired)
+        self.baseline = self.reference()
+        self.comparisons = self.sample.compared(self.pairs())
+        self.factors = factors(self.paired)
+        self.effects = self.sample.effects(
+            {factor: [group.settings[factor] for group in self.paired] for factor in self.factors}
+        )
+
+    @property
+    def what(self) -> str:
+        """What it is about, in words."""
+        runs, groups = sum(len(group.runs) for group in self.groups), len(self.groups)
+        return f"{runs} run{'s' * (runs > 1)} in {groups} group{'s' * (groups > 1)}"
+
+    def reference(self) -> int | None:
+        """The group that all others are compared with: the one asked for; of very many the best of validation."""
+        if self.settings["baseline"] is not None:
+            return matching(self.paired, self.settings["baseline"])
+        if len(self.paired) <= MOST_PAIRS:
+            return None
+        name = str(self.metric or "test/iou").replace("test/", "val/")
+        return max(range(len(self.paired)), key=lambda at: np.mean(self.paired[at].metric(name) or [0.0]))
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Which groups are compared: each with the baseline, or all, the better one first."""
+        places = range(len(self.paired))
+        if self.baseline is not None:
+            return [(at, self.baseline) for at in places if at != self.baseline]
+        return list(combinations(sorted(places, key=lambda at: -self.means[at].mean), 2))
+
+    def sheets(self) -> tuple[list[Sheet], str]:
+        """Test pictures of the best groups that have theirs still, and why a better one's are missing."""
+        made: list[Sheet] = []
+        shown: list[gallery.Shown] = []
+        reason = ""
+        order = sorted(range(len(self.paired)), key=lambda at: -self.means[at].mean)
+        for group in [self.paired[at] for at in order[:MOST_TRIES]] if self.settings["gallery"] else []:
+            if len(shown) < SHEETS:
+                try:  # pictures may have been moved, a model may not be trusted: the numbers stand without
+                    one = gallery.Shown(group, self.column, self.settings["trust"])
+                    made.append(one.extremes())
+                    shown.append(one)
+                    made += [gallery.different(*shown)] if len(shown) == SHEETS else []
+                except Exception as error:
+                    reason = reason or f"{group.title}: {explain(error).splitlines()[0]}"
+        if reason:
+            log.warning("test pictures are missing in the report: %s", reason)
+        return made, reason
+
+
+def check_task(groups: Sequence[Group]) -> None:
+    """ValueError where runs are asked for different things."""
+    tasks: dict[str, list[str]] = {}
+    for group in groups:
+        tasks.setdefault(", ".join(map(str, group.classes)), []).append(group.title)
+    if len(tasks) > 1:
+        listed = "; ".join(f"{classes}: {', '.join(titles[:3])}" for classes, titles in tasks.items())
+        raise ValueError(
+            f"these runs are of different tasks, their classes differ ({listed}). Report on each task by itself."
+        )
+
+
+def column_of(groups: Sequence[Group], wanted: str | None) -> str:
+    """The column of per_image.csv that runs are compared by: as asked for, else that of their monitor, else IoU."""
+    each = {group.title: set.intersection(*({*run.images} for run in group.runs)) - {*COUNTS} for group in groups}
+    columns = set.intersection(*each.values())
+    if wanted is not None:
+        wanted = wanted.removesuffix("_image")
+        if wanted not in columns:
+            raise ValueError(
+                f"metric={wanted}: no score in the per_image.csv of all runs; they share {', '.join(sorted(columns))}."
+            )
+        return wanted
+    monitored = str(groups[0].config.get("monitor", "")).removeprefix("val/").removesuffix("_image")
+    found = next((name for name in (monitored, "iou", PRESENCE) if name in columns), None)
+    if found is None:
+        kinds: dict[str, str] = {}  # one group of every kind
+        for title, names in each.items():
+            kinds.setdefault(", ".join(sorted(names)) or "none", title)
+        raise ValueError(
+            "these runs share no score of their test pictures, so they are of different tasks: "
+            + "; ".join(f"{title} has {names}" for names, title in kinds.items())
+        )
+    return found
+
+
+def metric_of(groups: Sequence[Group], column: str) -> str | None:
+    """The metric in results.json that is the mean of a column over the test pictures; not all columns have one."""
+    runs = [run for group in groups for run in group.runs]
+    for name in (f"test/{column}_image", f"test/{column}"):
+        if all(abs(run.metrics.get(name, np.inf) - np.nanmean(run.images[column])) <= FITS for run in runs):
+            return name
+    return None
+
+
+def alike(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    """The groups of the test pictures that most have, and the others."""
+    tested = [{run.names for run in group.runs} for group in groups]
+    counts = Counter(next(iter(names)) for names in tested if len(names) == 1)
+    if not counts:
+        raise ValueError(
+            "the seeds of every group were tested on different pictures: keep dataset.split_seed the same."
+        )
+    ((common, _),) = counts.most_common(1)
+    same = [group for group, names in zip(groups, tested, strict=True) if names == {common}]
+    return same, [group for group in groups if group not in same]
+
+
+def complete(scores: Sequence[Array], column: str) -> list[Array]:
+    """The pictures of which every run has a score."""
+    kept = np.logical_and.reduce([np.isfinite(values).all(axis=0) for values in scores])
+    if not kept.any():
+        raise ValueError(f"metric={column}: no test picture has that score in every run; choose another with metric=.")
+    return [values[:, kept] for values in scores]
+
+
+def pooled(groups: Sequence[Group]) -> list[Interval]:
+    """The IoU over all pixels of each group, where the runs have counted these."""
+    counts = ("tp", "fp", "fn")
+    if not all(name in run.images for name in counts for group in groups for run in group.runs):
+        return []
+    found = [[group.values(name) for name in counts] for group in groups]
+    return [statistics.pooled_interval(tp, tp + fp + fn) for tp, fp, fn in found]
+
+
+def matching(groups: Sequence[Group], wanted: Any) -> int:
+    """The one group with these settings: columns of the table, or any other that all runs have."""
+    if not isinstance(wanted, Mapping):
+        raise ValueError(f"baseline={wanted}: expected settings, such as 'baseline={{model: unet, loss: bce}}'.")
+    found = [
+        at for at, group in enumerate(groups)
+        if all(group.setting(key) == written(value) for key, value in wanted.items())
+    ]  # fmt: skip
+    if len(found) != 1:
+        known = "; ".join(", ".join(f"{key}={value}" for key, value in group.settings.items()) for group in groups[:12])
+        raise ValueError(f"baseline={dict(wanted)} fits {len(found)} groups, expected one of: {known}.")
+    return found[0]
+
+
+def factors(groups: Sequence[Group]) -> list[str]:
+    """The settings of a grid: of two or more that differ, if every combination is there once."""
+    names = varied(groups)
+    cells = {tuple(group.settings[name] for name in names) for group in groups}
+    return names if len(names) > 1 and full_size(groups, names) == len(cells) == len(groups) else []
+
+
+def missing(groups: Sequence[Group]) -> int:
+    """How many combinations a grid lacks, of which at least half are there; 0 for a full one and for no grid."""
+    names = varied(groups)
+    size = full_size(groups, names)
+    return size - len(groups) if len(names) > 1 and size > len(groups) >= size / 2 else 0
+
+
+def varied(groups: Sequence[Group]) -> list[str]:
+    return [name for name in groups[0].settings if len({group.settings[name] for group in groups}) > 1]
+
+
+def full_size(groups: Sequence[Group], names: Sequence[str]) -> int:
+    """The number of combinations."""
+    return int(np.prod([len({group.settings[name] for group in groups}) for name in names]))

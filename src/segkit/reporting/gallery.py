@@ -1,0 +1,86 @@
+"""Test pictures of a report: those a run does worst and best on, and those on which two runs differ most."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segkit import callbacks, evaluate, pictures, runs
+from segkit.datasets.module import DataModule, collate
+from segkit.reporting.collect import Group, Run
+from segkit.tasks import SegmentationTask
+
+MOST_DIFFERENT = 3  # pictures of two groups side by side
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture of rows of test pictures, and what it shows: in all, and in each row."""
+
+    title: str
+    rows: tuple[str, ...]
+    picture: pictures.Pixels
+
+
+class Shown:
+    """A group's typical run, with its network and test pictures; raises what loading raises where these are gone."""
+
+    def __init__(self, group: Group, column: str, trust: Sequence[str]) -> None:
+        self.run = run = typical(group, column)
+        self.title, self.column, self.scores = group.title, column, run.images[column]
+        settings: dict[str, Any] = {
+            "run": str(run.folder),
+            "trust": list(trust),
+            "dataset": {},
+            "precision": None,
+            "accelerator": "cpu",
+        }
+        self.task: SegmentationTask = runs.load(str(run.folder), trust)
+        config = evaluate.evaluation_config(self.task.facts["config"], settings)
+        self.data: DataModule = runs.build_data(config, splits=["test"])
+        self.prepared = self.data.eval_dataloader("test").dataset
+        if tuple(self.data.sources["test"].names) != run.names:
+            raise ValueError("its test pictures are others by now")
+
+    @torch.inference_mode()
+    def row(self, index: int, what: str) -> tuple[dict[str, Any], str]:
+        """A row of `pictures.sheet`, and its words."""
+        note = f"{what}: {Path(self.run.names[index]).name}, {self.column} {self.scores[index]:.3f}"
+        return callbacks.sheet_row(self.task, collate([self.prepared[(0, index, True)]])) | {"note": note}, note
+
+    def sheet(self, title: str, rows: Sequence[tuple[dict[str, Any], str]]) -> Sheet:
+        colors = pictures.class_colors(len(self.task.classes), getattr(self.data.sources["test"], "colors", None))
+        picture = pictures.sheet([row for row, _ in rows], colors, self.task.classes)
+        return Sheet(title, tuple(words for _, words in rows), picture)
+
+    def extremes(self) -> Sheet:
+        """The pictures it does worst, middling and best on."""
+        rows = [self.row(index, name) for name, index in extremes(self.scores)]
+        return self.sheet(f"{self.title}, seed {self.run.seed} (nearest to the group's mean)", rows)
+
+
+def typical(group: Group, column: str) -> Run:
+    """The run whose mean is nearest to its group's."""
+    means = np.nanmean(group.values(column), axis=1)
+    return group.runs[int(np.abs(means - means.mean()).argmin())]
+
+
+def extremes(scores: NDArray[np.float64]) -> list[tuple[str, int]]:
+    """The worst, the median and the best picture of those that have a score."""
+    order = np.argsort(scores, kind="stable")[: np.isfinite(scores).sum()]
+    chosen = [("worst", order[0]), ("median", order[len(order) // 2]), ("best", order[-1])]
+    return [(name, int(index)) for at, (name, index) in enumerate(chosen) if index not in [i for _, i in chosen[:at]]]
+
+
+def different(one: Shown, other: Shown) -> Sheet:
+    """Where two groups differ most."""
+    gaps = np.abs(one.scores - other.scores)
+    order = np.argsort(-gaps, kind="stable")[: min(MOST_DIFFERENT, np.isfinite(gaps).sum())]
+    return one.sheet(
+        f"{one.title} against {other.title}",
+        [shown.row(int(index), shown.title) for index in order for shown in (one, other)],
+    )

@@ -1,0 +1,107 @@
+"""The report as one HTML file that needs nothing beside it."""
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment
+from markdown_it import MarkdownIt
+from markupsafe import Markup  # of jinja2
+
+from segkit import __version__
+from segkit.pictures import save as save_picture
+from segkit.reporting import conclusions, figures
+from segkit.reporting.analysis import Analysis
+from segkit.reporting.collect import Problem
+from segkit.reporting.gallery import Sheet
+from segkit.reporting.table import Cell
+
+QUALITY = 82  # of JPEG in the page; the files beside it are PNG
+MOST_NOTES = 1_000_000  # characters
+
+
+def render(
+    report: Analysis,
+    folder: Path,
+    titles: Sequence[str],
+    cells: Sequence[Sequence[Cell]],
+    problems: Sequence[Problem],
+    notes: Markup | None,
+) -> str:
+    """The page; its pictures are written into `folder` as well, in place of an earlier report's."""
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in [*pictures.glob("sheet_*.png"), *pictures.glob("interaction.*")]:
+        old.unlink()
+    sheets, why_none = report.sheets()
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("segkit.reporting") / "page.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        report=report, titles=titles, cells=cells, problems=problems, version=__version__,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        notes=notes, warnings=conclusions.warnings(report, problems),
+        rules=conclusions.RULES,
+        conclusions=conclusions.drawn(report),
+        gaps=conclusions.gaps(report.groups, report.metric),
+        charts=charts(report, pictures),
+        sheets=[(sheet, embedded(sheet, pictures, f"sheet_{number}")) for number, sheet in enumerate(sheets, 1)],
+        why_none=why_none,
+        what=report.what, images=report.sample.pictures,
+    )  # fmt: skip
+
+
+def charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
+    """Name to what a chart shows, in words, and itself."""
+    groups, label = report.paired, report.label
+    with figures.styled():
+        made = {
+            "distributions": (f"Of every group the {report.column} of each test picture, mean over the seeds.",
+                              figures.distributions(groups, report.column)),
+            "costs": (f"Mean {label} against what it cost; the line joins what nothing beats in both.",
+                      figures.costs(groups, report.means, label)),
+            "curves": ("Loss and score by epoch; thin lines are single seeds, blue is training, orange and dashed "
+                       "validation.", figures.curves(report.groups)),
+        }  # fmt: skip
+        if len(report.factors) == 2:
+            first, second = report.factors
+            means = {(group.settings[first], group.settings[second]): mean.mean
+                     for group, mean in zip(groups, report.means, strict=True)}  # fmt: skip
+            text = f"Mean {label} of every pair of {first} and {second}. The colours span these values, be it noise."
+            made["interaction"] = (text, figures.interaction(means, (first, second), label))
+        return {name: (text, Markup(figures.save(chart, folder, name))) for name, (text, chart) in made.items()}
+
+
+def embedded(sheet: Sheet, folder: Path, name: str) -> str:
+    """A sheet as a data URI; it is written as a PNG file too."""
+    save_picture(folder / f"{name}.png", sheet.picture)
+    done, encoded = cv2.imencode(
+        ".jpg", np.ascontiguousarray(sheet.picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    )
+    if not done:
+        raise ValueError(f"{name}: OpenCV cannot encode it.")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def notes_of(path: Any) -> Markup | None:
+    """A person's own text, from Markdown; HTML in it is shown, not obeyed."""
+    if path is None:
+        return None
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"notes={path}: there is no such file. Write your hypotheses and answers there, in Markdown."
+        )
+    text = file.read_text(encoding="utf-8")
+    if len(text) > MOST_NOTES:
+        raise ValueError(f"notes={path} has {len(text)} characters; at most {MOST_NOTES} are taken.")
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tokens = parser.parse(text)
+    for token in tokens:
+        if token.type.startswith("heading"):  # below the page's own
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))

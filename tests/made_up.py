@@ -1,0 +1,88 @@
+"""Run folders as training leaves them, with scores that are made up, and reports of them."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from segkit.configs import compose
+from segkit.report import report
+from segkit.reporting import collect
+
+
+def write_run(
+    root: Path,
+    name: str,
+    scores: Sequence[float],
+    *,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    model: str = "unet",
+    loss: str = "bce",
+    status: str = "finished",
+    column: str = "iou",
+    train: float = 0.9,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """A run whose test pictures have these scores; `config` is what is set otherwise in its config."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    names = names or [f"p{number:03d}.png" for number in range(len(scores))]
+    mean = float(np.nanmean(scores))
+    metrics = {f"{split}/{column}_image": value for split, value in (("train", train), ("val", mean), ("test", mean))}
+    results = {
+        "status": status,
+        "metrics": metrics,
+        "params": 1000,
+        "train_seconds": 60.0,
+        "flops": 2e9,
+        "precision": "32-true",
+    }
+    own = {
+        "seed": seed, "name": "made_up", "monitor": f"val/{column}", "run_dir": str(folder), "overrides": [],
+        "choices": {"dataset": "folder", "model": model, "loss": loss, "optimizer": "adam", "scheduler": "cosine",
+                    "augment": "none"},
+        "dataset": {"root": "/nowhere", "classes": ["object"]}, "model": {"_target_": model, "threshold": 0.5},
+        "loss": {"_target_": loss}, "optimizer": {"lr": 0.001}, "trainer": {"max_epochs": 2, "accelerator": "auto"},
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "config.yaml").write_text(yaml.safe_dump(own | dict(config or {})))
+    (folder / "environment.json").write_text(json.dumps({"cpu": "a processor", "gpus": [], "threads": 2}))
+    with (folder / "per_image.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["name", "index", column])
+        rows.writerows([name, index, score] for index, (name, score) in enumerate(zip(names, scores, strict=True)))
+    (folder / "metrics.csv").write_text(
+        f"epoch,seconds,train/loss,val/loss,train/{column},val/{column}\n1,2.0,0.7,0.8,0.3,0.2\n2,2.0,0.4,0.5,{train},{mean}\n"
+    )
+    return folder
+
+
+def write_grid(root: Path, effect: float = 0.1, pictures: int = 40, seeds: int = 3) -> None:
+    """Two models × two losses; the loss dice is better by `effect`, the models are alike."""
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(0.7, 0.08, pictures)
+    for model in ("unet", "segnet"):
+        for loss in ("bce", "dice"):
+            for seed in range(seeds):
+                scores = difficulty + effect * (loss == "dice") + rng.normal(0, 0.005) + rng.normal(0, 0.02, pictures)
+                write_run(root, f"{model}-{loss}-{seed}", scores.clip(0, 1), seed=seed, model=model, loss=loss)
+
+
+SETTINGS = {"metric": None, "baseline": None, "gallery": False, "trust": [], "notes": None}
+SCORES = np.random.default_rng(0).uniform(0.5, 0.9, 30)
+
+
+def groups_in(root: Path) -> list[collect.Group]:
+    return collect.grouped([one for one in map(collect.read, collect.find(str(root))) if isinstance(one, collect.Run)])
+
+
+def report_of(root: Path, *words: str) -> Path:
+    cfg = compose("runs=unused", "gallery=false", *words, config="report")
+    cfg.runs = str(root)
+    cfg.output = str(root / "report")
+    return report(cfg)

@@ -1,0 +1,314 @@
+"""Reports of made-up and of real runs: groups, tables, verdicts, the page in a browser."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import segkit
+from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
+
+from segkit.reporting import conclusions, figures, table
+from segkit.reporting.analysis import Analysis
+from segkit.reporting.gallery import extremes
+from segkit.reporting.page import notes_of
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("grid")
+    write_grid(root)
+    return root
+
+
+def test_groups_differ_in_more_than_their_seed_and_columns_are_what_differs(grid):
+    groups = groups_in(grid)
+    assert [group.settings for group in groups] == [
+        {"model": "segnet", "loss": "bce"}, {"model": "segnet", "loss": "dice"},
+        {"model": "unet", "loss": "bce"}, {"model": "unet", "loss": "dice"},
+    ]  # fmt: skip
+    assert [[run.seed for run in group.runs] for group in groups] == [[0, 1, 2]] * 4
+    assert groups[0].title == "segnet / bce"
+    assert groups[0].values("iou").shape == (3, 40)
+
+
+def test_columns_are_values_below_the_same_choice_and_no_echoes(tmp_path):
+    for name, freeze, frozen, rate in (
+        ("a", "none", [], 0.1),
+        ("b", "encoder", ["encoder"], 0.1),
+        ("c", "none", [], 0.01),
+    ):
+        config = {"freeze": freeze, "model": {"_target_": "one", "freeze": frozen}, "optimizer": {"lr": rate}}
+        write_run(tmp_path, name, SCORES, config=config)
+    assert [group.settings for group in groups_in(tmp_path)] == [
+        {"freeze": "none", "lr": "0.1"}, {"freeze": "encoder", "lr": "0.1"}, {"freeze": "none", "lr": "0.01"}
+    ]  # fmt: skip
+
+
+def test_what_is_stated_tells_no_groups_apart(tmp_path):
+    write_run(tmp_path, "a", SCORES, seed=0, config={"published": {"test/iou_image": 0.6}})
+    write_run(tmp_path, "b", SCORES, seed=1)
+    (group,) = groups_in(tmp_path)
+    assert table.stated(group, "test/iou_image") == "published 0.600"
+
+
+def test_numbers_keep_their_digits_in_columns(tmp_path):
+    for name, rate in (("a", 0.1234561), ("b", 0.1234562), ("c", None)):
+        write_run(tmp_path, name, SCORES + len(name), config={"optimizer": {"lr": rate}})
+    groups = groups_in(tmp_path)
+    assert [group.settings for group in groups] == [{"lr": "0.1234561"}, {"lr": "0.1234562"}, {"lr": "null"}]
+    assert groups[0].setting("loss") == "bce"  # the same in all, so no column
+    assert groups[0].setting("trainer.max_epochs") == "2"
+
+
+def test_a_known_effect_is_found_and_none_is_not_invented(grid):
+    found = Analysis(groups_in(grid), SETTINGS)
+    said = {(found.paired[one.one].title, found.paired[one.other].title): one.outcome.verdict
+            for one in found.comparisons}  # fmt: skip
+    assert len(said) == 6
+    for (one, other), verdict in said.items():
+        differ = one.split(" / ")[1] != other.split(" / ")[1]
+        assert verdict == ("better" if differ else "not distinguishable with these data")
+    assert found.effects["loss"]["dice"].difference.mean == pytest.approx(0.05, abs=0.01)
+    assert found.effects["loss"]["dice"].verdict == "better"
+    assert found.effects["model"]["unet"].verdict == "not distinguishable with these data"
+    words = conclusions.drawn(found)
+    assert "It is better than" in words[0]
+    (of_loss,) = [
+        text for text in words if text.startswith("Of loss, averaged over the other settings, against the mean")
+    ]
+    assert "bce -0.05" in of_loss
+    assert "dice +0.05" in of_loss
+    assert "other choices" not in of_loss
+    assert "Of model, averaged over the other settings, no choice is distinguishable from the mean of all." in words
+
+
+def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path):
+    for name, loss, shift in (("a", "bce", 0.0), ("b", "dice", 0.1)):
+        folder = write_run(tmp_path, name, SCORES, loss=loss)
+        head, *rows = (folder / "per_image.csv").read_text().splitlines()
+        lines = [f"{head},precision", *(f"{row},{0.5 + shift}" for row in rows)]
+        (folder / "per_image.csv").write_text("\n".join(lines) + "\n")
+    found = Analysis(groups_in(tmp_path), SETTINGS | {"metric": "precision"})
+    titles, cells = table.rows(found)
+    assert titles[2] == "precision a picture"
+    assert [line[2].text for line in cells] == ["0.500", "0.600"]
+    assert found.metric is None
+    assert "dice has the highest mean precision a picture, 0.600" in conclusions.drawn(found)[0]
+    assert Analysis(groups_in(tmp_path), SETTINGS | {"metric": "iou_image"}).label == "iou_image"
+
+
+def test_runs_that_find_nothing_are_told(tmp_path):
+    folder = write_run(tmp_path, "a", SCORES)
+    results = json.loads((folder / "results.json").read_text())
+    results["metrics"] |= {"test/recall": 0.0, "test/empty_images": 4}
+    (folder / "results.json").write_text(json.dumps(results))
+    said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
+    assert "Some runs find nothing at all on the test pictures: made_up." in said
+    assert "4 test pictures show nothing: there a run that says nothing scores 1, others 0." in said
+
+
+def test_intervals_of_scores_stay_scores(tmp_path):
+    rng = np.random.default_rng(0)
+    for seed, shift in enumerate((0.0, 0.5)):
+        write_run(tmp_path, f"a{seed}", 0.2 + shift + rng.uniform(0, 0.1, 30), seed=seed)
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert (found.means[0].low, found.means[0].high) == (0, 1)
+    assert any(text.startswith("Two seeds only (") for text in conclusions.warnings(found, []))
+
+
+def test_a_baseline_is_what_all_are_compared_with(grid):
+    found = Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet", "loss": "bce"}})
+    assert {found.paired[one.other].title for one in found.comparisons} == {"unet / bce"}
+    assert len(found.comparisons) == 3
+    words = conclusions.drawn(found)
+    assert "It is not distinguishable" not in words[0]  # from others it was not compared with
+    assert words[1].startswith("Against unet / bce, with which each is compared and no other, these are better: ")
+    assert "not distinguishable with these data: segnet / bce." in words[1]
+    with pytest.raises(
+        ValueError, match=r"baseline=\{'model': 'unet'\} fits 2 groups, expected one of: model=segnet, loss=bce;"
+    ):
+        Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet"}})
+    with pytest.raises(
+        ValueError, match=r"baseline=unet: expected settings, such as 'baseline=\{model: unet, loss: bce\}'"
+    ):
+        Analysis(groups_in(grid), SETTINGS | {"baseline": "unet"})
+    same_everywhere = {"model": "unet", "loss": "bce", "dataset": "folder", "optimizer.lr": 0.001}
+    assert Analysis(groups_in(grid), SETTINGS | {"baseline": same_everywhere}).baseline == found.baseline
+
+
+def test_of_many_groups_each_is_compared_with_the_best_of_validation(tmp_path):
+    for number in range(17):
+        write_run(tmp_path, f"a{number}", SCORES - 0.01 * number, loss=f"loss{number:02d}")
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert (found.paired[found.baseline].title, len(found.comparisons)) == ("loss00", 16)
+    assert "it has the best validation score, and" in report_of(tmp_path).read_text()
+
+
+def test_a_grid_with_a_hole_has_no_main_effects_and_says_so(tmp_path):
+    shutil.copytree(write_grid(tmp_path / "whole") or tmp_path / "whole", tmp_path / "part")
+    for folder in (tmp_path / "part").glob("unet-dice-*"):
+        shutil.rmtree(folder)
+    found = Analysis(groups_in(tmp_path / "part"), SETTINGS)
+    assert found.effects == {}
+    assert "The grid lacks 1 of its combinations, so there are no main effects." in conclusions.warnings(found, [])
+
+
+def test_tables_for_people_and_for_programs(grid):
+    page = report_of(grid)
+    rows = list(csv.DictReader((page.parent / "table.csv").open()))
+    group = groups_in(grid)[1]
+    means = [run.images["iou"].mean() for run in group.runs]
+    assert float(rows[1]["test/iou_image mean"]) == pytest.approx(np.mean(means))
+    assert float(rows[1]["test/iou_image sd"]) == pytest.approx(np.std(means, ddof=1))
+    assert (rows[1]["seeds"], rows[1]["params"]) == ("0 1 2", "1000.0")
+    best = max(float(row["test/iou_image mean"]) for row in rows)
+    text = (page.parent / "table.md").read_text()
+    assert text.startswith("| model | loss | seeds | iou_image |")
+    assert f"**{best:.3f} ±" in text
+    assert text.count("**") == 2
+    latex = (page.parent / "table.tex").read_text()
+    assert r"iou\_image" in latex
+    assert latex.count(r"\\") == 5
+    assert table.tex("50 % of a_b") == r"50 \% of a\_b"
+    assert table.tex("[4, 8]") == "{}[4, 8]"  # after a line's end it would be an argument of that
+    assert table.plain("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
+    assert [table.inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
+
+
+def test_bold_is_the_best_on_the_same_pictures(tmp_path):
+    write_run(tmp_path, "a", SCORES, loss="bce")
+    write_run(tmp_path, "b", SCORES - 0.1, loss="dice")
+    write_run(tmp_path, "c", SCORES + 0.1, loss="easy", names=[f"q{number}" for number in range(30)])
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    _, cells = table.rows(found)
+    assert [any(cell.best for cell in line) for line in cells] == [True, False, False]
+
+
+def test_notes_are_markdown_without_html(tmp_path, grid):
+    (tmp_path / "notes.md").write_text("# Mine\n\n*Dice* wins <script>alert(1)</script> ![x](http://a/b.png)\n")
+    text = str(notes_of(tmp_path / "notes.md"))
+    assert "<h3>Mine</h3>" in text  # below the page's own headings
+    assert "<em>Dice</em>" in text
+    assert "<script>" not in text
+    assert "<img" not in text
+    with pytest.raises(FileNotFoundError, match=r"notes=.*none.md: there is no such file. Write your hypotheses"):
+        notes_of(tmp_path / "none.md")
+
+
+def test_one_run_is_a_report_of_that_run(tmp_path):
+    write_run(tmp_path, "only", SCORES)
+    html = report_of(tmp_path).read_text()
+    assert "<h1>1 run in 1 group</h1>" in html
+    assert "there is nothing to compare it with" in html
+    assert "One seed only" in html
+
+
+def test_what_limits_conclusions_is_said(tmp_path):
+    few = SCORES[:12]
+    write_run(tmp_path, "a", few, loss="bce")
+    write_run(tmp_path, "b", few, loss="dice")
+    write_run(tmp_path, "c", few, loss="focal", names=[f"q{number}" for number in range(12)])
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    said = " ".join(conclusions.warnings(found, []))
+    assert "One seed only (bce, dice, focal)" in said
+    assert "12 test pictures only" in said
+    assert "Tested on other pictures than the rest, so in the table alone and not compared: focal" in said
+    assert len(found.comparisons) == 1
+
+
+def test_few_pictures_and_many_comparisons_are_told(tmp_path):
+    for number in range(5):
+        write_run(tmp_path, f"a{number}", SCORES[:8], loss=f"loss{number}")
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    said = " ".join(conclusions.warnings(found, []))
+    assert "10 comparisons on 8 pictures: whatever the difference, no p-value can fall below 0.078" in said
+
+
+def test_the_gap_of_training_over_test_is_told(tmp_path):
+    write_run(tmp_path, "a", SCORES, loss="bce", train=float(SCORES.mean()) + 0.05)
+    write_run(tmp_path, "b", SCORES, loss="dice", train=float(SCORES.mean()) + 0.2)
+    found = conclusions.gaps(groups_in(tmp_path), "test/iou_image")
+    assert [(title, much) for title, _, _, _, much in found] == [("bce", False), ("dice", True)]
+    assert found[1][3] == pytest.approx(0.2)
+
+
+def test_pictures_without_a_score_are_left_out(tmp_path):
+    some = SCORES.copy()
+    some[3] = np.nan  # nothing there to score: an empty cell
+    for name, loss in (("a", "bce"), ("b", "dice")):
+        folder = write_run(tmp_path, name, some, loss=loss)
+        text = (folder / "per_image.csv").read_text().replace("nan", "")
+        (folder / "per_image.csv").write_text(text)
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert found.sample.pictures == 29
+    assert "Of 30 test pictures 1 have no such score in some run and are left out." in conclusions.warnings(found, [])
+    assert found.means[0].mean == pytest.approx(np.nanmean(some))
+    worst, _, best = extremes(some)
+    assert (worst[1], best[1]) == (np.nanargmin(some), np.nanargmax(some))
+
+
+def test_the_front_is_what_nothing_beats():
+    assert figures.front([(1, 0.5), (2, 0.4), (3, 0.7), (3, 0.6), (0.5, 0.1)]) == [(0.5, 0.1), (1, 0.5), (3, 0.7)]
+
+
+def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path):
+    words = ["-m", "loss=dice,bce", "seed=0,1", "dataset.size=32", "dataset.counts=[10,5,6]", "dataset.batch_size=5",
+             "model.net.widths=[4,8]", "trainer.max_epochs=1", "trainer.accelerator=cpu", "callbacks.pictures=null",
+             "hydra.sweep.dir=sweep"]  # fmt: skip
+    done = segkit(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs in 2 groups" in done.stdout
+    html = (tmp_path / "sweep" / "report" / "report.html").read_text()
+    assert html.count("data:image/jpeg;base64,") == 3  # of two groups, and where they differ
+    assert "6 test pictures only" in html
+    assert 'alt="Test pictures with truth, prediction and errors, a row each: worst: cracks-test-' in html
+    assert "FLOPs a picture" in html
+    found = json.loads(next((tmp_path / "sweep").glob("*/results.json")).read_text())
+    assert found["seconds_a_picture"] > 0
+    # two blocks at 32×32 and 16×16, the 2×2 way up, the decoder's block, the head; each product with its sum is 2
+    products = 32**2 * 9 * (3 * 4 + 4 * 4) + 16**2 * 9 * (4 * 8 + 8 * 8) + 16**2 * 4 * 8 * 4
+    assert found["flops"] == 2 * (products + 32**2 * 9 * (8 * 4 + 4 * 4) + 32**2 * 4)
+    again = segkit("runs=sweep/**", "baseline={loss: bce}", "output=other", module="report", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"sweep", "other"}
+    wrong = segkit("runs=nowhere", module="report", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "no run folder there" in wrong.stderr
+
+
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: make chromium")
+
+
+@needs_chromium
+def test_the_page_in_a_browser(grid, tmp_path):
+    page = report_of(grid).read_text()
+    # sorts the table by its fourth column, then writes what a reader sees
+    script = """<script>
+      window.addEventListener("load", () => {
+        const table = document.querySelector("#table table");
+        const button = table.querySelectorAll("thead button")[3];
+        const read = () => [...table.tBodies[0].rows].map(row => row.cells[3].textContent.slice(0, 5)).join(" ");
+        button.click(); const down = read(); button.click(); const up = read();
+        const charts = [...document.querySelectorAll("figure svg")];
+        const drawn = charts.filter(one => one.getBoundingClientRect().height > 50).length;
+        const sorted = table.querySelector("[aria-sort]").getAttribute("aria-sort");
+        document.title = JSON.stringify({down, up, drawn, sorted});
+      });</script></body>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", script))
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom",
+         f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/page.html"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ":CONSOLE" not in done.stderr
+    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
+    down = [float(text) for text in seen["down"].split()]
+    assert down == sorted(down, reverse=True)
+    assert [float(text) for text in seen["up"].split()] == sorted(down)
+    assert seen["sorted"] == "ascending"
+    assert seen["drawn"] == 4

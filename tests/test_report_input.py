@@ -1,0 +1,133 @@
+"""What a report is made from: runs that are found, damaged, copied, of different tasks, with names of any kind."""
+
+import re
+import shutil
+
+import pytest
+from made_up import SCORES, SETTINGS, groups_in, report_of, write_run
+
+from segkit.reporting import collect
+from segkit.reporting.analysis import Analysis
+
+
+def test_runs_are_found_by_folder_pattern_and_list(tmp_path):
+    for name in ("a/one", "a/two", "b/three"):
+        write_run(tmp_path, name, SCORES)
+    write_run(tmp_path, "b/three/stages/first", SCORES)  # a part of that run
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "evaluate" / "results.json").write_text("{}")  # no run: what evaluate wrote
+    found = {str(path.relative_to(tmp_path)) for path in collect.find(str(tmp_path))}
+    assert found == {"a/one", "a/two", "b/three"}
+    assert len(collect.find(f"{tmp_path}/a/**")) == 2
+    assert len(collect.find([f"{tmp_path}/a/*", f"{tmp_path}/b/three"])) == 3
+    with pytest.raises(ValueError, match=r"runs=.*nothing/\*: no run folder there .*Give a pattern in quotes"):
+        collect.find(f"{tmp_path}/nothing/*")
+
+
+def test_a_copied_run_is_no_further_evidence(tmp_path):
+    write_run(tmp_path, "a", SCORES)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "c").symlink_to(tmp_path / "a")
+    page = report_of(tmp_path)
+    assert "<h1>1 run in 1 group</h1>" in page.read_text()
+    assert re.search(r"/b</code>: it has the config and every score of .*/a, which counts once", page.read_text())
+
+
+def test_names_are_escaped(tmp_path):
+    evil = "<script>alert(1)</script>"
+    write_run(tmp_path, "a<i>", SCORES, loss=evil)
+    write_run(tmp_path, "b", SCORES, model="<b>", config={"dataset": {"classes": [evil], "root": evil}})
+    write_run(tmp_path, "c<i>", SCORES, status="failed")
+    with pytest.raises(ValueError, match="different tasks, their classes differ"):
+        report_of(tmp_path)
+    config = {"dataset": {"classes": ["object"], "root": evil}}
+    shutil.rmtree(tmp_path / "b")
+    write_run(tmp_path, "b", SCORES, model="<b>", config=config)
+    html = report_of(tmp_path).read_text()
+    assert evil not in html
+    assert "&lt;script&gt;" in html
+    assert "<b> /" not in html
+    assert "/c&lt;i&gt;</code>: failed" in html
+
+
+def test_unfinished_and_damaged_runs_are_listed(tmp_path, capsys):
+    write_run(tmp_path, "good", SCORES)
+    write_run(tmp_path, "failed", SCORES, status="failed")
+    cut = write_run(tmp_path, "cut", SCORES)
+    (cut / "results.json").write_text('{"status": "finished", "metr')
+    early = tmp_path / "early"  # failed before it had a config
+    early.mkdir()
+    (early / "results.json").write_text('{"status": "failed", "config_hash": null, "metrics": {}, "error": "no root"}')
+    html = report_of(tmp_path).read_text()
+    assert re.search(r"<code>[^<]*early</code>: failed: no root", html)
+    assert re.search(r"<code>[^<]*cut</code>: its results.json is cut short or damaged", html)
+    assert re.search(r"<code>[^<]*failed</code>: failed", html)
+    assert "Left out of the folders found: 3." in html
+    assert "left out: " in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "good")
+    with pytest.raises(ValueError, match="none of the 3 runs there can be reported on"):
+        report_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("config.yaml", "trainer:\ndataset:\n", "trainer is not a mapping"),
+        ("config.yaml", "trainer: {}\ndataset: {}\nseed: many\n", "invalid literal"),
+        ("config.yaml", "trainer: {}\ndataset: {}\nexpected: {test/iou: high}\n", "expected: test/iou is not a number"),
+        ("environment.json", "[]", "environment.json is not a mapping"),
+        ("results.json", '{"status": "finished", "metrics": {"test/iou": null}}', "metrics: test/iou is not a number"),
+        ("results.json", "[" * 100_000, "its results.json is cut short or damaged"),
+        ("per_image.csv", "", "per_image.csv is missing or empty"),
+        ("per_image.csv", "name,index,iou\np000.png,0,0.1\n", "is not test/iou_image"),
+    ],
+)
+def test_one_damaged_folder_does_not_end_the_report(tmp_path, file, content, reason):
+    write_run(tmp_path, "good", SCORES)
+    (write_run(tmp_path, "bad", SCORES, loss="dice") / file).write_text(content)
+    problem = collect.read(tmp_path / "bad")
+    assert isinstance(problem, collect.Problem)
+    assert reason in problem.reason
+    assert "<h1>1 run in 1 group</h1>" in report_of(tmp_path).read_text()
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path):
+    write_run(tmp_path, "exp[2]/a", SCORES)
+    assert len(collect.find(str(tmp_path / "exp[2]"))) == 1
+
+
+def test_a_named_folder_without_a_run_is_missed(tmp_path):
+    write_run(tmp_path, "a", SCORES)
+    (tmp_path / "killed").mkdir()
+    found = [collect.read(folder) for folder in collect.find([str(tmp_path / "a"), str(tmp_path / "killed")])]
+    assert [getattr(one, "reason", None) for one in found] == [None, "it has no results.json"]
+
+
+def test_runs_of_different_tasks_are_refused(tmp_path):
+    write_run(tmp_path, "a", SCORES, column="iou")
+    write_run(tmp_path, "b", SCORES, column="depth_error", loss="l1")
+    with pytest.raises(ValueError, match="share no score of their test pictures, so they are of different tasks"):
+        Analysis(groups_in(tmp_path), SETTINGS)
+    with pytest.raises(ValueError, match=r"metric=score: no score in the per_image.csv of all runs; they share iou"):
+        Analysis(groups_in(tmp_path)[:1], SETTINGS | {"metric": "score"})
+    write_run(tmp_path, "c", SCORES, config={"dataset": {"classes": ["cat", "dog"]}})
+    with pytest.raises(
+        ValueError, match=r"different tasks, their classes differ \(object: .*; cat, dog: .*\)\. Report on each"
+    ):
+        Analysis([group for group in groups_in(tmp_path) if "l1" not in group.title], SETTINGS)
+
+
+def test_a_killed_run_is_missed_too(tmp_path):
+    write_run(tmp_path, "a", SCORES)
+    killed = write_run(tmp_path, "killed", SCORES, loss="dice")
+    (killed / "overrides.yaml").write_text("[]")
+    (killed / "results.json").unlink()
+    assert re.search(r"/killed</code>: it has no results.json", report_of(tmp_path).read_text())
+
+
+def test_counts_are_no_scores(tmp_path):
+    folder = write_run(tmp_path, "a", SCORES)
+    rows = (folder / "per_image.csv").read_text().splitlines()
+    (folder / "per_image.csv").write_text("\n".join([f"{rows[0]},fp", *(f"{row},3" for row in rows[1:])]) + "\n")
+    with pytest.raises(ValueError, match=r"metric=fp: no score .* they share iou\."):
+        Analysis(groups_in(tmp_path), SETTINGS | {"metric": "fp"})
