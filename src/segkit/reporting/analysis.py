@@ -37,6 +37,7 @@ class Analysis:
         self.tested = scores[0].shape[1]  # pictures
         self.sample = statistics.Sample(complete(scores, self.column))
         self.means = self.sample.means()
+        self.order = sorted(range(len(self.paired)), key=lambda at: -self.means[at].mean)  # the best first
         self.pooled = pooled(self.paired)
         self.baseline = self.reference()
         self.comparisons = self.sample.compared(self.pairs())
@@ -62,18 +63,16 @@ class Analysis:
 
     def pairs(self) -> list[tuple[int, int]]:
         """Which groups are compared: each with the baseline, or all, the better one first."""
-        places = range(len(self.paired))
         if self.baseline is not None:
-            return [(at, self.baseline) for at in places if at != self.baseline]
-        return list(combinations(sorted(places, key=lambda at: -self.means[at].mean), 2))
+            return [(at, self.baseline) for at in range(len(self.paired)) if at != self.baseline]
+        return list(combinations(self.order, 2))
 
     def sheets(self) -> tuple[list[Sheet], str]:
         """Test pictures of the best groups that have theirs still, and why a better one's are missing."""
         made: list[Sheet] = []
         shown: list[gallery.Shown] = []
         reason = ""
-        order = sorted(range(len(self.paired)), key=lambda at: -self.means[at].mean)
-        for group in [self.paired[at] for at in order[:MOST_TRIES]] if self.settings["gallery"] else []:
+        for group in [self.paired[at] for at in self.order[:MOST_TRIES]] if self.settings["gallery"] else []:
             if len(shown) < SHEETS:
                 try:  # pictures may have been moved, a model may not be trusted: the numbers stand without
                     one = gallery.Shown(group, self.column, self.settings["trust"])

@@ -155,6 +155,8 @@ def read(folder: Path) -> Run | Problem:
         check_means(results["metrics"], images)
     except Exception as error:  # whatever can be wrong with a stranger's files
         return Problem(folder, f"its files cannot be read ({explain(error).splitlines()[0]})")
+    seconds = [row["seconds"] for row in curves if "seconds" in row]
+    results |= {"epoch_seconds": float(np.median(seconds))} if seconds else {}
     return Run(folder, config, results, names, images, curves, environment)
 
 

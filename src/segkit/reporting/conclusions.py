@@ -6,7 +6,7 @@ import numpy as np
 
 from segkit.reporting.analysis import Analysis, missing
 from segkit.reporting.collect import Group, Problem
-from segkit.reporting.statistics import LEVEL, TURNED, Comparison, Interval, Outcome, Verdict, least_p
+from segkit.reporting.statistics import LEVEL, TURNED, Comparison, Outcome, Verdict, least_p
 from segkit.reporting.table import hardware, stated
 
 FEW_PICTURES = 20
@@ -100,9 +100,9 @@ def gaps(groups: Sequence[Group], metric: str | None) -> list[tuple[str, float, 
 
 def drawn(report: Analysis) -> list[str]:
     """The conclusions, one sentence or two each."""
-    groups, means, metric = report.paired, report.means, report.metric
+    groups, metric = report.paired, report.metric
     found = [of_the_best(report)] if len(groups) > 1 else []
-    found += of_baseline(report) if report.baseline is not None else of_cost(groups, means, report.comparisons)
+    found += of_baseline(report) if report.baseline is not None else of_cost(report)
     for factor, levels in report.effects.items():
         found += of_factor(factor, levels)
     overfitted = [title for title, _, _, _, much in gaps(groups, metric) if much]
@@ -127,9 +127,8 @@ def verdicts_of(place: int, comparisons: Sequence[Comparison]) -> dict[int, Verd
 
 
 def of_the_best(report: Analysis) -> str:
-    groups, means = report.paired, report.means
-    best = max(range(len(groups)), key=lambda place: means[place].mean)
-    mean, low, high = means[best].mean, means[best].low, means[best].high
+    groups, best = report.paired, report.order[0]
+    mean, low, high = report.means[best].mean, report.means[best].low, report.means[best].high
     text = f"{groups[best].title} has the highest mean {report.label}, {mean:.3f} ({low:.3f} … {high:.3f})."
     if report.baseline is not None:
         return text
@@ -146,6 +145,8 @@ def of_the_best(report: Analysis) -> str:
 
 def of_baseline(report: Analysis) -> list[str]:
     """Who is better than the one that all are compared with, who worse, and of whom that cannot be said."""
+    if not report.comparisons:
+        return []
     said: dict[str, list[str]] = {}
     for one in report.comparisons:
         said.setdefault(one.outcome.verdict, []).append(report.paired[one.one].title)
@@ -154,14 +155,14 @@ def of_baseline(report: Analysis) -> list[str]:
     return [f"Against {title}, with which each is compared and no other, these are {'; '.join(parts)}."]
 
 
-def of_cost(groups: Sequence[Group], means: Sequence[Interval], comparisons: Sequence[Comparison]) -> list[str]:
+def of_cost(report: Analysis) -> list[str]:
     """The cheapest group that is not distinguishable from the best, if every run of it was cheaper than every one of
     the best's by a fifth and more."""
-    best = max(range(len(groups)), key=lambda place: means[place].mean)
+    groups, best = report.paired, report.order[0]
     costs = {place: cost for place, group in enumerate(groups) if (cost := group.cost("train_seconds"))}
     like = [
         place
-        for place, verdict in verdicts_of(best, comparisons).items()
+        for place, verdict in verdicts_of(best, report.comparisons).items()
         if verdict.startswith("not") and place in costs
     ]
     if best not in costs or not like or not same_hardware(groups):

@@ -67,12 +67,8 @@ class Sample:
         ])  # fmt: skip
 
     def interval(self, weights: Array) -> Interval:
-        """Of a contrast: percentiles of the bootstrap samples, made wider where seeds are few, as Student's
-        distribution is wider than the normal."""
-        mean = float(self.differences(weights).mean())
-        wider = stats.t.ppf(1 - LEVEL / 2, self.spread(weights)[1]) / stats.norm.ppf(1 - LEVEL / 2)
-        low, high = np.quantile(weights @ self.samples, [LEVEL / 2, 1 - LEVEL / 2])
-        return Interval(mean, float(mean + wider * (low - mean)), float(mean + wider * (high - mean)))
+        """Of a contrast."""
+        return widened(float(self.differences(weights).mean()), weights @ self.samples, self.spread(weights)[1])
 
     def differences(self, weights: Array) -> Array:
         """A contrast on each picture, of means over the seeds."""
@@ -123,7 +119,7 @@ class Sample:
         """Of every group; of scores in [0, 1] not beyond these."""
         found = [self.interval(row) for row in np.eye(len(self.scores))]
         if all(values.min() >= 0 and values.max() <= 1 for values in self.scores):
-            found = [replace(one, low=max(one.low, 0.0), high=min(one.high, 1.0)) for one in found]
+            found = [within(one) for one in found]
         return found
 
     def compared(self, pairs: Sequence[tuple[int, int]]) -> list[Comparison]:
@@ -162,6 +158,19 @@ def resampled(count: int, rng: np.random.Generator) -> Array:
     return np.asarray(1 / count + (drawn - 1 / count) * np.sqrt(count / max(count - 1, 1)))
 
 
+def widened(mean: float, samples: Array, freedom: float) -> Interval:
+    """Percentiles of bootstrap samples, as much further from the mean as Student's distribution is wider than the
+    normal: where seeds are few."""
+    wider = stats.t.ppf(1 - LEVEL / 2, freedom) / stats.norm.ppf(1 - LEVEL / 2)
+    low, high = mean + wider * (np.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2]) - mean)
+    return Interval(mean, float(low), float(high))
+
+
+def within(found: Interval) -> Interval:
+    """Of a score that is never below 0 or above 1."""
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+
+
 def pooled_interval(hits: Array, either: Array) -> Interval:
     """Of the IoU over all pixels, from true positives and TP + FP + FN, (seeds, pictures) each; two levels as above."""
     seeds, pictures = hits.shape
@@ -171,11 +180,9 @@ def pooled_interval(hits: Array, either: Array) -> Interval:
     of_pictures, of_seeds = each.mean(axis=1).var(), found.var(ddof=1) / seeds if seeds > 1 else 0.0
     below = of_seeds**2 / max(seeds - 1, 1) + of_pictures**2 / max(pictures - 1, 1)
     freedom = (of_pictures + of_seeds) ** 2 / below if below > 0 else np.inf
-    wider = stats.t.ppf(1 - LEVEL / 2, freedom) / stats.norm.ppf(1 - LEVEL / 2)
-    mean = float(found.mean())
-    samples = (resampled(seeds, np.random.default_rng(1)) * each).sum(axis=1)
-    low, high = np.clip(mean + wider * (np.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2]) - mean), 0, 1)
-    return Interval(mean, float(low), float(high))
+    return within(
+        widened(float(found.mean()), (resampled(seeds, np.random.default_rng(1)) * each).sum(axis=1), freedom)
+    )
 
 
 def ratio(hits: Array, either: Array) -> Array:

@@ -20,6 +20,7 @@ COSTS = {  # entries of results.json: title, unit, digits
     "params": ("parameters", 1e6, "{:.2f} M"),
     "flops": ("FLOPs a picture", 1e9, "{:.2f} G"),
     "train_seconds": ("training", 1, "{:.0f} s"),
+    "epoch_seconds": ("an epoch", 1, "{:.1f} s"),
     "seconds_a_picture": ("a picture", 1e-3, "{:.1f} ms"),
 }
 
