@@ -56,6 +56,18 @@ def test_what_is_stated_tells_no_groups_apart(tmp_path):
     assert table.stated(group, "test/iou_image") == "published 0.600"
 
 
+def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_path):
+    for name, weights in (("frozen", "/a/b/one.pth"), ("trained", "/a/b/two.pth")):
+        write_run(
+            tmp_path / "x", name, SCORES, config={"overrides": [f"experiment={name}", "seed=0"], "weights": weights}
+        )
+        write_run(tmp_path / "y", name, SCORES, config={"weights": weights})
+    assert [group.title for group in groups_in(tmp_path / "x")] == ["frozen", "trained"]
+    groups = groups_in(tmp_path / "y")
+    assert [group.title for group in groups] == ["one.pth", "two.pth"]
+    assert groups[0].settings == {"weights": "/a/b/one.pth"}
+
+
 def test_numbers_keep_their_digits_in_columns(tmp_path):
     for name, rate in (("a", 0.1234561), ("b", 0.1234562), ("c", None)):
         write_run(tmp_path, name, SCORES + len(name), config={"optimizer": {"lr": rate}})

@@ -241,11 +241,28 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     for column, values in found_columns.items():
         for group, value in zip(groups, values, strict=True):
             group.settings[column] = value
-    names = telling(found_columns, len(groups))
-    for number, group in enumerate(groups):
-        words = " / ".join(group.settings[name] for name in names) or str(group.config.get("name", ""))
-        group.title = words if len(words) <= TITLE else f"{words[: TITLE - 6]}… ({number + 1})"
+    for group, title in zip(groups, titles(groups, telling(found_columns, len(groups))), strict=True):
+        group.title = title
     return groups
+
+
+def titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
+    """A name of each group: of its experiment, where each has one of its own, else what it has in some columns; of
+    files the last part of their path."""
+    found = [experiment_of(group.config) for group in groups]
+    if all(found) and len(set(found)) == len(found):
+        return found
+    words = [" / ".join(group.settings[name].rpartition("/")[2] for name in columns) for group in groups]
+    words = [text or str(group.config.get("name", "")) for text, group in zip(words, groups, strict=True)]
+    return [
+        text if len(text) <= TITLE and words.count(text) == 1 else f"{text[: TITLE - 6]}… ({number})"
+        for number, text in enumerate(words, 1)
+    ]
+
+
+def experiment_of(config: Mapping[str, Any]) -> str:
+    words = map(str, config.get("overrides") or [])
+    return next((word.partition("=")[2] for word in words if word.startswith("experiment=")), "")
 
 
 def telling(found: Mapping[str, list[str]], count: int) -> list[str]:
