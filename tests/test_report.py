@@ -63,6 +63,7 @@ def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_pat
         )
         write_run(tmp_path / "y", name, SCORES, config={"weights": weights})
     assert [group.title for group in groups_in(tmp_path / "x")] == ["frozen", "trained"]
+    assert table.described(groups_in(tmp_path / "x")[0]) == {"experiment": "frozen", "weights": "/a/b/one.pth"}
     groups = groups_in(tmp_path / "y")
     assert [group.title for group in groups] == ["one.pth", "two.pth"]
     assert groups[0].settings == {"weights": "/a/b/one.pth"}

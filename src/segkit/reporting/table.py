@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segkit.evaluate import lesser
-from segkit.reporting.collect import Group
+from segkit.reporting.collect import Group, experiment_of
 
 if TYPE_CHECKING:
     from segkit.reporting.analysis import Analysis
@@ -42,6 +42,11 @@ def metric_names(groups: Sequence[Group]) -> list[str]:
     return [name for name in names if all(group.metric(name) for group in groups)]
 
 
+def described(group: Group) -> dict[str, str]:
+    """What it has in the columns in which groups differ, after the experiment that it is called by, if it is."""
+    return ({"experiment": group.title} if group.title == experiment_of(group.config) else {}) | group.settings
+
+
 def spread(values: Sequence[float]) -> str:
     """mean ± sd over seeds."""
     sd = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
@@ -67,13 +72,13 @@ def rows(report: "Analysis") -> tuple[list[str], list[list[Cell]]]:
             for name, each in seeds.items()}  # fmt: skip
     told = [metric for metric in metrics if any(stated(group, metric) for group in groups)]
     costs = [key for key in COSTS if any(group.cost(key) is not None for group in groups)]
-    settings = list(groups[0].settings)
-    titles = [*settings, "seeds", *(name.removeprefix("test/") for name in seeds)]
+    settings = [described(group) for group in groups]
+    titles = [*settings[0], "seeds", *(name.removeprefix("test/") for name in seeds)]
     titles += [f"{metric.removeprefix('test/')} as stated" for metric in told]
     titles += [*(COSTS[key][0] for key in costs), "hardware"]
     cells = []
     for at, group in enumerate(groups):
-        line = [Cell(group.settings[name]) for name in settings]
+        line = [Cell(value) for value in settings[at].values()]
         line.append(Cell(", ".join(str(run.seed) for run in group.runs), len(group.runs)))
         for name, each in seeds.items():
             mean = float(np.mean(each[at]))
@@ -138,11 +143,10 @@ def full(groups: Sequence[Group]) -> str:
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.metrics))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    settings = list(groups[0].settings)
     of_names = [f"{name} {kind}" for name in names for kind in ("mean", "sd")]
-    writer.writerow(map(inert, [*settings, "seeds", *of_names, *COSTS, "hardware", "runs"]))
+    writer.writerow(map(inert, [*described(groups[0]), "seeds", *of_names, *COSTS, "hardware", "runs"]))
     for group in groups:
-        line: list[object] = [*group.settings.values(), " ".join(str(run.seed) for run in group.runs)]
+        line: list[object] = [*described(group).values(), " ".join(str(run.seed) for run in group.runs)]
         for name in names:
             values = group.metric(name)
             line += [np.mean(values) if values else "", np.std(values, ddof=1) if len(values) > 1 else ""]
