@@ -142,14 +142,12 @@ def test_a_baseline_is_what_all_are_compared_with(grid):
     assert "It is not distinguishable" not in words[0]  # from others it was not compared with
     assert words[1].startswith("Against unet / bce, with which each is compared and no other, these are better: ")
     assert "not distinguishable with these data: segnet / bce." in words[1]
-    with pytest.raises(
-        ValueError, match=r"baseline=\{'model': 'unet'\} fits 2 groups, expected one of: model=segnet, loss=bce;"
-    ):
+    listed = r"There are: segnet / bce, model: segnet, loss: bce; segnet / dice, model"
+    with pytest.raises(ValueError, match=rf"baseline=\{{'model': 'unet'\}} fits 2 groups, .*{listed}"):
         Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet"}})
-    with pytest.raises(
-        ValueError, match=r"baseline=unet: expected settings, such as 'baseline=\{model: unet, loss: bce\}'"
-    ):
+    with pytest.raises(ValueError, match=rf"baseline=unet fits 0 groups, expected the name of one, or .*{listed}"):
         Analysis(groups_in(grid), SETTINGS | {"baseline": "unet"})
+    assert Analysis(groups_in(grid), SETTINGS | {"baseline": "unet / bce"}).baseline == found.baseline
     same_everywhere = {"model": "unet", "loss": "bce", "dataset": "folder", "optimizer.lr": 0.001}
     assert Analysis(groups_in(grid), SETTINGS | {"baseline": same_everywhere}).baseline == found.baseline
 
@@ -193,6 +191,48 @@ def test_tables_for_people_and_for_programs(grid):
     assert [table.inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
 
 
+def test_bold_are_all_that_look_like_the_best(tmp_path):
+    for loss, mean in (("bce", 0.5004), ("dice", 0.4996), ("focal", 0.4994)):
+        write_run(tmp_path, loss, [mean - 0.1, mean, mean + 0.1], loss=loss)
+    _, cells = table.rows(Analysis(groups_in(tmp_path), SETTINGS))
+    assert [any(cell.best for cell in line) for line in cells] == [True, True, False]
+
+
+def test_pictures_of_one_name_whose_masks_differ_are_not_compared(tmp_path):
+    for loss, truth in (("bce", [30, 50]), ("dice", [30, 50]), ("focal", [30, 51])):
+        folder = write_run(tmp_path, loss, [0.5, 0.6], loss=loss, names=["a.png", "b.png"])
+        counts = [f"{name},{at},{0.5 + at / 10},{there - 5},1,5,{99 - there}"
+                  for at, (name, there) in enumerate(zip(("a.png", "b.png"), truth, strict=True))]  # fmt: skip
+        (folder / "per_image.csv").write_text("\n".join(["name,index,iou,tp,fp,fn,tn", *counts]) + "\n")
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert [group.title for group in found.paired] == ["bce", "dice"]
+    assert [group.title for group in found.apart] == ["focal"]
+
+
+def test_a_class_that_is_never_found_is_told(tmp_path):
+    for seed, found in ((0, 0.3), (1, 0.0)):
+        folder = write_run(tmp_path, f"a{seed}", SCORES, seed=seed, config={"dataset": {"classes": ["car", "sky"]}})
+        results = json.loads((folder / "results.json").read_text())
+        results["metrics"] |= {"test/iou/car": 0.5, "test/iou/sky": found}
+        (folder / "results.json").write_text(json.dumps(results))
+    said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
+    assert "Some runs never find a class on the test pictures: made_up (sky)." in said
+
+
+def test_every_interval_and_verdict_is_in_a_file(grid):
+    found = Analysis(groups_in(grid), SETTINGS)
+    lines = list(csv.DictReader(table.outcomes(found).splitlines()))
+    assert [line["what"] for line in lines] == [
+        *["mean"] * 4, *["difference"] * 6, *["effect of model"] * 2, *["effect of loss"] * 2
+    ]  # fmt: skip
+    best = found.comparisons[0]
+    assert lines[4]["of"] == found.paired[best.one].title
+    assert float(lines[4]["estimate"]) == best.outcome.difference.mean
+    assert float(lines[4]["p (Holm)"]) == best.outcome.adjusted
+    assert lines[-1]["verdict"] == "better"
+    assert found.effects_tested == 2
+
+
 def test_bold_is_the_best_on_the_same_pictures(tmp_path):
     write_run(tmp_path, "a", SCORES, loss="bce")
     write_run(tmp_path, "b", SCORES - 0.1, loss="dice")
@@ -230,7 +270,7 @@ def test_what_limits_conclusions_is_said(tmp_path):
     said = " ".join(conclusions.warnings(found, []))
     assert "One seed only (bce, dice, focal)" in said
     assert "12 test pictures only" in said
-    assert "Tested on other pictures than the rest, so in the table alone and not compared: focal" in said
+    assert "so in the table alone and not compared: focal" in said
     assert len(found.comparisons) == 1
 
 

@@ -53,6 +53,15 @@ def test_the_test_of_runs_is_welchs_where_pictures_do_not_vary():
     assert not Sample([a[:1] * pictures, b[:1] * pictures]).has_seeds(SECOND)
 
 
+def test_a_run_alone_varies_like_the_others_in_the_interval_as_well():
+    rng = np.random.default_rng(1)
+    lone, several = rng.normal(0.8, 0.02, (1, 1)), rng.normal(0.82, 0.02, (30, 1))
+    found = Sample([lone * np.ones((1, 40)), several * np.ones((1, 40))]).interval(SECOND)
+    error = stats.t.ppf(0.975, 29) * several.std(ddof=1) * np.sqrt(1 + 1 / 30)  # Student's, of one against thirty
+    assert found.high - found.mean == pytest.approx(error, rel=0.08)
+    assert found.mean - found.low == pytest.approx(error, rel=0.08)
+
+
 def test_intervals_are_those_of_theory():
     rng = np.random.default_rng(0)
     scores = rng.normal(0.8, 0.1, (1, 400))

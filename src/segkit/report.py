@@ -13,8 +13,8 @@ log = logging.getLogger("segkit")
 
 
 def report(cfg: DictConfig) -> Path:
-    """Write report.html, table.csv, table.md, table.tex and pictures/ of the runs that `cfg.runs` matches; returns the
-    page."""
+    """Write report.html, table.csv, table.md, table.tex, comparisons.csv and pictures/ of the runs that `cfg.runs`
+    matches; returns the page."""
     from segkit import records
     from segkit.reporting import collect, page, table
     from segkit.reporting.analysis import Analysis
@@ -38,6 +38,7 @@ def report(cfg: DictConfig) -> Path:
     records.write_text(folder / "table.csv", table.full(analysis.groups))
     records.write_text(folder / "table.md", table.markdown(titles, cells))
     records.write_text(folder / "table.tex", table.latex(titles, cells))
+    records.write_text(folder / "comparisons.csv", table.outcomes(analysis))
     records.write_text(folder / "report.html", text)
     print(f"{analysis.what}: {folder / 'report.html'}")
     return folder / "report.html"

@@ -1,7 +1,6 @@
 """What a report is about: which groups are compared, by which score, with what outcome."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -51,6 +50,11 @@ class Analysis:
         """What it is about, in words."""
         runs, groups = sum(len(group.runs) for group in self.groups), len(self.groups)
         return f"{runs} run{'s' * (runs > 1)} in {groups} group{'s' * (groups > 1)}"
+
+    @property
+    def effects_tested(self) -> int:
+        """How many main effects are corrected together."""
+        return sum(1 if len(levels) == 2 else len(levels) for levels in self.effects.values())
 
     def reference(self) -> int | None:
         """The group that all others are compared with: the one asked for; of very many the best of validation."""
@@ -133,14 +137,20 @@ def metric_of(groups: Sequence[Group], column: str) -> str | None:
 
 def alike(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
     """The groups of the test pictures that most have, and the others."""
-    tested = [{run.names for run in group.runs} for group in groups]
-    counts = Counter(next(iter(names)) for names in tested if len(names) == 1)
-    if not counts:
+    kinds: list[list[Group]] = []
+    for group in groups:
+        first = group.runs[0]
+        if all(first.same_pictures(run) for run in group.runs):
+            kind = next((kind for kind in kinds if first.same_pictures(kind[0].runs[0])), None)
+            if kind is None:
+                kinds.append([group])
+            else:
+                kind.append(group)
+    if not kinds:
         raise ValueError(
             "the seeds of every group were tested on different pictures: keep dataset.split_seed the same."
         )
-    ((common, _),) = counts.most_common(1)
-    same = [group for group, names in zip(groups, tested, strict=True) if names == {common}]
+    same = max(kinds, key=len)
     return same, [group for group in groups if group not in same]
 
 
@@ -162,16 +172,21 @@ def pooled(groups: Sequence[Group]) -> list[Interval]:
 
 
 def matching(groups: Sequence[Group], wanted: Any) -> int:
-    """The one group with these settings: columns of the table, or any other that all runs have."""
-    if not isinstance(wanted, Mapping):
-        raise ValueError(f"baseline={wanted}: expected settings, such as 'baseline={{model: unet, loss: bce}}'.")
+    """The one group of that title, or with these settings: columns of the table, or any other that all runs have."""
     found = [
         at for at, group in enumerate(groups)
-        if all(group.setting(key) == written(value) for key, value in wanted.items())
+        if (all(group.setting(key) == written(value) for key, value in wanted.items())
+            if isinstance(wanted, Mapping) else group.title == str(wanted))
     ]  # fmt: skip
     if len(found) != 1:
-        known = "; ".join(", ".join(f"{key}={value}" for key, value in group.settings.items()) for group in groups[:12])
-        raise ValueError(f"baseline={dict(wanted)} fits {len(found)} groups, expected one of: {known}.")
+        known = "; ".join(
+            ", ".join([group.title, *(f"{key}: {value}" for key, value in group.settings.items())])
+            for group in groups[:12]
+        )
+        raise ValueError(
+            f"baseline={wanted} fits {len(found)} groups, expected the name of one, or settings that one alone has, "
+            f"such as 'baseline={{model: unet, loss: bce}}'. There are: {known}."
+        )
     return found[0]
 
 

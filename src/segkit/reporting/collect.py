@@ -8,6 +8,7 @@ import glob
 import io
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ MOST_BYTES = 200_000_000  # of one file
 CHOICES = ("dataset", "model", "loss", "optimizer", "scheduler", "augment")
 PRESENCE = "presence_right"  # a column: 1 where it is said rightly whether a picture shows the class, else 0
 WRITTEN = ("results.json", "config.yaml")  # by a training, into its folder
+PIXELS = ("tp", "fp", "fn", "tn")  # columns: counts of one class
 FITS = 1e-3  # between a mean over pictures and what results.json says it is
 TITLE = 60  # most letters of a group's title
 DERIVED = ("channels", "monitor_mode", "mode")  # last words of keys that follow from others
@@ -49,6 +51,18 @@ class Run:
     def metrics(self) -> dict[str, float]:
         """Those that are numbers: of a class that no picture shows some are not."""
         return {name: value for name, value in self.results["metrics"].items() if math.isfinite(value)}
+
+    def same_pictures(self, other: "Run") -> bool:
+        """Whether both were tested on the same pictures: of one name, and where as many pixels were scored, with as
+        many of them in the class."""
+        if self.names != other.names:
+            return False
+        if not all(set(PIXELS) <= run.images.keys() for run in (self, other)):
+            return True
+        (total, truth), (others, of_others) = (
+            (sum(run.images[name] for name in PIXELS), run.images["tp"] + run.images["fn"]) for run in (self, other)
+        )
+        return bool((truth == of_others)[total == others].all())
 
 
 @dataclass(frozen=True)
@@ -252,12 +266,17 @@ def titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
     found = [experiment_of(group.config) for group in groups]
     if all(found) and len(set(found)) == len(found):
         return found
-    words = [" / ".join(group.settings[name].rpartition("/")[2] for name in columns) for group in groups]
+    words = [" / ".join(told(name, group.settings[name]) for name in columns) for group in groups]
     words = [text or str(group.config.get("name", "")) for text, group in zip(words, groups, strict=True)]
     return [
         text if len(text) <= TITLE and words.count(text) == 1 else f"{text[: TITLE - 6]}… ({number})"
         for number, text in enumerate(words, 1)
     ]
+
+
+def told(name: str, value: str) -> str:
+    """A setting in a title: numbers and switches with the name of what they set."""
+    return f"{name}={value}" if re.fullmatch(r"[-+.\deE]+|true|false|null", value) else value.rpartition("/")[2]
 
 
 def experiment_of(config: Mapping[str, Any]) -> str:

@@ -22,6 +22,12 @@ RULES = (
     "permutation test over the test pictures, and, with several seeds, a t test in which runs vary as well. All else "
     "is “not distinguishable with these data”, which does not say that the groups are equal. Main effects are tested "
     "in the same way, all of them corrected together.",
+    "In the t test the variance of a difference is that between seeds plus that between pictures, which rather "
+    "overstates it; it and the interval are found in two ways, so near the border one may leave 0 out and the other "
+    "not. What a comparison could have shown is half the width of its interval: smaller differences stay hidden.",
+    "Metrics that end in _image are means over the test pictures, as are score and those of which the table says so; "
+    "the others count the pixels of all test pictures together. Bold is a mean that no other exceeds as printed, "
+    "which is no verdict.",
     f"Where training scores exceed test scores by {GAP:g} or more, that is said to speak of overfitting.",
 )
 
@@ -34,11 +40,16 @@ def warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
     if single:
         found.append(
             f"One seed only ({shortened(single)}): how much another start would change is not known, so their "
-            "intervals are of pictures alone. Against groups with several seeds they are taken to vary like those; "
-            "between single runs “better” is said of these runs, and not of another training."
+            "intervals are of pictures alone. Between single runs “better” is said of these runs, and not of another "
+            "training."
+            + " Against groups with several seeds they are taken to vary like those."
+            * (len(single) < len(groups))
         )
     if two := [group.title for group in groups if len(group.runs) == 2]:
-        found.append(f"Two seeds only ({shortened(two)}): how much seeds vary is hardly known, so intervals are wide.")
+        found.append(
+            f"Two seeds only ({shortened(two)}): how much seeds vary is hardly known, so any of their intervals may be "
+            "far too wide or too narrow."
+        )
     if pictures < FEW_PICTURES:
         found.append(f"{pictures} test pictures only: intervals are wide, and of so few a bootstrap is rough.")
     if tests and least_p(pictures) * tests >= LEVEL:
@@ -46,9 +57,10 @@ def warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
             f"{tests} comparisons on {pictures} pictures: whatever the difference, no p-value can fall below "
             f"{min(least_p(pictures) * tests, 1):.2g} after correction. Compare fewer groups, or test on more pictures."
         )
-    blind = [group.title for group in groups if 0 in group.metric("test/recall")]
-    if blind:
+    if blind := [group.title for group in groups if 0 in group.metric("test/recall")]:
         found.append(f"Some runs find nothing at all on the test pictures: {shortened(blind)}.")
+    if missed := [text for group in groups if (text := never_found(group))]:
+        found.append(f"Some runs never find a class on the test pictures: {shortened(missed)}.")
     if empty := max(sum(group.metric("test/empty_images")[:1]) for group in groups):
         found.append(f"{empty:.0f} test pictures show nothing: there a run that says nothing scores 1, others 0.")
     if lost := report.tested - pictures:
@@ -58,7 +70,8 @@ def warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
         found.append(f"The same seed more than once: {shortened(twice)}. They count as if they were different ones.")
     if report.apart:
         found.append(
-            "Tested on other pictures than the rest, so in the table alone and not compared: "
+            "Tested on other pictures than the rest, by their names or by what their masks show, so in the table alone "
+            "and not compared: "
             f"{shortened([group.title for group in report.apart])}."
         )
     if problems:
@@ -74,6 +87,12 @@ def warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
     if not same_hardware(groups):
         found.append("The runs were made on different hardware, threads or precision: their seconds do not compare.")
     return found
+
+
+def never_found(group: Group) -> str:
+    """The classes, of several, of which a run of a group gets no pixel right."""
+    lost = [name for name in group.classes if 0 in group.metric(f"test/iou/{name}")]
+    return f"{group.title} ({', '.join(lost)})" if lost else ""
 
 
 def shortened(titles: Sequence[str]) -> str:
@@ -168,11 +187,12 @@ def of_cost(report: Analysis) -> list[str]:
     if best not in costs or not like or not same_hardware(groups):
         return []
     cheapest = min(like, key=costs.__getitem__)
-    share = costs[cheapest] / costs[best]
-    if max(groups[cheapest].costs("train_seconds")) > CHEAPER * min(groups[best].costs("train_seconds")):
+    spent, of_best = (groups[place].costs("train_seconds") for place in (cheapest, best))
+    if max(spent) > CHEAPER * min(of_best):
         return []
     return [
-        f"{groups[cheapest].title} is not distinguishable from the best and takes {share:.0%} of its training time."
+        f"{groups[cheapest].title} is not distinguishable from the best and takes {min(spent) / min(of_best):.0%} "
+        "of its training time, by the quickest run of each."
     ]
 
 

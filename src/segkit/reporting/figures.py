@@ -20,7 +20,7 @@ from segkit.reporting.statistics import Interval
 
 INK = "#222222"  # of which an SVG in a page makes the page's colour of text; nothing else has it
 COLORS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in PALETTE if (red, green, blue) != (240, 228, 66)]
-TRAIN, VAL = "#0072b2", "#e69f00"
+TRAIN, VAL = "#2b8cd6", "#e69f00"
 MOST_PANELS, MOST_NAMES = 40, 14  # groups
 MARKERS = "os^D"
 MOST_POINTS = 200  # of a curve
@@ -120,7 +120,9 @@ def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Fig
                 points[group.title] = (cost / unit, score.mean)
                 error = [[max(score.mean - score.low, 0)], [max(score.high - score.mean, 0)]]
                 look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number // len(COLORS) % len(MARKERS)]}
-                axes.errorbar(cost / unit, score.mean, error, linestyle="", label=group.title, **look)
+                seen = group.costs(key)
+                beside = [[(cost - min(seen)) / unit], [(max(seen) - cost) / unit]]
+                axes.errorbar(cost / unit, score.mean, error, beside, linestyle="", label=group.title, **look)
         best = front(list(points.values()))
         for title, point in points.items() if len(groups) > MOST_NAMES else ():
             if point in best:

@@ -48,7 +48,7 @@ def render(
         rules=conclusions.RULES,
         conclusions=conclusions.drawn(report),
         gaps=conclusions.gaps(report.groups, report.metric),
-        charts=charts(report, pictures),
+        corrected=report.effects_tested, charts=charts(report, pictures),
         sheets=[(sheet, embedded(sheet, pictures, f"sheet_{number}")) for number, sheet in enumerate(sheets, 1)],
         why_none=why_none,
         what=report.what, images=report.sample.pictures,
@@ -62,7 +62,8 @@ def charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
         made = {
             "distributions": (f"Of every group the {report.column} of each test picture, mean over the seeds.",
                               figures.distributions(groups, report.column)),
-            "costs": (f"Mean {label} against what it cost; the line joins what nothing beats in both.",
+            "costs": (f"Mean {label} against what it cost (intervals; the quickest and the slowest run); the line "
+                      "joins what no other mean beats in both, be it by noise.",
                       figures.costs(groups, report.means, label)),
             "curves": ("Loss and score by epoch; thin lines are single seeds, blue is training, orange and dashed "
                        "validation.", figures.curves(report.groups)),

@@ -67,19 +67,23 @@ class Sample:
         ])  # fmt: skip
 
     def interval(self, weights: Array) -> Interval:
-        """Of a contrast."""
-        return widened(float(self.differences(weights).mean()), weights @ self.samples, self.spread(weights)[1])
+        """Of a contrast; as much wider than what was drawn as groups of one seed, which vary like the others, add."""
+        variance, freedom = self.spread(weights)
+        drawn = self.spread(weights, lone=False)[0]
+        wider = np.sqrt(variance / drawn) if drawn > 0 else 1.0
+        return widened(float(self.differences(weights).mean()), weights @ self.samples, freedom, wider)
 
     def differences(self, weights: Array) -> Array:
         """A contrast on each picture, of means over the seeds."""
         return np.asarray(weights @ np.stack([values.mean(axis=0) for values in self.scores]))
 
-    def spread(self, weights: Array) -> tuple[float, float]:
+    def spread(self, weights: Array, lone: bool = True) -> tuple[float, float]:
         """The variance of a contrast, between pictures and between seeds, with Satterthwaite's degrees of freedom. A
-        group of one seed has the mean variance of the others' seeds; where all have one, what seeds do is not in it."""
+        group of one seed has the mean variance of the others' seeds, or with `lone` off none; where all have one, what
+        seeds do is not in it."""
         used = [(weight**2, values.mean(axis=1)) for weight, values in zip(weights, self.scores, strict=True) if weight]
         several = [(square, means) for square, means in used if len(means) > 1]
-        alone = sum(square for square, means in used if len(means) == 1)
+        alone = sum(square for square, means in used if len(means) == 1) if lone else 0.0
         parts = [
             ((square / len(means) + alone / len(several)) * means.var(ddof=1), len(means) - 1)
             for square, means in several
@@ -158,10 +162,10 @@ def resampled(count: int, rng: np.random.Generator) -> Array:
     return np.asarray(1 / count + (drawn - 1 / count) * np.sqrt(count / max(count - 1, 1)))
 
 
-def widened(mean: float, samples: Array, freedom: float) -> Interval:
+def widened(mean: float, samples: Array, freedom: float, wider: float = 1.0) -> Interval:
     """Percentiles of bootstrap samples, as much further from the mean as Student's distribution is wider than the
-    normal: where seeds are few."""
-    wider = stats.t.ppf(1 - LEVEL / 2, freedom) / stats.norm.ppf(1 - LEVEL / 2)
+    normal, where seeds are few, times `wider`."""
+    wider *= stats.t.ppf(1 - LEVEL / 2, freedom) / stats.norm.ppf(1 - LEVEL / 2)
     low, high = mean + wider * (np.quantile(samples, [LEVEL / 2, 1 - LEVEL / 2]) - mean)
     return Interval(mean, float(low), float(high))
 

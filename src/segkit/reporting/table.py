@@ -53,6 +53,11 @@ def spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f}{sd}"
 
 
+def mean_of(values: Sequence[float]) -> float:
+    """To the digits that are shown, so that what looks the same is as good."""
+    return round(float(np.mean(values)), 3)
+
+
 def stated(group: Group, name: str) -> str:
     """What the experiment's file says a metric should be: published, or expected here."""
     found = [(kind, (group.config.get(kind) or {}).get(name)) for kind in ("published", "expected")]
@@ -68,7 +73,7 @@ def rows(report: "Analysis") -> tuple[list[str], list[list[Cell]]]:
         own = [np.nanmean(group.values(report.column), axis=1).tolist() for group in groups]
         seeds = {report.label: own} | seeds
     compared = [group in report.paired for group in groups]
-    best = {name: max(np.mean(values) for values, has in zip(each, compared, strict=True) if has)
+    best = {name: max(mean_of(values) for values, has in zip(each, compared, strict=True) if has)
             for name, each in seeds.items()}  # fmt: skip
     told = [metric for metric in metrics if any(stated(group, metric) for group in groups)]
     costs = [key for key in COSTS if any(group.cost(key) is not None for group in groups)]
@@ -81,8 +86,8 @@ def rows(report: "Analysis") -> tuple[list[str], list[list[Cell]]]:
         line = [Cell(value) for value in settings[at].values()]
         line.append(Cell(", ".join(str(run.seed) for run in group.runs), len(group.runs)))
         for name, each in seeds.items():
-            mean = float(np.mean(each[at]))
-            line.append(Cell(spread(each[at]), mean, mean == best[name] and compared[at] and len(report.paired) > 1))
+            is_best = mean_of(each[at]) == best[name] and compared[at] and len(report.paired) > 1
+            line.append(Cell(spread(each[at]), float(np.mean(each[at])), is_best))
         line += [Cell(stated(group, metric)) for metric in told]
         for key in costs:
             value, (_, unit, form) = group.cost(key), COSTS[key]
@@ -152,6 +157,24 @@ def full(groups: Sequence[Group]) -> str:
             line += [np.mean(values) if values else "", np.std(values, ddof=1) if len(values) > 1 else ""]
         line += ["" if (cost := group.cost(key)) is None else cost for key in COSTS]
         writer.writerow(map(inert, [*line, hardware(group), " ".join(str(run.folder) for run in group.runs)]))
+    return stream.getvalue()
+
+
+def outcomes(report: "Analysis") -> str:
+    """CSV: the mean of every group, every comparison and every main effect, with its interval and test."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["what", "of", "against", "estimate", "low", "high", "p", "p (Holm)", "verdict"])
+    titles = [group.title for group in report.paired]
+    for title, mean in zip(titles, report.means, strict=True):
+        writer.writerow(map(inert, ["mean", title, "", mean.mean, mean.low, mean.high, "", "", ""]))
+    found = [("difference", titles[one.one], titles[one.other], one.outcome) for one in report.comparisons]
+    found += [(f"effect of {factor}", level, "mean of all", outcome)
+              for factor, levels in report.effects.items() for level, outcome in levels.items()]  # fmt: skip
+    for what, of, against, outcome in found:
+        value = outcome.difference
+        numbers = [value.mean, value.low, value.high, outcome.p, outcome.adjusted]
+        writer.writerow(map(inert, [what, of, against, *numbers, outcome.verdict]))
     return stream.getvalue()
 
 
