@@ -1,22 +1,15 @@
 """The sheet of what the network will see."""
 
 import cv2
-import numpy as np
 from conftest import segkit
 
-from segkit.check import darkened, spread
+from segkit.check import spread
 
 
 def test_positions_are_spread():
     assert spread(10, 4) == [0, 3, 6, 9]
     assert spread(2, 6) == [0, 1]
     assert spread(1, 3) == [0]
-
-
-def test_ignored_pixels_are_dark():
-    image = np.full((2, 2, 3), 90, np.uint8)
-    assert darkened(image, np.array([[0, 255], [1, 0]], np.uint8))[..., 0].tolist() == [[90, 30], [90, 90]]
-    assert image.min() == 90
 
 
 def test_a_sheet_from_the_command_line(tmp_path):
@@ -34,6 +27,29 @@ def test_a_sheet_from_the_command_line(tmp_path):
     sheet = cv2.imread(str(tmp_path / "seen" / "augmented.png"))
     assert sheet.shape[1] == 4 * 262
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]
+
+
+def test_what_would_be_a_class_outside_of_the_picture_is_told(tmp_path):
+    words = ["dataset=synthetic_shapes", "dataset.counts=[2,1,1]", "dataset.size=32", "count=1", "epochs=1"]
+    done = segkit(*words, "augment=slices", module="check", cwd=tmp_path)
+    assert "augment: what Rotate brings from outside of a picture counts as " in done.stderr
+    done = segkit(*words, "augment=light", module="check", cwd=tmp_path)
+    assert done.stderr == ""
+
+
+def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path):
+    (tmp_path / "mine" / "augment").mkdir(parents=True)
+    kinds = {
+        "bare": "_target_: albumentations.Compose\ntransforms: []\n",
+        "misspelt": "_target_: segkit.augment.Augment\ntransforms: [{_target_: albumentations.Rotat}]\n",
+    }
+    for name, text in kinds.items():
+        (tmp_path / "mine" / "augment" / f"{name}.yaml").write_text(text)
+    done = segkit("--config-dir", "mine", "augment=bare", module="check", cwd=tmp_path)
+    assert "augment._target_=albumentations.Compose: expected segkit.augment.Augment, with" in done.stderr
+    done = segkit("--config-dir", "mine", "augment=misspelt", module="check", cwd=tmp_path)
+    assert "Error locating target 'albumentations.Rotat'" in done.stderr
+    assert "Did you mean Rotate" in done.stderr
 
 
 def test_crops_are_shown_as_they_are_taken(tmp_path):

@@ -197,7 +197,7 @@ def test_the_readmes_own_model_loss_and_data_set_run_without_forking(tmp_path):
         if name.endswith((".py", ".yaml")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(block)
-    words = ["--config-dir", "my_conf", "model=two_layers", "loss=brier", "dataset=squares"]
+    words = ["--config-dir", "my_conf", "model=two_layers", "loss=brier", "dataset=squares", "augment=turned"]
     assert f"python -m segkit.train {' '.join(words)}\n" in (ROOT / "README.md").read_text()
     done = segkit(*words, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -255,6 +255,8 @@ def test_combo_adds_and_says_its_parts():
         Combo({"bce": BCE()}, {"bce": -1})
     with pytest.raises(ValueError, match="expected one loss or more with a number above 0"):
         Combo({"bce": BCE()}, {"bce": 0})
+    with pytest.raises(ValueError, match=r"loss\.weights\.ce: this loss is for two or more classes"):
+        Combo({"bce": BCE(), "ce": CrossEntropy()}, {"bce": 1, "ce": 1})(LOGITS, MASK)
 
 
 def test_focal_without_modulation_of_the_background_is_the_published_variant():

@@ -1,5 +1,8 @@
 """Oxford-IIIT Pet in its real layout, in miniature."""
 
+import json
+import re
+
 import pytest
 from conftest import segkit
 from miniatures import PETS, write_pets
@@ -67,3 +70,7 @@ def test_the_tutorials_run_from_the_command_line(pets, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "confusion.csv").read_text().splitlines()[0] == "truth,pet,background,border"
     assert (tmp_path / "run" / "pictures" / "confusion_test.png").exists()
+    assert re.search(r"class .* iou .* dice .* precision .* recall", done.stdout)  # a row a class
+    assert "iou/border" not in done.stdout
+    metrics = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
+    assert re.search(rf"border .* {metrics['test/iou/border']:.4f} ", done.stdout)

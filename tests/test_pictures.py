@@ -16,11 +16,22 @@ def test_errors_show_missed_invented_and_found():
     dim = [50, 50, 50]
     assert seen == [
         [list(pictures.RIGHT), list(pictures.MISSED), list(pictures.INVENTED)],
-        [dim, dim, dim],  # ignored pixels are no errors
+        [dim, dim, [150, 150, 150]],  # ignored pixels are no errors; of these every third is a stripe
     ]
 
 
-def test_overlay_tints_the_class_and_leaves_background_and_ignored_alone():
+def test_what_is_ignored_is_hatched_and_the_title_says_so(tmp_path):
+    mask = np.full((160, 160), 255, np.uint8)
+    seen = pictures.overlay(np.zeros((160, 160, 3), np.uint8), mask, pictures.class_colors(2))[..., 0]
+    assert set(np.unique(seen)) == {0, 150}
+    assert (seen == 150).mean() == pytest.approx(1 / 3, abs=0.01)
+    row = {"image": GREY, "truth": np.array([[0, 255, 0], [0, 0, 0]], np.uint8)}
+    told, silent = (pictures.sheet([one], pictures.class_colors(1), ["crack"])[:22]
+                    for one in (row, row | {"truth": np.zeros((2, 3), np.uint8)}))  # fmt: skip
+    assert (told < 128).sum() > 2 * (silent < 128).sum()
+
+
+def test_overlay_tints_the_class_and_leaves_the_background_alone():
     colors = np.array([[200, 0, 0]], np.uint8)
     seen = pictures.overlay(GREY, np.array([[0, 1, 255], [0, 0, 0]], np.uint8), colors, opacity=0.5)
     assert seen[0].tolist() == [[100, 100, 100], [150, 50, 50], [100, 100, 100]]

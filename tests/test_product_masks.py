@@ -74,6 +74,13 @@ def test_what_datasets_saves_itself(products, tmp_path):
     assert len(ProductMasks("test", CLASSES, tmp_path / "saved")) == 3
 
 
+def without_boxes(folder):
+    rows = product_rows(["sofa", "lamp", "rug"] * 5)
+    del rows["bbox"]
+    write_parquet(folder, rows, rows)
+    return folder
+
+
 def test_what_is_wrong_is_said(products, tmp_path):
     with pytest.raises(FileNotFoundError, match="no validation files; expected train"):
         ProductMasks("train", CLASSES, tmp_path)
@@ -85,8 +92,11 @@ def test_what_is_wrong_is_said(products, tmp_path):
     with pytest.raises(ValueError, match=r"dataset\.root=.*broken cannot be had: "):
         ProductMasks("train", CLASSES, tmp_path / "broken")
     write_parquet(tmp_path / "other", {"image": [1], "label": [2]}, {"image": [1], "label": [2]})
-    with pytest.raises(ValueError, match=r"lacks the columns mask, category, bbox in train; it has image, label"):
+    with pytest.raises(ValueError, match=r"lacks the columns mask, category in train; it has image, label"):
         ProductMasks("train", CLASSES, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"dataset\.crop=true needs the column bbox, .*; the set has image, mask, cat"):
+        ProductMasks("train", CLASSES, without_boxes(tmp_path / "whole"), crop=True)
+    assert ProductMasks("test", CLASSES, tmp_path / "whole")[0]["mask"].shape == (48, 64)
     with pytest.raises(ValueError, match=r"no train sample of .* has one of these categories"):
         ProductMasks("train", ["chair", "bench"], products)
     with pytest.raises(ValueError, match=r"dataset.background=class and dataset.classes=.* disagree"):

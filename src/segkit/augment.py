@@ -84,6 +84,18 @@ class Augment:
 
             self.pipeline = A.Compose(list(transforms))
 
+    @property
+    def fills(self) -> list[str]:
+        """The transforms that give the class 0 to what comes from outside of a picture."""
+        found: list[Any] = [] if self.pipeline is None else [*self.pipeline.transforms]
+        names = []
+        while found:
+            one = found.pop()
+            found += getattr(one, "transforms", [])  # of OneOf and its like
+            if getattr(one, "fill_mask", None) == 0 and getattr(one, "border_mode", 0) == cv2.BORDER_CONSTANT:
+                names.append(type(one).__name__)
+        return sorted(names)
+
     def __call__(self, image: Pixels, mask: Pixels, seed: int) -> tuple[Pixels, Pixels]:
         """image (H, W, 3) and mask (H, W), both uint8, to a changed copy of each or themselves; `seed` in 0 … 2³²−1."""
         rng = np.random.default_rng([seed, 0])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check(cfg: DictConfig) -> None:
     """`augmented.png` in `cfg.output`: training pictures as they are with their masks, and beside them as they come out
-    of several epochs' augmentation (of crops, an epoch's crops). Ignored pixels are dark."""
+    of several epochs' augmentation (of crops, an epoch's crops). Ignored pixels are hatched."""
     from segkit import pictures, runs
 
     find_classes(cfg)
@@ -30,11 +30,12 @@ def check(cfg: DictConfig) -> None:
         sample = source[index]
         image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
         shown = [(image, mask), *views(data, index, settings["epochs"])]
-        laid = [pictures.overlay(darkened(one, values), values, colors) for one, values in shown]
-        rows.append((f"{sample['name']}, {image.shape[1]} by {image.shape[0]}", [image, *laid]))
+        laid = [pictures.overlay(one, values, colors) for one, values in shown]
+        sizes = dict.fromkeys(f"{one.shape[1]} by {one.shape[0]}" for one, _ in shown)
+        rows.append((f"{sample['name']}, {', then '.join(sizes)}", [image, *laid]))
     what = "crop" if data.train_mode in ("five", "grid") else "epoch"
     columns = max(len(row) for _, row in rows) - 2
-    titles = ["picture", "mask", *(f"{what} {number}" for number in range(1, columns + 1))]
+    titles = ["picture", f"mask{pictures.IGNORED}", *(f"{what} {number}" for number in range(1, columns + 1))]
     path = Path(settings["output"]) / "augmented.png"
     pictures.save(path, pictures.table(rows, titles, colors, source.classes))
     print(f"{len(rows)} of {len(source)} training pictures as the network will see them: {path}")
@@ -57,15 +58,6 @@ def views(data: "DataModule", index: int, epochs: int) -> list[tuple[Any, Any]]:
         for batch in batches
         for image, mask in zip(batch["image"], batch["mask"], strict=True)
     ]
-
-
-def darkened(image: Any, mask: Any) -> Any:
-    """An image (H, W, 3) with its ignored pixels at a third of their brightness."""
-    from segkit import IGNORE_INDEX
-
-    image = image.copy()
-    image[mask == IGNORE_INDEX] //= 3
-    return image
 
 
 main = command("check", check)

@@ -221,7 +221,10 @@ def check_fine_tuning(config: dict[str, Any]) -> None:
         raise ValueError(f"unfreeze_at_epoch={epoch}, but nothing is frozen: say freeze=encoder as well.")
     epochs = config["trainer"].get("max_epochs")
     if config.get("budget") is None and isinstance(epochs, int) and 0 <= epochs <= epoch:
-        raise ValueError(f"unfreeze_at_epoch={epoch}, but the training ends after {epochs} epochs (dataset.epochs).")
+        raise ValueError(
+            f"unfreeze_at_epoch={epoch}, but the training ends at epoch {epochs} "
+            "(trainer.max_epochs, which follows dataset.epochs)."
+        )
 
 
 def wants_weights(value: object) -> bool:

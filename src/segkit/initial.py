@@ -24,7 +24,9 @@ def initialise(task: SegmentationTask, config: Mapping[str, Any]) -> None:
     encoder = encoder_of(task.net)
     inside = names_in(task.net, [] if encoder is None else [encoder])
     if wants_weights(config["weights"]) and not (inside and inside <= set(map(short, state))):
-        log.info("%s", load_encoder(task.net, str(config["weights"]), config["choices"]["model"]))
+        done = load_encoder(task.net, str(config["weights"]), config["choices"]["model"])
+        how = task.normalisation
+        log.info("%s; pictures are normalised by mean %s and std %s", done, how["mean"], how["std"])
         known |= inside
     if source is not None:
         taken = take_over(task.net, state, source)

@@ -224,7 +224,13 @@ class Combo(nn.Module):
 
     def parts(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Every loss before weighting."""
-        return {name: loss(logits, mask) for name, loss in self.losses.items()}
+        found = {}
+        for name, loss in self.losses.items():
+            try:
+                found[name] = loss(logits, mask)
+            except ValueError as error:
+                raise ValueError(f"loss.weights.{name}: {error}") from error
+        return found
 
     def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([weight * parts[name] for name, weight in self.weights.items()]).sum()

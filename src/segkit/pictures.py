@@ -28,7 +28,8 @@ PALETTE = [
 ]
 MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
 TILE = 256  # longest side of a picture on a sheet
-TITLES = ("input", "truth", "prediction", "errors")
+STRIPES = 80  # along the longer side, at most
+IGNORED = ", ignored hatched"  # of a title
 FONT = ImageFont.load_default(13)
 
 
@@ -55,16 +56,27 @@ def paint(mask: Pixels, colors: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
 
 
 def overlay(image: Pixels, mask: Pixels, colors: Pixels, opacity: float = 0.45) -> Pixels:
-    """The classes of `mask` (H, W) laid over `image` (H, W, 3) in their colours."""
+    """The classes of `mask` (H, W) laid over `image` (H, W, 3) in their colours; what is ignored is hatched."""
     painted, shown = paint(mask, colors)
     mixed = cv2.addWeighted(image, 1 - opacity, painted, opacity, 0)
-    return np.where(shown[..., None], mixed, image).astype(np.uint8)
+    return hatched(np.where(shown[..., None], mixed, image).astype(np.uint8), mask)
+
+
+def hatched(image: Pixels, mask: Pixels) -> Pixels:
+    """`image` (H, W, 3), changed in place, with grey stripes where `mask` (H, W) is to be ignored."""
+    ignored = mask == IGNORE_INDEX
+    if ignored.any():
+        height, width = mask.shape
+        stripe = max(height, width) // STRIPES + 1
+        ignored &= np.add.outer(np.arange(height), np.arange(width)) // stripe % 3 == 0
+        image[ignored] = 150
+    return image
 
 
 def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pixels:
     """Where a prediction is wrong, over the dimmed picture: missed red, invented blue, found green.
 
-    With several classes there is no background to invent in: every wrong pixel is red. Ignored pixels stay grey.
+    With several classes there is no background to invent in: every wrong pixel is red. Ignored pixels are hatched.
     """
     result = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2, 3, axis=2).astype(np.uint8)
     labelled = truth != IGNORE_INDEX
@@ -74,7 +86,7 @@ def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pi
         result[labelled & (truth == 0) & (prediction == 1)] = INVENTED
     else:
         result[labelled & (truth != prediction)] = MISSED
-    return result
+    return hatched(result, truth)
 
 
 def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[str]) -> Pixels:
@@ -85,7 +97,8 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     """
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
-    titles = [*TITLES[:-1], wrong] if any("prediction" in row for row in rows) else TITLES[:2]
+    truth = "truth" + IGNORED * any((row["truth"] == IGNORE_INDEX).any() for row in rows)
+    titles = ["input", truth, *(["prediction", wrong] if any("prediction" in row for row in rows) else [])]
     lines = []
     for row in rows:
         image, truth = row["image"], row["truth"]

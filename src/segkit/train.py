@@ -77,6 +77,7 @@ def fit_and_test(cfg: DictConfig, record: "Record", own: bool) -> None:
     if clock is not None:
         state = checkpoints.read(record.folder)["callbacks"][clock.state_key]  # ddp leaves the callback here at 0
         record.facts["budget"] = {"seconds": clock.total, "used": round(state["used"], 2)}
+        records.log.info("budget: %.0f s of %.0f s used", state["used"], clock.total)
     record.metrics, cost = evaluate.final(run, record.folder, record.config, own)
     if found := advice(record.metrics, record.config):
         records.log.warning(found)
@@ -161,15 +162,18 @@ def show(record: "Record") -> None:
 
     names = [name.removeprefix("test/") for name in record.metrics if name.startswith("test/")]
     shown = [name for name in names if not evaluate.lesser(name)]
+    classes = [name for name in record.config["dataset"].get("classes", []) if f"iou/{name}" in names]
     if in_sweep():
         name = record.config["monitor"].replace("val/", "test/")
         print(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
         return
     table = Table("metric", "test", "val", "train", title=record.folder.name)
-    for name in shown:
+    for name in [name for name in shown if name.partition("/")[2] not in classes]:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(name, *("" if score is None else evaluate.written(name, score) for score in scores))
     Console().print(table)
+    if classes:
+        show_classes(record.metrics, classes)
     words = [str(word) for word in record.config["overrides"]]
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
@@ -183,6 +187,20 @@ def show(record: "Record") -> None:
     print(f"  python -m segkit.predict {' '.join(predict)}")
     folders = [f"--config-dir {shlex.quote(os.path.relpath(path))}" for path in own_config_dirs()]
     print(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
+
+
+def show_classes(metrics: dict[str, float], classes: list[str]) -> None:
+    """The test metrics of each class, a row a class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    own = ("iou", "dice", "precision", "recall")
+    columns = [name for name in own if any(f"test/{name}/{title}" in metrics for title in classes)]
+    table = Table("class", *columns, title="test, by class")
+    for title in classes:
+        found = [metrics.get(f"test/{name}/{title}") for name in columns]
+        table.add_row(title, *("" if value is None else f"{value:.4f}" for value in found))
+    Console().print(table)
 
 
 def several_losses(config: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from segkit.datasets.reading import picture_size, read_picture
 
 log = logging.getLogger("segkit")
 
-COLUMNS = ("image", "mask", "category", "bbox")
+COLUMNS = ("image", "mask", "category")  # and, to crop, bbox
 BACKGROUND = "background"
 TESTS = ("validation", "val", "valid", "test")  # what is tested on, the first there is: the set itself has validation
 PRODUCT = MaskValues(["the product"])  # above half of the file's scale
@@ -31,11 +31,11 @@ class ProductMasks(Dataset[Sample]):
     """Pictures with the mask of one product each, whose class is its category.
 
     root: a folder with the set in parquet or arrow files (`train*.parquet` and `validation*.parquet`, or what
-    `save_to_disk` writes); None for the set `name` of the Hugging Face hub. Columns: image, mask, category and bbox
-    [x, y, width, height] in pixels. classes: 2 to 255 names of categories, normalised. background: what is no product
-    is "ignore"d, or a "class" of that name. crop: cut pictures to their box, enlarged by `margin` of its size; flips
-    and turns come afterwards, so that the box follows them. Samples of other categories are left out. The share
-    `holdout` of the training samples, chosen by `split_seed`, is val; the set's validation samples are the test.
+    `save_to_disk` writes); None for the set `name` of the Hugging Face hub. Columns: image, mask, category and, for
+    `crop`, bbox [x, y, width, height] in pixels. classes: 2 to 255 names of categories, normalised. background: what is
+    no product is "ignore"d, or a "class" of that name. crop: cut pictures to their box, enlarged by `margin` of its
+    size; flips and turns come afterwards, so that the box follows them. Samples of other categories are left out. The
+    share `holdout` of the training samples, chosen by `split_seed`, is val; the set's validation samples are the test.
     """
 
     def __init__(
@@ -68,6 +68,9 @@ class ProductMasks(Dataset[Sample]):
         self.classes, self.crop, self.margin = tuple(classes), crop, margin
         part = "test" if split == "test" else "train"
         self.rows = opened(root, name)[part]
+        if crop and "bbox" not in self.rows.column_names:
+            raise ValueError("dataset.crop=true needs the column bbox, [x, y, width, height] in pixels; the set has "
+                             f"{', '.join(self.rows.column_names)}.")  # fmt: skip
         found = categories(self.rows)
         numbers = {name: number for number, name in enumerate(self.classes)}
         kept = [row for row, category in enumerate(found) if category in numbers]
@@ -150,7 +153,7 @@ class ProductMasks(Dataset[Sample]):
             row = self.rows[at]
             for part in (content(row, "image", Path(name)), content(row, "mask", Path(name))):
                 digest.update(hashlib.blake2b(part).digest())
-            digest.update(f"{name} {row['bbox']}".encode())
+            digest.update(f"{name} {row.get('bbox')}".encode())
         return digest.hexdigest()
 
 

@@ -81,7 +81,7 @@ def encoder_name(name: str) -> str:
         return name
     if timm.is_model(bare):
         return f"tu-{bare}"
-    near = difflib.get_close_matches(bare, [*own, *timm.list_models()], 4, 0.5)
+    near = difflib.get_close_matches(bare, {*own, *timm.list_models()}, 4, 0.5)
     raise ValueError(f"model.net.encoder={name}: there is no such encoder. Did you mean {', '.join(near) or own[0]}?")
 
 
