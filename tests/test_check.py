@@ -1,8 +1,10 @@
 """The sheet of what the network will see."""
 
+import albumentations as A
 import cv2
 from conftest import segkit
 
+from segkit.augment import Augment
 from segkit.check import spread
 
 
@@ -35,6 +37,14 @@ def test_what_would_be_a_class_outside_of_the_picture_is_told(tmp_path):
     assert "augment: what Rotate brings from outside of a picture counts as " in done.stderr
     done = segkit(*words, "augment=light", module="check", cwd=tmp_path)
     assert done.stderr == ""
+
+
+def test_what_fills_nothing_is_not_told():
+    safe = [A.RandomCrop(8, 8), A.OneOf([A.MaskDropout(), A.CoarseDropout(fill_mask=0)]), A.Rotate(border_mode=4)]
+    assert Augment(transforms=safe).fills == []
+    assert Augment(transforms=[A.OneOf([A.Affine(), A.CenterCrop(8, 8, pad_if_needed=True)])]).fills == [
+        "Affine", "CenterCrop"
+    ]  # fmt: skip
 
 
 def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path):

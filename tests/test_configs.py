@@ -197,6 +197,9 @@ def test_the_readmes_own_model_loss_and_data_set_run_without_forking(tmp_path):
         if name.endswith((".py", ".yaml")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(block)
+    (tmp_path / "broken.py").write_text("import missing_package\n")
+    words = ["--config-dir", "my_conf", "dataset=squares", "loss=brier", "loss._target_=broken.Loss"]
+    assert "No module named 'missing_package'" in segkit(*words, cwd=tmp_path).stderr
     words = ["--config-dir", "my_conf", "model=two_layers", "loss=brier", "dataset=squares", "augment=turned"]
     assert f"python -m segkit.train {' '.join(words)}\n" in (ROOT / "README.md").read_text()
     done = segkit(*words, "hydra.run.dir=run", cwd=tmp_path)

@@ -60,6 +60,12 @@ def test_a_run_alone_varies_like_the_others_in_the_interval_as_well():
     error = stats.t.ppf(0.975, 29) * several.std(ddof=1) * np.sqrt(1 + 1 / 30)  # Student's, of one against thirty
     assert found.high - found.mean == pytest.approx(error, rel=0.08)
     assert found.mean - found.low == pytest.approx(error, rel=0.08)
+    # where pictures vary too
+    first, second = made_up(np.random.default_rng(2), seeds=8, pictures=200)
+    sample = Sample([first[:1], second])
+    variance, freedom, _ = sample.spread(SECOND)
+    found = sample.interval(SECOND)
+    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, freedom) * np.sqrt(variance), rel=0.08)
 
 
 def test_intervals_are_those_of_theory():

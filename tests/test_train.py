@@ -9,6 +9,7 @@ from conftest import TINY, results, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segkit.configs import compose
+from segkit.datasets.module import DataModule
 from segkit.tasks import SegmentationTask
 from segkit.train import train
 
@@ -95,6 +96,7 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["model.net.out_channels=3"],
          r"model=unet_small and dataset=synthetic disagree.*\(2, 3, 32, 32\), expected \(2, 1, 32, 32\)"),
         (["dataset=folder", "dataset.classes=[a,b]"], r"training masks show only a and 255.*name one class"),
+        (["dataset=folder", "dataset.classes=[a,b]", "loss=bce"], r"training masks show only a and 255"),
         (["dataset.batch_size=0"], "dataset.batch_size=0: expected 1 or more"),
         (["dataset.train=squash"], "dataset.train=squash: expected resize or crop"),
         (["monitor=val/iuo"], r"monitor=val/iuo: validation gives no such metric. Did you mean: val/iou"),
@@ -114,6 +116,13 @@ def test_combinations_that_cannot_work_fail_before_training(tmp_path, folder, op
         train(compose(*tiny, *options, f"run_dir={tmp_path}/run"))
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert results(tmp_path / "run")["status"] == "failed"
+
+
+def test_a_loss_that_does_not_fit_is_told_before_files_are_decoded(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(DataModule, "decoded", lambda *_: pytest.fail("pictures were decoded"))
+    tiny = [*(word for word in TINY if "counts" not in word), f"dataset.root={folder}"]
+    with pytest.raises(ValueError, match="two or more classes"):
+        train(compose(*tiny, "dataset=folder", "loss=ce", f"run_dir={tmp_path}/run"))
 
 
 @pytest.mark.parametrize("averaging", ["ema", "swa"])

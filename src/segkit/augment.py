@@ -92,7 +92,8 @@ class Augment:
         while found:
             one = found.pop()
             found += getattr(one, "transforms", [])  # of OneOf and its like
-            if getattr(one, "fill_mask", None) == 0 and getattr(one, "border_mode", 0) == cv2.BORDER_CONSTANT:
+            constant = getattr(one, "fill_mask", None) == 0 and getattr(one, "border_mode", None) == cv2.BORDER_CONSTANT
+            if constant and getattr(one, "pad_if_needed", True):
                 names.append(type(one).__name__)
         return sorted(names)
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def check(cfg: DictConfig) -> None:
     """`augmented.png` in `cfg.output`: training pictures as they are with their masks, and beside them as they come out
     of several epochs' augmentation (of crops, an epoch's crops). Ignored pixels are hatched."""
-    from segkit import pictures, runs
+    from segkit import pictures, records, runs
 
+    records.log_to_console()
     find_classes(cfg)
     settings = to_plain(cfg)
     for key in ("count", "epochs"):

@@ -285,11 +285,34 @@ def show(metrics: dict[str, float], folder: Path, title: str | None) -> None:
     from rich.table import Table
 
     table = Table("metric", "value", title=title)
+    split = next(iter(metrics)).partition("/")[0]
+    classes = classes_in(metrics, split)
     for name, value in metrics.items():
-        if not lesser(name):
+        if not lesser(name) and name.split("/", 1)[1].partition("/")[2] not in classes:
             table.add_row(name, written(name, value))
     Console().print(table)
-    print(f"Written to {folder}; its results.json has {sum(map(lesser, metrics))} more metrics")
+    if classes:
+        show_classes(metrics, classes, split)
+    print(f"Written to {folder}; its results.json has all {len(metrics)} metrics")
+
+
+def classes_in(metrics: dict[str, float], split: str) -> list[str]:
+    """The classes, of several, that a split was scored on each for itself."""
+    start = f"{split}/iou/"
+    return [name.removeprefix(start) for name in metrics if name.startswith(start)]
+
+
+def show_classes(metrics: dict[str, float], classes: Sequence[str], split: str) -> None:
+    """The metrics of each class, a row a class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("iou", "dice", "precision", "recall")
+    table = Table("class", *columns, title=f"{split}, by class")
+    for title in classes:
+        found = [metrics.get(f"{split}/{name}/{title}") for name in columns]
+        table.add_row(title, *("" if value is None else f"{value:.4f}" for value in found))
+    Console().print(table)
 
 
 def written(name: str, value: float) -> str:

@@ -28,7 +28,7 @@ PALETTE = [
 ]
 MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
 TILE = 256  # longest side of a picture on a sheet
-STRIPES = 80  # along the longer side, at most
+BANDS = 80  # along the longer side, at most, of which every third is grey
 IGNORED = ", ignored hatched"  # of a title
 FONT = ImageFont.load_default(13)
 
@@ -67,8 +67,8 @@ def hatched(image: Pixels, mask: Pixels) -> Pixels:
     ignored = mask == IGNORE_INDEX
     if ignored.any():
         height, width = mask.shape
-        stripe = max(height, width) // STRIPES + 1
-        ignored &= np.add.outer(np.arange(height), np.arange(width)) // stripe % 3 == 0
+        band = max(height, width) // BANDS + 1
+        ignored &= np.add.outer(np.arange(height), np.arange(width)) // band % 3 == 0
         image[ignored] = 150
     return image
 
@@ -97,8 +97,8 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     """
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
-    truth = "truth" + IGNORED * any((row["truth"] == IGNORE_INDEX).any() for row in rows)
-    titles = ["input", truth, *(["prediction", wrong] if any("prediction" in row for row in rows) else [])]
+    more = IGNORED * any((row["truth"] == IGNORE_INDEX).any() for row in rows)
+    titles = ["input", f"truth{more}", *(["prediction", wrong] * any("prediction" in row for row in rows))]
     lines = []
     for row in rows:
         image, truth = row["image"], row["truth"]

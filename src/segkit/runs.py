@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from torch import nn
 
 from segkit import IGNORE_INDEX, __version__
+from segkit.augment import Augment
 from segkit.checkpoints import NETWORKS, CheckpointFiles, check_targets, checkpoint_path, modules
 from segkit.configs import explain
 from segkit.datasets.cache import cores
@@ -56,8 +57,9 @@ def make(settings: Mapping[str, Any], **more: Any) -> Any:
     except InstantiationException as error:
         if error.__cause__ is not None and str(error).startswith("Error in call"):
             raise error.__cause__ from None
-        raise ValueError(str(error).replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "")
-                         + nearest(str(error))) from None  # fmt: skip
+        why = nearest(str(error)) or (f"\n{error.__cause__}" if error.__cause__ else "")
+        raise ValueError(str(error).replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "") + why
+                         ) from None  # fmt: skip
 
 
 def nearest(error: str) -> str:
@@ -77,12 +79,12 @@ def build(config: dict[str, Any], fresh: bool = True) -> Run:
     data = build_data(config)
     if all(hasattr(source, "files") for source in data.sources.values()):
         check_disjoint(**data.sources)  # type: ignore[arg-type]
+    check_masks(data.sources["train"])
     config = config | {"loss": measured(config["loss"], data)}
     task = build_task(config, data)
-    check_fit(config, task)  # before anything that takes long
+    check_fit(config, task)
     check_readable(data)
     data.decoded("train")  # now, and not at the cost of the first epoch or of a budget
-    check_masks(data.sources["train"])
     if data.workers and not torch.accelerator.is_available():  # or loaders and network fight for the cores
         torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))
     check_cover(data)
@@ -136,19 +138,22 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Dat
     loading = {key: settings.pop(key) for key in (*LOADING, *OPTIONAL_LOADING) if key in settings}
     sources = {split: make(settings, split=split) for split in splits}
     augment = make(config["augment"]) if config.get("augment") else None
-    check_augment(augment, settings["classes"])
+    check_augment(augment, config)
     content = {key: value for key, value in settings.items() if key not in ("root", "download")}
     return DataModule(sources, **loading, augment=augment, settings=content, seed=config.get("seed", 0))
 
 
-def check_augment(augment: Any, classes: Sequence[str]) -> None:
+def check_augment(augment: Any, config: Mapping[str, Any]) -> None:
     """ValueError for a pipeline of another library as it is; a warning where what it fills in would be a class."""
-    if augment is not None and not callable(getattr(augment, "drawn", None)):
+    if augment is None:
+        return
+    if not isinstance(augment, Augment):
         raise ValueError(
-            f"augment._target_={type(augment).__module__.split('.')[0]}.{type(augment).__qualname__}: expected "
-            "segkit.augment.Augment, with transforms of albumentations as its `transforms: […]`."
+            f"augment._target_={config['augment']['_target_']}: expected segkit.augment.Augment, with transforms of "
+            "albumentations as its `transforms: […]`."
         )
-    if len(classes) > 1 and (names := getattr(augment, "fills", [])):
+    classes = config["dataset"]["classes"]
+    if len(classes) > 1 and (names := augment.fills):
         log.warning("augment: what %s brings from outside of a picture counts as %s. For 'ignored' set its fill_mask: "
                     "255, as augment=light has it.", " and ".join(names), classes[0])  # fmt: skip
 

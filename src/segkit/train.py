@@ -162,18 +162,19 @@ def show(record: "Record") -> None:
 
     names = [name.removeprefix("test/") for name in record.metrics if name.startswith("test/")]
     shown = [name for name in names if not evaluate.lesser(name)]
-    classes = [name for name in record.config["dataset"].get("classes", []) if f"iou/{name}" in names]
+    classes = evaluate.classes_in(record.metrics, "test")
+    shown = [name for name in shown if name.partition("/")[2] not in classes]
     if in_sweep():
         name = record.config["monitor"].replace("val/", "test/")
         print(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
         return
     table = Table("metric", "test", "val", "train", title=record.folder.name)
-    for name in [name for name in shown if name.partition("/")[2] not in classes]:
+    for name in shown:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(name, *("" if score is None else evaluate.written(name, score) for score in scores))
     Console().print(table)
     if classes:
-        show_classes(record.metrics, classes)
+        evaluate.show_classes(record.metrics, classes, "test")
     words = [str(word) for word in record.config["overrides"]]
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
@@ -181,26 +182,12 @@ def show(record: "Record") -> None:
     own = checkpoints.foreign(record.config["model"])
     predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
     predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
-    print(f"Run folder: {record.folder} ({len(names) - len(shown)} more metrics are in its results.json)\nNext:")
+    print(f"Run folder: {record.folder} (all {len(record.metrics)} metrics are in its results.json)\nNext:")
     if "tensorboard" in (record.config.get("logger") or {}):
         print(f"  tensorboard --logdir '{record.folder.parent}'")
     print(f"  python -m segkit.predict {' '.join(predict)}")
     folders = [f"--config-dir {shlex.quote(os.path.relpath(path))}" for path in own_config_dirs()]
     print(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
-
-
-def show_classes(metrics: dict[str, float], classes: list[str]) -> None:
-    """The test metrics of each class, a row a class."""
-    from rich.console import Console
-    from rich.table import Table
-
-    own = ("iou", "dice", "precision", "recall")
-    columns = [name for name in own if any(f"test/{name}/{title}" in metrics for title in classes)]
-    table = Table("class", *columns, title="test, by class")
-    for title in classes:
-        found = [metrics.get(f"test/{name}/{title}") for name in columns]
-        table.add_row(title, *("" if value is None else f"{value:.4f}" for value in found))
-    Console().print(table)
 
 
 def several_losses(config: dict[str, Any]) -> str:

@@ -51,11 +51,6 @@ class Analysis:
         runs, groups = sum(len(group.runs) for group in self.groups), len(self.groups)
         return f"{runs} run{'s' * (runs > 1)} in {groups} group{'s' * (groups > 1)}"
 
-    @property
-    def effects_tested(self) -> int:
-        """How many main effects are corrected together."""
-        return sum(1 if len(levels) == 2 else len(levels) for levels in self.effects.values())
-
     def reference(self) -> int | None:
         """The group that all others are compared with: the one asked for; of very many the best of validation."""
         if self.settings["baseline"] is not None:
@@ -141,14 +136,15 @@ def alike(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
     for group in groups:
         first = group.runs[0]
         if all(first.same_pictures(run) for run in group.runs):
-            kind = next((kind for kind in kinds if first.same_pictures(kind[0].runs[0])), None)
+            kind = next((kind for kind in kinds if all(first.same_pictures(one.runs[0]) for one in kind)), None)
             if kind is None:
                 kinds.append([group])
             else:
                 kind.append(group)
     if not kinds:
         raise ValueError(
-            "the seeds of every group were tested on different pictures: keep dataset.split_seed the same."
+            "the seeds of every group were tested on different pictures, by their names or by what their masks show: "
+            "keep dataset.split_seed and the data the same."
         )
     same = max(kinds, key=len)
     return same, [group for group in groups if group not in same]

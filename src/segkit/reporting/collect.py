@@ -25,7 +25,7 @@ MOST_BYTES = 200_000_000  # of one file
 CHOICES = ("dataset", "model", "loss", "optimizer", "scheduler", "augment")
 PRESENCE = "presence_right"  # a column: 1 where it is said rightly whether a picture shows the class, else 0
 WRITTEN = ("results.json", "config.yaml")  # by a training, into its folder
-PIXELS = ("tp", "fp", "fn", "tn")  # columns: counts of one class
+PIXELS = ("tp", "fp", "fn", "tn")  # columns; of several classes their sums
 FITS = 1e-3  # between a mean over pictures and what results.json says it is
 TITLE = 60  # most letters of a group's title
 DERIVED = ("channels", "monitor_mode", "mode")  # last words of keys that follow from others
@@ -54,7 +54,7 @@ class Run:
 
     def same_pictures(self, other: "Run") -> bool:
         """Whether both were tested on the same pictures: of one name, and where as many pixels were scored, with as
-        many of them in the class."""
+        many of them in the class (of several classes, in any)."""
         if self.names != other.names:
             return False
         if not all(set(PIXELS) <= run.images.keys() for run in (self, other)):
@@ -275,8 +275,9 @@ def titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
 
 
 def told(name: str, value: str) -> str:
-    """A setting in a title: numbers and switches with the name of what they set."""
-    return f"{name}={value}" if re.fullmatch(r"[-+.\deE]+|true|false|null", value) else value.rpartition("/")[2]
+    """A setting in a title: numbers and switches after the name of what they set, which Hydra takes for baseline=."""
+    bare = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|None", value)
+    return f"{name} {value}" if bare else value.rpartition("/")[2]
 
 
 def experiment_of(config: Mapping[str, Any]) -> str:

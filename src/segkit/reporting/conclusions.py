@@ -16,18 +16,20 @@ GAP = 0.1  # of train over test, from which on it speaks of overfitting
 RULES = (
     "A group is the runs that differ in their seed alone; its score is the mean over seeds and test pictures.",
     "Intervals hold 95 %: bootstrap over pictures and, where there are several, over seeds at the same time, made "
-    "wider for few seeds as Student's distribution is wider than the normal.",
+    "wider for few seeds as Student's distribution is wider than the normal. In a comparison or effect, a group of one "
+    "seed is taken to vary like those with several.",
     "“Better” and “worse” are said where the p-value is below 0.05 after Holm's correction for the number of "
     "comparisons and the interval of the difference leaves 0 out. The p-value is the larger of two: a paired "
     "permutation test over the test pictures, and, with several seeds, a t test in which runs vary as well. All else "
     "is “not distinguishable with these data”, which does not say that the groups are equal. Main effects are tested "
     "in the same way, all of them corrected together.",
     "In the t test the variance of a difference is that between seeds plus that between pictures, which rather "
-    "overstates it; it and the interval are found in two ways, so near the border one may leave 0 out and the other "
-    "not. What a comparison could have shown is half the width of its interval: smaller differences stay hidden.",
-    "Metrics that end in _image are means over the test pictures, as are score and those of which the table says so; "
-    "the others count the pixels of all test pictures together. Bold is a mean that no other exceeds as printed, "
-    "which is no verdict.",
+    "overstates it. The p-value and the interval are found in two ways, so near the border one may speak for a "
+    "difference and the other not. A true difference of half the interval's width is found about every second time, "
+    "with many comparisons less often.",
+    "Metrics that end in _image, and score, are means over the test pictures; the others are over the pixels of all "
+    "test pictures together (of several classes the mean over classes), presence_… over samples. Bold is a mean that "
+    "none of the compared groups exceeds as printed, which is no verdict.",
     f"Where training scores exceed test scores by {GAP:g} or more, that is said to speak of overfitting.",
 )
 
@@ -39,11 +41,10 @@ def warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
     single = [group.title for group in groups if len(group.runs) == 1]
     if single:
         found.append(
-            f"One seed only ({shortened(single)}): how much another start would change is not known, so their "
-            "intervals are of pictures alone. Between single runs “better” is said of these runs, and not of another "
-            "training."
-            + " Against groups with several seeds they are taken to vary like those."
-            * (len(single) < len(groups))
+            f"One seed only ({shortened(single)}): how much another start would change is not known, so the intervals "
+            "of their means are of pictures alone."
+            + " Between single runs “better” is said of these runs, and not of another training."
+            * (len(single) > 1)
         )
     if two := [group.title for group in groups if len(group.runs) == 2]:
         found.append(
@@ -60,7 +61,7 @@ def warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
     if blind := [group.title for group in groups if 0 in group.metric("test/recall")]:
         found.append(f"Some runs find nothing at all on the test pictures: {shortened(blind)}.")
     if missed := [text for group in groups if (text := never_found(group))]:
-        found.append(f"Some runs never find a class on the test pictures: {shortened(missed)}.")
+        found.append(f"Some runs get no pixel right of a class that may be in the test pictures: {shortened(missed)}.")
     if empty := max(sum(group.metric("test/empty_images")[:1]) for group in groups):
         found.append(f"{empty:.0f} test pictures show nothing: there a run that says nothing scores 1, others 0.")
     if lost := report.tested - pictures:

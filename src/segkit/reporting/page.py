@@ -48,7 +48,7 @@ def render(
         rules=conclusions.RULES,
         conclusions=conclusions.drawn(report),
         gaps=conclusions.gaps(report.groups, report.metric),
-        corrected=report.effects_tested, charts=charts(report, pictures),
+        charts=charts(report, pictures),
         sheets=[(sheet, embedded(sheet, pictures, f"sheet_{number}")) for number, sheet in enumerate(sheets, 1)],
         why_none=why_none,
         what=report.what, images=report.sample.pictures,

@@ -68,8 +68,7 @@ class Sample:
 
     def interval(self, weights: Array) -> Interval:
         """Of a contrast; as much wider than what was drawn as groups of one seed, which vary like the others, add."""
-        variance, freedom = self.spread(weights)
-        drawn = self.spread(weights, lone=False)[0]
+        variance, freedom, drawn = self.spread(weights)
         wider = np.sqrt(variance / drawn) if drawn > 0 else 1.0
         return widened(float(self.differences(weights).mean()), weights @ self.samples, freedom, wider)
 
@@ -77,13 +76,13 @@ class Sample:
         """A contrast on each picture, of means over the seeds."""
         return np.asarray(weights @ np.stack([values.mean(axis=0) for values in self.scores]))
 
-    def spread(self, weights: Array, lone: bool = True) -> tuple[float, float]:
-        """The variance of a contrast, between pictures and between seeds, with Satterthwaite's degrees of freedom. A
-        group of one seed has the mean variance of the others' seeds, or with `lone` off none; where all have one, what
-        seeds do is not in it."""
+    def spread(self, weights: Array) -> tuple[float, float, float]:
+        """The variance of a contrast, between pictures and between seeds, with Satterthwaite's degrees of freedom, and
+        as much of it as a bootstrap sees: a group of one seed has the mean variance of the others' seeds. Where all
+        have one, what seeds do is not in it."""
         used = [(weight**2, values.mean(axis=1)) for weight, values in zip(weights, self.scores, strict=True) if weight]
         several = [(square, means) for square, means in used if len(means) > 1]
-        alone = sum(square for square, means in used if len(means) == 1) if lone else 0.0
+        alone = sum(square for square, means in used if len(means) == 1)
         parts = [
             ((square / len(means) + alone / len(several)) * means.var(ddof=1), len(means) - 1)
             for square, means in several
@@ -92,7 +91,8 @@ class Sample:
             parts.append((self.differences(weights).var(ddof=1) / self.pictures, self.pictures - 1))
         total = sum(variance for variance, _ in parts)
         below = sum(variance**2 / degrees for variance, degrees in parts)
-        return float(total), float(total**2 / below) if below > 0 else np.inf
+        drawn = total - sum(alone / len(several) * means.var(ddof=1) for _, means in several)
+        return float(total), float(total**2 / below) if below > 0 else np.inf, float(drawn)
 
     def has_seeds(self, weights: Array) -> bool:
         """Whether any group of a contrast has more than one."""
@@ -100,7 +100,7 @@ class Sample:
 
     def p_of_runs(self, weights: Array) -> float:
         """Two-sided t test of a contrast, by its variance between seeds and between pictures together."""
-        mean, (variance, freedom) = self.differences(weights).mean(), self.spread(weights)
+        mean, (variance, freedom, _) = self.differences(weights).mean(), self.spread(weights)
         if variance == 0:
             return 1.0 if mean == 0 else 0.0
         return float(2 * stats.t.sf(abs(mean) / np.sqrt(variance), freedom))

@@ -161,7 +161,7 @@ def full(groups: Sequence[Group]) -> str:
 
 
 def outcomes(report: "Analysis") -> str:
-    """CSV: the mean of every group, every comparison and every main effect, with its interval and test."""
+    """CSV: the mean of every compared group, every comparison and every main effect, with its interval and test."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["what", "of", "against", "estimate", "low", "high", "p", "p (Holm)", "verdict"])
