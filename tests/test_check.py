@@ -2,10 +2,13 @@
 
 import albumentations as A
 import cv2
+import pytest
 from conftest import segkit
 
+from segkit import runs
 from segkit.augment import Augment
-from segkit.check import spread
+from segkit.check import check, spread
+from segkit.configs import compose, to_plain
 
 
 def test_positions_are_spread():
@@ -31,12 +34,12 @@ def test_a_sheet_from_the_command_line(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]
 
 
-def test_what_would_be_a_class_outside_of_the_picture_is_told(tmp_path):
-    words = ["dataset=synthetic_shapes", "dataset.counts=[2,1,1]", "dataset.size=32", "count=1", "epochs=1"]
-    done = segkit(*words, "augment=slices", module="check", cwd=tmp_path)
-    assert "augment: what Rotate brings from outside of a picture counts as " in done.stderr
-    done = segkit(*words, "augment=light", module="check", cwd=tmp_path)
-    assert done.stderr == ""
+def test_what_would_be_a_class_outside_of_the_picture_is_told(caplog):
+    with caplog.at_level("WARNING", logger="segkit"):
+        runs.build_data(to_plain(compose("dataset=synthetic_shapes", "augment=light", "run_dir=unused")), ["train"])
+        assert caplog.text == ""
+        runs.build_data(to_plain(compose("dataset=synthetic_shapes", "augment=slices", "run_dir=unused")), ["train"])
+    assert "augment: what Rotate brings from outside of a picture counts as background. For" in caplog.text
 
 
 def test_what_fills_nothing_is_not_told():
@@ -47,26 +50,28 @@ def test_what_fills_nothing_is_not_told():
     ]  # fmt: skip
 
 
-def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path):
-    (tmp_path / "mine" / "augment").mkdir(parents=True)
-    kinds = {
-        "bare": "_target_: albumentations.Compose\ntransforms: []\n",
-        "misspelt": "_target_: segkit.augment.Augment\ntransforms: [{_target_: albumentations.Rotat}]\n",
-    }
-    for name, text in kinds.items():
-        (tmp_path / "mine" / "augment" / f"{name}.yaml").write_text(text)
-    done = segkit("--config-dir", "mine", "augment=bare", module="check", cwd=tmp_path)
-    assert "augment._target_=albumentations.Compose: expected segkit.augment.Augment, with" in done.stderr
-    done = segkit("--config-dir", "mine", "augment=misspelt", module="check", cwd=tmp_path)
-    assert "Error locating target 'albumentations.Rotat'" in done.stderr
-    assert "Did you mean Rotate" in done.stderr
+def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path, monkeypatch):
+    settings = to_plain(compose("run_dir=unused"))
+    bare = {"_target_": "albumentations.Compose", "transforms": []}
+    with pytest.raises(
+        ValueError, match=r"augment\._target_=albumentations\.Compose: expected segkit\.augment\.Augment"
+    ):
+        runs.build_data(settings | {"augment": bare}, ["train"])
+    with pytest.raises(
+        ValueError, match=r"Error locating target 'albumentations\.Rotat'\.\nfull_key: transforms0\nDid you mean Rotate"
+    ):
+        runs.make({"_target_": "segkit.augment.Augment", "transforms": [{"_target_": "albumentations.Rotat"}]})
+    (tmp_path / "broken.py").write_text("import missing_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"Error locating target 'broken\.Turn'(.|\n)*No module named 'missing_package'"
+    ):
+        runs.make({"_target_": "broken.Turn"})
 
 
 def test_crops_are_shown_as_they_are_taken(tmp_path):
     words = ["dataset.size=32", "dataset.crops=five", "dataset.picture_size=64", "dataset.counts=[4,2,2]", "count=1"]
-    done = segkit(*words, module="check", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert cv2.imread(str(tmp_path / "check" / "augmented.png")).shape[1] == 7 * 262
-    done = segkit("count=0", module="check", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "count=0: expected a whole number, 1 or more" in done.stderr
+    check(compose(*words, f"output={tmp_path}", config="check"))
+    assert cv2.imread(str(tmp_path / "augmented.png")).shape[1] == 7 * 262
+    with pytest.raises(ValueError, match="count=0: expected a whole number, 1 or more"):
+        check(compose("count=0", config="check"))

@@ -12,7 +12,9 @@ from miniatures import TRAIN, VALIDATION, png, product_rows, write_products
 
 datasets = pytest.importorskip("datasets", reason="pip install 'segkit[datasets]'")
 
+from segkit.configs import compose  # noqa: E402
 from segkit.datasets.product_masks import BACKGROUND, ProductMasks, normalised  # noqa: E402
+from segkit.evaluate import evaluate  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +160,8 @@ def test_a_run_from_the_command_line_finds_its_classes(products, tmp_path):
     assert stored["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["data_fingerprint"]
     for data in ([], ["dataset=product_masks", f"dataset.root={products}"]):  # of which the run knows the classes
-        again = segkit("run=run", *data, module="evaluate", cwd=tmp_path)
-        assert again.returncode == 0, again.stderr
+        words = [f"run={tmp_path}/run", f"output_dir={tmp_path}/scored{len(data)}", *data]
+        assert evaluate(compose(*words, config="evaluate"))["test/iou"] == pytest.approx(metrics["test/iou"])
 
 
 def test_background_as_a_class_from_the_command_line_and_a_moved_set(products, tmp_path):
@@ -174,5 +176,6 @@ def test_background_as_a_class_from_the_command_line_and_a_moved_set(products, t
     again = segkit("resume=run", "+dataset.root=there", "trainer.max_epochs=2", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert results(tmp_path / "run")["epochs"] == 2
-    again = segkit("run=run", "dataset.root=there", module="evaluate", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    words = [f"run={tmp_path}/run", f"dataset.root={tmp_path}/there", f"output_dir={tmp_path}/scored"]
+    scored = evaluate(compose(*words, config="evaluate"))
+    assert scored["test/iou"] == pytest.approx(results(tmp_path / "run")["metrics"]["test/iou"])
