@@ -28,7 +28,6 @@ def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=unett"], "Could not find 'model/unett'"),
         (["model=unett"], "model=unett: did you mean unet"),
         (["trainer.max_epoch=3"], "trainer.max_epoch: did you mean trainer.max_epochs?"),
         (["loss=focal", "loss.gama=3"], "loss.gama: did you mean loss.gamma"),
