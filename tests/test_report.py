@@ -235,8 +235,10 @@ def test_a_class_that_is_never_found_is_told(tmp_path):
     for seed, found in ((0, 0.3), (1, 0.0)):
         folder = write_run(tmp_path, f"a{seed}", SCORES, seed=seed, config={"dataset": {"classes": ["car", "sky"]}})
         results = json.loads((folder / "results.json").read_text())
-        results["metrics"] |= {"test/iou/car": 0.5, "test/iou/sky": found}
+        results["metrics"] |= {"test/dice": 0.5, "test/dice/car": 0.5, "test/iou/car": 0.5, "test/iou/sky": found}
         (folder / "results.json").write_text(json.dumps(results))
+    shown = table.metric_names(groups_in(tmp_path))
+    assert shown == ["test/iou_image", "test/dice", "test/iou/car", "test/iou/sky"]  # of a class the IoU alone
     said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
     assert "Some runs get no pixel right of a class that may be in the test pictures: made_up (sky)." in said
 

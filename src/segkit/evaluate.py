@@ -288,7 +288,7 @@ def show(metrics: dict[str, float], folder: Path, title: str | None) -> None:
     split = next(iter(metrics)).partition("/")[0]
     classes = classes_in(metrics, split)
     for name, value in metrics.items():
-        if not lesser(name) and name.split("/", 1)[1].partition("/")[2] not in classes:
+        if not lesser(name) and class_of(name) not in classes:
             table.add_row(name, written(name, value))
     Console().print(table)
     if classes:
@@ -300,6 +300,11 @@ def classes_in(metrics: dict[str, float], split: str) -> list[str]:
     """The classes, of several, that a split was scored on each for itself."""
     start = f"{split}/iou/"
     return [name.removeprefix(start) for name in metrics if name.startswith(start)]
+
+
+def class_of(metric: str) -> str:
+    """Of test/iou/car the class, car; empty of one over all classes."""
+    return metric.split("/", 1)[1].partition("/")[2]
 
 
 def show_classes(metrics: dict[str, float], classes: Sequence[str], split: str) -> None:

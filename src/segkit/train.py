@@ -160,10 +160,9 @@ def show(record: "Record") -> None:
 
     from segkit import checkpoints, evaluate
 
-    names = [name.removeprefix("test/") for name in record.metrics if name.startswith("test/")]
-    shown = [name for name in names if not evaluate.lesser(name)]
     classes = evaluate.classes_in(record.metrics, "test")
-    shown = [name for name in shown if name.partition("/")[2] not in classes]
+    tested = [name for name in record.metrics if name.startswith("test/") and evaluate.class_of(name) not in classes]
+    shown = [name.removeprefix("test/") for name in tested if not evaluate.lesser(name)]
     if in_sweep():
         name = record.config["monitor"].replace("val/", "test/")
         print(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")

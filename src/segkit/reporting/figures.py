@@ -104,10 +104,11 @@ def distributions(groups: Sequence[Group], column: str) -> Figure:
 
 
 def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Figure:
-    """Quality against training time and against parameters, the front of what nothing beats in both as a line. Of many
-    groups those of the front have their names alone."""
+    """Quality against training time, an epoch's time and parameters, the front of what nothing beats in both as a line.
+    Of many groups those of the front have their names alone."""
     drawn = figure(9, 4.2)
-    kinds = {"train_seconds": ("minutes of training", 60), "params": ("million parameters", 1e6)}
+    kinds = {"train_seconds": ("minutes of training", 60), "epoch_seconds": ("seconds an epoch", 1),
+             "params": ("million parameters", 1e6)}  # fmt: skip
     kinds = {key: how for key, how in kinds.items() if len({group.cost(key) for group in groups}) > 1} or {
         "train_seconds": kinds["train_seconds"]  # one number for all would say nothing
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segkit.evaluate import lesser
+from segkit.evaluate import class_of, classes_in, lesser
 from segkit.reporting.collect import Group, experiment_of
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ class Cell:
 
 
 def metric_names(groups: Sequence[Group]) -> list[str]:
-    """The metrics of test that all groups have, of those that people look at; losses of one group are not those of
-    another."""
-    names = [name for name in groups[0].runs[0].metrics if name.startswith("test/") and not lesser(name)]
+    """The metrics of test that all groups have, of those that people look at: of single classes the IoU; losses of one
+    group are not those of another."""
+    metrics = groups[0].runs[0].metrics
+    names = [name for name in metrics if name.startswith("test/") and not lesser(name)]
+    classes = classes_in(metrics, "test")
+    names = [name for name in names if name.startswith("test/iou/") or class_of(name) not in classes]
     names = [name for name in names if name.split("/")[1] not in LEFT_OUT]
     return [name for name in names if all(group.metric(name) for group in groups)]
 
