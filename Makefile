@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test chromium test-lowest bench lint clean
+.PHONY: help install train test coverage soak chromium test-lowest bench bench-gpu lint format docs pictures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,12 @@ train: install  ## train a U-Net on the built-in pictures (3 minutes on 2 cores)
 test: install  ## run the tests
 	$(BIN)/python -m pytest -n auto
 
+coverage: install  ## run the tests, and say which lines they do not reach
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+soak: install  ## change run folders at random for an hour: see docs/explanation/security.md
+	SEGKIT_SOAK=3600 $(BIN)/python -m pytest tests/test_fuzz.py
+
 chromium:  ## install the browser in which the report's page is tested (Debian, Ubuntu; as root)
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
@@ -34,10 +40,29 @@ test-lowest:  ## run them with the oldest versions of the dependencies that are 
 bench: install  ## run the benchmarks, or some: make bench only=gate
 	$(BIN)/python benchmarks/run.py $(only)
 
+bench-gpu: install  ## measure training, inference and memory on a GPU
+	$(BIN)/python benchmarks/run.py --gpu $(only)
+
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: install  ## have ruff fix and format what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs  ## build the docs as a site in build/site
+	$(BIN)/python docs/write_pages.py build
+	$(BIN)/zensical build --clean --strict -f build/zensical.toml
+	@echo "open build/site/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+pictures: install  ## make the README's pictures from drawn data (needs make chromium)
+	$(BIN)/python docs/draw_pictures.py
+
 clean:  ## remove .venv and caches; runs in outputs/ stay
-	rm -rf $(VENV) $(VENV)-lowest .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-lowest .pytest_cache .mypy_cache .ruff_cache .coverage build dist

@@ -7,10 +7,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from segkit.inference import computing
+from segkit.hardware import precision
+from segkit.inference.predictor import computing
 from segkit.models.presence import UNetClassifier, probability
-from segkit.runs import precision
-from segkit.tasks import SegmentationTask
+from segkit.tasks.segmentation import SegmentationTask
 
 BATCH, BATCHES, ROUNDS = 20, 2, 7
 TARGETS = {0.0: 2.6, 0.05: 2.1, 0.2: 1.8, 1.0: 0.97}
@@ -43,14 +43,16 @@ def measure() -> list[dict[str, Any]]:
     for share, target in TARGETS.items():
         pairs = list(zip(seconds[share, False], seconds[share, True], strict=True))
         plain, gated = (statistics.median(taken) for taken in zip(*pairs, strict=True))
-        found.append({
-            "name": f"inference ungated / gated, {share:.0%} of the crops with a crack",
-            "ratio": round(statistics.median(one / other for one, other in pairs), 3),
-            "target": target,
-            "better": "higher",
-            "detail": f"{1000 * plain / each:.1f} and {1000 * gated / each:.1f} ms a crop of 224², width 32, {number}, "
-            f"{torch.get_num_threads()} threads, medians of {ROUNDS} pairs",
-        })  # fmt: skip
+        found.append(
+            {
+                "name": f"inference ungated / gated, {share:.0%} of the crops with a crack",
+                "ratio": round(statistics.median(one / other for one, other in pairs), 3),
+                "target": target,
+                "better": "higher",
+                "detail": f"{1000 * plain / each:.1f} and {1000 * gated / each:.1f} ms a crop of 224², width 32, "
+                f"{number}, {torch.get_num_threads()} threads, medians of {ROUNDS} pairs",
+            }
+        )
     return found
 
 
@@ -58,8 +60,14 @@ def stream(share: float) -> list[Tensor]:
     """Batches of noise, bright where a crack is meant to be, evenly spread: (BATCH, 3, 224, 224) uint8 each."""
     count = BATCH * BATCHES
     cracks = {round((number + 0.5) * count / max(round(share * count), 1)) for number in range(round(share * count))}
-    crops = torch.stack([torch.randint(128, 256, (3, 224, 224)) if index in cracks or share == 1
-                         else torch.randint(0, 128, (3, 224, 224)) for index in range(count)])  # fmt: skip
+    crops = torch.stack(
+        [
+            torch.randint(128, 256, (3, 224, 224))
+            if index in cracks or share == 1
+            else torch.randint(0, 128, (3, 224, 224))
+            for index in range(count)
+        ]
+    )
     return list(crops.to(torch.uint8).split(BATCH))
 
 

@@ -26,17 +26,20 @@ def measure() -> list[dict[str, Any]]:
         slope = float(np.polyfit(np.log2(values), np.log2(costs), 1)[0])
         axes = figure.add_subplot(2, 2, number)
         axes.loglog(values, [1e3 * cost for cost in costs], "o-")
-        axes.set(xlabel=factor, ylabel=f"ms a {unit}",
-                 ylim=(1e3 * min(costs) / 3, 1e3 * max(costs) * 3))  # fmt: skip
+        axes.set(xlabel=factor, ylabel=f"ms a {unit}", ylim=(1e3 * min(costs) / 3, 1e3 * max(costs) * 3))
         axes.set_title(f"cost ∝ ({factor})^{slope:.2f}")
         axes.set_xticks(values, [str(value) for value in values])
         axes.minorticks_off()
         rows = ", ".join(f"{value}: {1e3 * taken:.2f}" for value, taken in zip(values, costs, strict=True))
-        found.append({
-            "name": f"growth with {factor}: cost a {unit}, largest value / smallest value",
-            "ratio": round(costs[-1] / costs[0], 3), "target": limit(factor, values), "better": "lower",
-            "detail": f"ms a {unit} at {rows}; slope {slope:.2f}",
-        })  # fmt: skip
+        found.append(
+            {
+                "name": f"growth with {factor}: cost a {unit}, largest value / smallest value",
+                "ratio": round(costs[-1] / costs[0], 3),
+                "target": limit(factor, values),
+                "better": "lower",
+                "detail": f"ms a {unit} at {rows}; slope {slope:.2f}",
+            }
+        )
     figure.savefig(Path(__file__).parent / "growth.png", dpi=90)
     plt.close(figure)
     return found

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from segkit.configs import compose, to_plain
+from segkit.configs.composing import compose, to_plain
 from segkit.datasets.common import Pair
-from segkit.runs import build_data
+from segkit.runs.build import build_data
 
 ROUNDS, PICTURES = 15, 60
 
@@ -106,13 +106,26 @@ def resized(root: Path) -> dict[str, Any]:
     write(root, (768, 560), ".bmp")
 
     def pictures(cache: str) -> Callable[[], int]:
-        words = ["dataset=folder", f"dataset.root={root}", "dataset.size=256", "dataset.batch_size=8", "augment=flips",
-                 f"dataset.cache={cache}", "dataset.workers=0", "run_dir=unused"]  # fmt: skip
+        words = [
+            "dataset=folder",
+            f"dataset.root={root}",
+            "dataset.size=256",
+            "dataset.batch_size=8",
+            "augment=flips",
+            f"dataset.cache={cache}",
+            "dataset.workers=0",
+            "run_dir=unused",
+        ]
         data = build_data(to_plain(compose(*words)))
         return epochs(data.train_dataloader, 5 if cache == "disk" else 1)
 
-    return compare("loading, 768×560 BMP pictures at 256² from the cache / decoded and resized every time",
-                   pictures("disk"), pictures("off"), 8.0, "pictures")  # fmt: skip
+    return compare(
+        "loading, 768×560 BMP pictures at 256² from the cache / decoded and resized every time",
+        pictures("disk"),
+        pictures("off"),
+        8.0,
+        "pictures",
+    )
 
 
 def epochs(loader: Callable[[], Any], number: int) -> Callable[[], int]:
@@ -130,6 +143,9 @@ def compare(name: str, own: Callable[[], int], other: Callable[[], int], target:
                 rate.append(count / (time.perf_counter() - started))
     fast, slow = (statistics.median(rate) for rate in rates)
     return {
-        "name": name, "ratio": round(fast / slow, 2), "target": target, "better": "higher",
+        "name": name,
+        "ratio": round(fast / slow, 2),
+        "target": target,
+        "better": "higher",
         "detail": f"{fast:,.0f} and {slow:,.0f} {what}/s on one core, medians of {ROUNDS}",
-    }  # fmt: skip
+    }

@@ -17,20 +17,34 @@ def measure() -> list[dict[str, Any]]:
     sizes = json.loads(child("sweep"))
     start, end = sizes[SETTLED - 1], sizes[-1]
     return [
-        {"name": "peak memory of a training, thesis U-Net: segkit / best loop by hand", "ratio": round(own / hand, 3),
-         "target": 1.05, "better": "lower", "detail": f"{own / 2**20:,.0f} and {hand / 2**20:,.0f} MB, of processes "
-         f"with the same imports, medians of {ROUNDS}"},
-        {"name": f"memory after run {SWEEP} of a sweep in one process / after run {SETTLED}",
-         "ratio": round(end / start, 3), "target": 1.03, "better": "lower",
-         "detail": f"{end / 2**20:,.0f} and {start / 2**20:,.0f} MB"},
-    ]  # fmt: skip
+        {
+            "name": "peak memory of a training, thesis U-Net: segkit / best loop by hand",
+            "ratio": round(own / hand, 3),
+            "target": 1.05,
+            "better": "lower",
+            "detail": f"{own / 2**20:,.0f} and {hand / 2**20:,.0f} MB, of processes "
+            f"with the same imports, medians of {ROUNDS}",
+        },
+        {
+            "name": f"memory after run {SWEEP} of a sweep in one process / after run {SETTLED}",
+            "ratio": round(end / start, 3),
+            "target": 1.03,
+            "better": "lower",
+            "detail": f"{end / 2**20:,.0f} and {start / 2**20:,.0f} MB",
+        },
+    ]
 
 
 def child(kind: str) -> str:
     here = Path(__file__)
     paths = os.pathsep.join([str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run([sys.executable, str(here), kind], capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": paths})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(here), kind],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout.splitlines()[-1]
@@ -41,18 +55,26 @@ def main(kind: str) -> None:
     import resource
     import tempfile
 
-    from loops import batches_of, hand_steps, noise_config, segkit_steps
+    import torch
+    from loops import DEVICE, batches_of, hand_steps, noise_config, segkit_steps
 
-    from segkit.configs import compose
-    from segkit.runs import make
+    from segkit.configs.composing import compose
+    from segkit.runs.build import make
     from segkit.train import train
 
     if kind == "sweep":
         sizes = []
         with tempfile.TemporaryDirectory() as folder:
             for number in range(SWEEP):
-                train(compose("dataset.counts=[32,8,8]", "dataset.size=64", "trainer.max_epochs=2", f"seed={number}",
-                              f"run_dir={folder}/{number}"))  # fmt: skip
+                train(
+                    compose(
+                        "dataset.counts=[32,8,8]",
+                        "dataset.size=64",
+                        "trainer.max_epochs=2",
+                        f"seed={number}",
+                        f"run_dir={folder}/{number}",
+                    )
+                )
                 gc.collect()
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
                 sizes.append(pages * resource.getpagesize())
@@ -63,7 +85,8 @@ def main(kind: str) -> None:
         hand_steps(make(config["model"]["net"]), make(config["loss"]), batches_of(config), True, 1e-3)
     else:
         segkit_steps(config)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    on_gpu = DEVICE.type == "cuda"
+    print(torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.configs import compose
+from segkit.configs.composing import compose
 from segkit.report import report
 from segkit.train import train
 
@@ -31,8 +31,15 @@ def measure() -> list[dict[str, Any]]:
         for group in range(GROUPS):
             for seed in range(SEEDS):
                 scores = (difficulty + 0.002 * group + rng.normal(0, 0.05, PICTURES)).clip(0, 1) / 1000
-                folder = write_run(root, f"{group}-{seed}", scores, seed=seed, loss=f"loss{group:02d}", names=names,
-                                   config={"dataset": {"classes": ["crack"]}})  # fmt: skip
+                folder = write_run(
+                    root,
+                    f"{group}-{seed}",
+                    scores,
+                    seed=seed,
+                    loss=f"loss{group:02d}",
+                    names=names,
+                    config={"dataset": {"classes": ["crack"]}},
+                )
                 curve = "".join(f"{epoch},2,{1 / epoch},{1.1 / epoch},0.7,0.6\n" for epoch in range(1, EPOCHS + 1))
                 (folder / "metrics.csv").write_text(f"epoch,seconds,train/loss,val/loss,train/iou,val/iou\n{curve}")
         cfg = compose("runs=unused", config="report")

@@ -39,8 +39,14 @@ def measure() -> list[dict[str, Any]]:
                     seconds[name].append(taken)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     (alone, lightning), (_, first), *rest = median.items()
-    found = [entry("first training step of the built-in job, seconds after import lightning", first - lightning, 3.0,
-                   f"{first:.2f} s against {lightning:.2f} s of {alone}")]  # fmt: skip
+    found = [
+        entry(
+            "first training step of the built-in job, seconds after import lightning",
+            first - lightning,
+            3.0,
+            f"{first:.2f} s against {lightning:.2f} s of {alone}",
+        )
+    ]
     limits = {"--cfg job": 1.0, "a misspelt option": 1.0, "--help": 1.5}
     return found + [entry(f"answer to {name}, seconds", taken, limits[name], "") for name, taken in rest]
 
@@ -55,5 +61,10 @@ def seconds_of(command: list[str], folder: str, code: int) -> float:
 
 
 def entry(name: str, seconds: float, target: float, detail: str) -> dict[str, Any]:
-    return {"name": name, "ratio": round(seconds, 3), "target": target, "better": "lower",
-            "detail": f"{detail}{', ' if detail else ''}medians of {ROUNDS}"}  # fmt: skip
+    return {
+        "name": name,
+        "ratio": round(seconds, 3),
+        "target": target,
+        "better": "lower",
+        "detail": f"{detail}{', ' if detail else ''}medians of {ROUNDS}",
+    }

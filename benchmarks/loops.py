@@ -1,5 +1,6 @@
 """What segkit is measured against: the loop that everybody writes, and the best one that can be written by hand."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 from lightning import Callback
 from torch import Tensor, nn
 
-from segkit import runs
-from segkit.configs import compose, to_plain
+from segkit import hardware
+from segkit.configs.composing import compose, to_plain
+from segkit.runs.build import build, build_data
 
-NATIVE = runs.precision({"precision": "auto", "trainer": {"accelerator": "cpu"}}) == "bf16-mixed"
+ACCELERATOR = os.environ.get("SEGKIT_BENCH_ACCELERATOR", "cpu")  # `make bench-gpu` sets it
+DEVICE = torch.device(hardware.device(ACCELERATOR))
+NATIVE = hardware.precision({"precision": "auto", "trainer": {"accelerator": ACCELERATOR}}) == "bf16-mixed"
 PRECISION = "bf16-mixed" if NATIVE else "32-true"
 
 
@@ -38,8 +42,8 @@ class Noise(torch.utils.data.Dataset[dict[str, Any]]):
 
 def noise_config(side: int, batch: int, count: int, *words: str, classes: int = 1) -> dict[str, Any]:
     """A command line's config, on noise in memory."""
-    config = to_plain(compose(f"dataset.size={side}", f"dataset.batch_size={batch}", "augment=none", "trainer=cpu",
-                              "callbacks=[]", "logger=[]", "scheduler=constant", "run_dir=unused", *words))  # fmt: skip
+    given = (f"dataset.size={side}", f"dataset.batch_size={batch}", "augment=none", f"trainer={ACCELERATOR}")
+    config = to_plain(compose(*given, "callbacks=[]", "logger=[]", "scheduler=constant", "run_dir=unused", *words))
     names = ["thing"] if classes == 1 else [f"c{number}" for number in range(classes)]
     keys = ("size", "train", "eval", "batch_size", "workers", "epochs", "cache")
     loading = {key: config["dataset"][key] for key in keys}
@@ -65,11 +69,18 @@ class StepTimes(Callback):
 
 def segkit_steps(config: dict[str, Any]) -> list[float]:
     """Seconds of the training steps of an epoch by `segkit.train`'s own objects, without validation."""
-    run, times = runs.build(config), StepTimes()
+    run, times = build(config), StepTimes()
     trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1, limit_val_batches=0, precision=runs.precision(config), logger=False,  # type: ignore[arg-type]
-        callbacks=[times], enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-    )  # fmt: skip
+        accelerator=ACCELERATOR,
+        max_epochs=1,
+        limit_val_batches=0,
+        precision=hardware.precision(config),
+        logger=False,  # type: ignore[arg-type]
+        callbacks=[times],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
     trainer.fit(run.task, run.data)
     return times.seconds
 
@@ -83,12 +94,13 @@ def hand_steps(
     """
     layout = torch.channels_last if fast else torch.contiguous_format
     batches = [(image.contiguous(memory_format=layout), mask) for image, mask in batches]
-    net = net.to(memory_format=layout).train()
+    net, loss = net.to(DEVICE, memory_format=layout).train(), loss.to(DEVICE)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     seconds = []
     for image, mask in batches:
         started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast and NATIVE):
+        image, mask = image.to(DEVICE, non_blocking=True), mask.to(DEVICE, non_blocking=True)
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=fast and NATIVE):
             logits = net(image.float() / 255)
         value = loss(logits.float(), mask.long())
         optimizer.zero_grad()
@@ -101,4 +113,4 @@ def hand_steps(
 
 def batches_of(config: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
     """The batches of a config's training epoch, ready in memory."""
-    return [(batch["image"], batch["mask"]) for batch in runs.build_data(config).train_dataloader()]
+    return [(batch["image"], batch["mask"]) for batch in build_data(config).train_dataloader()]

@@ -8,12 +8,16 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from segkit import environment
+import torch
 
+from segkit.runs import environment
+
+ON_GPU = ["train", "inference", "memory"]
 HERE = Path(__file__).resolve().parent
 
 
@@ -21,10 +25,16 @@ def main() -> None:
     known = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", help=f"some of {', '.join(known)}; all of them without")
-    chosen = parser.parse_args().only or known
+    parser.add_argument("--gpu", action="store_true", help=f"{', '.join(ON_GPU)} on a GPU, into files of their own")
+    words = parser.parse_args()
+    chosen, suffix = words.only or (ON_GPU if words.gpu else known), "_gpu" if words.gpu else ""
+    if words.gpu:
+        if not torch.cuda.is_available():
+            sys.exit("bench-gpu is skipped: torch finds no CUDA GPU on this machine")
+        os.environ["SEGKIT_BENCH_ACCELERATOR"] = "gpu"
     if unknown := [name for name in chosen if name not in known]:
         sys.exit(f"{unknown[0]} is no benchmark; there are {', '.join(known)}")
-    store = HERE / "results.json"
+    store = HERE / f"results{suffix}.json"
     results: list[dict[str, Any]] = json.loads(store.read_text()) if store.exists() else []
     sys.path.insert(0, str(HERE))
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -38,21 +48,22 @@ def main() -> None:
         results = [entry for entry in results if entry["benchmark"] != name] + found
         results.sort(key=lambda entry: entry["benchmark"])
         store.write_text(json.dumps(results, indent=2) + "\n")
-        (HERE / "RESULTS.md").write_text(table(results))
+        (HERE / f"RESULTS{suffix.upper()}.md").write_text(table(results, words.gpu))
 
 
-def machine() -> str:
+def machine(gpu: bool) -> str:
     """Hardware and versions, of the last run."""
     facts = environment.current({"seed": 0}, "", "cpu")
     versions = ", ".join(f"{name} {facts['packages'][name]}" for name in ("torch", "lightning", "numpy"))
-    return f"{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}"
+    card = f"{', '.join(facts['gpus'])}; " if gpu else ""
+    return f"{card}{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}"
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[dict[str, Any]], gpu: bool = False) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Written by `make bench` on {machine()}.",
+        f"Written by `make bench{'-gpu' if gpu else ''}` on {machine(gpu)}.",
         "",
         "| what | ratio | target | reached | how |",
     ]

@@ -8,28 +8,26 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-")  # not t
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import segkit as segkit  # for the tests: `from conftest import segkit`
 
 torch.set_num_threads(1)
 
-TINY = ["dataset.size=32", "dataset.counts=[12,5,5]", "dataset.batch_size=4", "model.net.widths=[4,8]",
-        "trainer.max_epochs=2", "callbacks.pictures.every_n_epochs=1", "callbacks.pictures.count=2"]  # fmt: skip
+TINY = [
+    "dataset.size=32",
+    "dataset.counts=[12,5,5]",
+    "dataset.batch_size=4",
+    "model.net.widths=[4,8]",
+    "trainer.max_epochs=2",
+    "callbacks.pictures.every_n_epochs=1",
+    "callbacks.pictures.count=2",
+]
 TINY_NET = ["model.net.widths=[4,8]", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
-
-
-def segkit(*words: str, cwd: Path, module: str = "train", timeout: float = 240, **more) -> subprocess.CompletedProcess:
-    """Run `python -m segkit.<module>` as a person would; output as text."""
-    return subprocess.run(
-        [sys.executable, "-m", f"segkit.{module}", *words], cwd=cwd, capture_output=True, text=True,
-        timeout=timeout, check=False, **more,
-    )  # fmt: skip
 
 
 def results(run: Path) -> dict:
@@ -78,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run on tiny drawn pictures."""
-    from segkit.configs import compose
+    from segkit.configs.composing import compose
     from segkit.train import train
 
     run = tmp_path_factory.mktemp("runs") / "tiny"

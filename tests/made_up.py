@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from segkit.configs import compose
+from segkit.configs.composing import compose
 from segkit.report import report
 from segkit.reporting import collect
+from segkit.reporting.groups import Group, Run, grouped
 
 
 def write_run(
@@ -43,12 +44,25 @@ def write_run(
         "precision": "32-true",
     }
     own = {
-        "seed": seed, "name": "made_up", "monitor": f"val/{column}", "run_dir": str(folder), "overrides": [],
-        "choices": {"dataset": "folder", "model": model, "loss": loss, "optimizer": "adam", "scheduler": "cosine",
-                    "augment": "none"},
-        "dataset": {"root": "/nowhere", "classes": ["object"]}, "model": {"_target_": model, "threshold": 0.5},
-        "loss": {"_target_": loss}, "optimizer": {"lr": 0.001}, "trainer": {"max_epochs": 2, "accelerator": "auto"},
-    }  # fmt: skip
+        "seed": seed,
+        "name": "made_up",
+        "monitor": f"val/{column}_image",
+        "run_dir": str(folder),
+        "overrides": [],
+        "choices": {
+            "dataset": "folder",
+            "model": model,
+            "loss": loss,
+            "optimizer": "adam",
+            "scheduler": "cosine",
+            "augment": "none",
+        },
+        "dataset": {"root": "/nowhere", "classes": ["object"]},
+        "model": {"_target_": model, "threshold": 0.5},
+        "loss": {"_target_": loss},
+        "optimizer": {"lr": 0.001},
+        "trainer": {"max_epochs": 2, "accelerator": "auto"},
+    }
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "config.yaml").write_text(yaml.safe_dump(own | dict(config or {})))
     (folder / "environment.json").write_text(json.dumps({"cpu": "a processor", "gpus": [], "threads": 2}))
@@ -73,12 +87,13 @@ def write_grid(root: Path, effect: float = 0.1, pictures: int = 40, seeds: int =
                 write_run(root, f"{model}-{loss}-{seed}", scores.clip(0, 1), seed=seed, model=model, loss=loss)
 
 
-SETTINGS = {"metric": None, "baseline": None, "gallery": False, "trust": [], "notes": None}
+SETTINGS = {"metric": None, "group": None, "baseline": None, "gallery": False, "trust": [], "notes": None}
 SCORES = np.random.default_rng(0).uniform(0.5, 0.9, 30)
 
 
-def groups_in(root: Path) -> list[collect.Group]:
-    return collect.grouped([one for one in map(collect.read, collect.find(str(root))) if isinstance(one, collect.Run)])
+def groups_in(root: Path) -> list[Group]:
+    found = [collect.read(folder, collect.named(str(root))) for folder in collect.find(str(root))]
+    return grouped([one for one in found if isinstance(one, Run)])
 
 
 def report_of(root: Path, *words: str) -> Path:

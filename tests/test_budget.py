@@ -2,13 +2,14 @@
 
 import csv
 import json
+import re
 
 import pytest
 from conftest import TINY, results
 
-from segkit.budget import Budget, batches
-from segkit.configs import budget_seconds, compose
+from segkit.configs.composing import budget_seconds, compose
 from segkit.train import train
+from segkit.training.budget import Budget, batches
 
 LEAN = [*TINY, "callbacks.pictures=null", "callbacks.lr=null"]
 
@@ -126,3 +127,20 @@ def test_processes_share_a_budget(tmp_path):
     assert found["status"] == "finished"
     assert found["budget"]["used"] > 6  # on a busy machine the second process takes longer than that to start
     assert found["epochs"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 s"), (8.4, "8 s"), (89, "89 s"), (125, "2 min"), (3599, "1 h 0 min"), (4200, "1 h 10 min")],
+)
+def test_times_as_one_says_them(seconds, said):
+    from segkit.training.budget import roughly
+
+    assert roughly(seconds) == said
+
+
+def test_the_final_test_is_announced(tmp_path):
+    train(compose(*LEAN, "budget=4s", f"run_dir={tmp_path}/run"))
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert re.search(r"budget: about [\d.]+ epochs in 4 s, then testing \d+ pictures, about \d+ s;", log), log
+    assert re.search(r"testing \d+ pictures, about \d+ s\n", log), log

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from segkit.augment import Photometric
-from segkit.configs import compose, config_hash, to_plain
+from segkit.configs.composing import compose, to_plain
+from segkit.configs.identity import config_hash
 from segkit.datasets import cache
+from segkit.datasets.augment import Photometric
 from segkit.datasets.folder import Folder
 from segkit.datasets.module import DataModule
-from segkit.runs import build_data
+from segkit.runs.build import build_data
 
 
 @pytest.fixture
@@ -169,10 +170,9 @@ def test_a_folder_that_takes_no_file(root, monkeypatch):
 
 
 def test_what_segkit_does_not_know_is_not_kept(root):
-    class Mine(Folder):
-        pass
-
-    sources = {"train": Mine(root, "train")}
+    sources = {"train": Folder(root, "train")}
+    sources["train"].files = [list(pair) for pair in sources["train"].files]  # no pairs: it says nothing of files
+    sources["train"].shape = lambda index: (48, 36)
     assert DataModule(sources, size=32, settings={}).decoded("train") is sources["train"]
     own = {"train": Folder(root, "train")}
     assert DataModule(own, size=32).decoded("train") is own["train"]  # nobody says what its samples depend on

@@ -5,10 +5,10 @@ import cv2
 import pytest
 from conftest import segkit
 
-from segkit import runs
-from segkit.augment import Augment
 from segkit.check import check, spread
-from segkit.configs import compose, to_plain
+from segkit.configs.composing import compose, to_plain
+from segkit.datasets.augment import Augment
+from segkit.runs.build import build_data, make
 
 
 def test_positions_are_spread():
@@ -36,9 +36,9 @@ def test_a_sheet_from_the_command_line(tmp_path):
 
 def test_what_would_be_a_class_outside_of_the_picture_is_told(caplog):
     with caplog.at_level("WARNING", logger="segkit"):
-        runs.build_data(to_plain(compose("dataset=synthetic_shapes", "augment=light", "run_dir=unused")), ["train"])
+        build_data(to_plain(compose("dataset=synthetic_shapes", "augment=light", "run_dir=unused")), ["train"])
         assert caplog.text == ""
-        runs.build_data(to_plain(compose("dataset=synthetic_shapes", "augment=slices", "run_dir=unused")), ["train"])
+        build_data(to_plain(compose("dataset=synthetic_shapes", "augment=slices", "run_dir=unused")), ["train"])
     assert "augment: what Rotate brings from outside of a picture counts as background. For" in caplog.text
 
 
@@ -46,27 +46,28 @@ def test_what_fills_nothing_is_not_told():
     safe = [A.RandomCrop(8, 8), A.OneOf([A.MaskDropout(), A.CoarseDropout(fill_mask=0)]), A.Rotate(border_mode=4)]
     assert Augment(transforms=safe).fills == []
     assert Augment(transforms=[A.OneOf([A.Affine(), A.CenterCrop(8, 8, pad_if_needed=True)])]).fills == [
-        "Affine", "CenterCrop"
-    ]  # fmt: skip
+        "Affine",
+        "CenterCrop",
+    ]
 
 
 def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path, monkeypatch):
     settings = to_plain(compose("run_dir=unused"))
     bare = {"_target_": "albumentations.Compose", "transforms": []}
     with pytest.raises(
-        ValueError, match=r"augment\._target_=albumentations\.Compose: expected segkit\.augment\.Augment"
+        ValueError, match=r"augment\._target_=albumentations\.Compose: expected segkit\.datasets\.augment\.Augment"
     ):
-        runs.build_data(settings | {"augment": bare}, ["train"])
+        build_data(settings | {"augment": bare}, ["train"])
     with pytest.raises(
         ValueError, match=r"Error locating target 'albumentations\.Rotat'\.\nfull_key: transforms0\nDid you mean Rotate"
     ):
-        runs.make({"_target_": "segkit.augment.Augment", "transforms": [{"_target_": "albumentations.Rotat"}]})
+        make({"_target_": "segkit.datasets.augment.Augment", "transforms": [{"_target_": "albumentations.Rotat"}]})
     (tmp_path / "broken.py").write_text("import missing_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
         ValueError, match=r"Error locating target 'broken\.Turn'(.|\n)*No module named 'missing_package'"
     ):
-        runs.make({"_target_": "broken.Turn"})
+        make({"_target_": "broken.Turn"})
 
 
 def test_crops_are_shown_as_they_are_taken(tmp_path):

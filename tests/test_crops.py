@@ -5,10 +5,10 @@ import pytest
 import torch
 from torchvision.transforms.functional import five_crop
 
-from segkit.datasets.crops import corners, five_cover, label_of, stitch
-from segkit.datasets.module import CROPS_A_PICTURE, DataModule
+from segkit.datasets.module import CROPS_A_PICTURE, DataModule, label_of
+from segkit.geometry.windows import corners, five_cover, stitch
 from segkit.models.presence import Detection
-from segkit.scores import Scores
+from segkit.tasks.scores import Scores
 
 
 class Lines:

@@ -13,15 +13,24 @@ from conftest import results, segkit, weights
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segkit import runs
-from segkit.configs import compose, to_plain
+from segkit.configs.composing import compose, to_plain
 from segkit.evaluate import evaluate
 from segkit.predict import predict
-from segkit.stages import quoted
+from segkit.runs.build import build_data, build_task
+from segkit.runs.fits import check_monitor_of_presence
 from segkit.train import train
+from segkit.training.stages import quoted
 
-SMALL = ["dataset=synthetic", "dataset.counts=[12,6,6]", "dataset.picture_size=48", "dataset.size=32",
-         "dataset.crops=five", "dataset.batch_size=2", "dataset.epochs=1", "model.net.widths=[4,8]"]  # fmt: skip
+SMALL = [
+    "dataset=synthetic",
+    "dataset.counts=[12,6,6]",
+    "dataset.picture_size=48",
+    "dataset.size=32",
+    "dataset.crops=five",
+    "dataset.batch_size=2",
+    "dataset.epochs=1",
+    "model.net.widths=[4,8]",
+]
 HEAD = "model.net.hidden=[8]"
 LABELS = "dataset.presence_threshold=0.001"
 
@@ -41,7 +50,15 @@ def detector(tmp_path_factory):
         (["model=vgg_classifier", HEAD, "loss=dice"], "model=vgg_classifier and loss=dice disagree: .*loss=presence"),
         (["model=unet_classifier", HEAD, "loss=dice"], "this loss does not train the part that says whether"),
         (["model=vgg_classifier", HEAD, "loss=presence"], r"dataset=synthetic and loss=presence .*presence_threshold"),
-        (["model=vgg_classifier", HEAD, "loss=presence", "dataset.size=64", LABELS], "windows of 64×64, but picture"),
+        (
+            ["model=vgg_classifier", HEAD, "loss=presence", "monitor=val/loss", "dataset.size=64", LABELS],
+            "windows of 64×64, but picture",
+        ),
+        (
+            ["model=vgg_classifier", HEAD, "loss=presence", LABELS],
+            r"monitor=val/iou_image is of masks, which loss=presence does not train\. Say monitor=val/presence_f1",
+        ),
+        (["model=unet_classifier", HEAD, "loss=joint", LABELS], "freeze=unet and loss=joint disagree: .*freeze=none"),
     ],
 )
 def test_what_cannot_work_fails_before_training(tmp_path, words, message):
@@ -174,7 +191,7 @@ def test_evaluation_at_a_gate_and_the_sweep(detector, tmp_path):
     validation = evaluate(compose(*words, config="evaluate"))
     assert validation["val/presence_recall/1"] == 1
     assert found["metrics"] == scored(str(found["gate"]))  # all of it at that gate, presence too
-    share = "expected a share above 0"
+    share = "or recall:0.99"
     for gate, message in (("2", "expected a probability from 0 to 1"), ("recall:x", share), ("recall:2", share)):
         with pytest.raises(ValueError, match=message):
             scored(gate)
@@ -218,7 +235,7 @@ def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector, 
     )
     with (tmp_path / "e" / "per_image.csv").open() as file:
         scored = list(csv.DictReader(file))
-    data = runs.build_data(to_plain(OmegaConf.load(detector / "config.yaml")))
+    data = build_data(to_plain(OmegaConf.load(detector / "config.yaml")))
     (tmp_path / "photos").mkdir()
     for index, name in enumerate(data.sources["test"].names):
         image = data.sources["test"][index]["image"].permute(1, 2, 0).numpy()
@@ -231,7 +248,7 @@ def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector, 
     for one, other in zip(scored, predicted, strict=True):
         assert int(one["tp"]) + int(one["fp"]) == int(other["area/crack"])
         assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-4)
-    with pytest.raises(ValueError, match="prediction takes a probability"):
+    with pytest.raises(ValueError, match="gate=sweep: expected a probability from 0 to 1; segkit evaluate"):
         predict(compose(*words, "gate=sweep", config="predict"))
 
 
@@ -250,7 +267,7 @@ def test_a_resumed_detector_keeps_what_is_finished(detector, tmp_path, monkeypat
 
 
 def test_a_classifier_alone_from_the_command_line(tmp_path, detector):
-    words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", LABELS]
+    words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", "monitor=val/presence_f1", LABELS]
     done = segkit(*words, f"init_from={detector}/stages/segmentation", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "presence_f1" in done.stdout
@@ -259,21 +276,33 @@ def test_a_classifier_alone_from_the_command_line(tmp_path, detector):
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((50, 50, 3), np.uint8))
     done = segkit("run=run", "input=photos", "output=out", cwd=tmp_path, module="predict")
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 pictures predicted; in out: predictions.csv\ncrack in " in done.stdout
+    assert "1 of 1 picture predicted; in out: predictions.csv\ncrack in " in done.stdout
     with pytest.raises(ValueError, match="VGGClassifier has no decoder"):
         evaluate(compose(f"run={tmp_path}/run", "gate=0.5", f"output_dir={tmp_path}/scored", config="evaluate"))
 
 
 def test_joint_training_trains_both(tmp_path):
-    cfg = compose("experiment=crack_joint", *SMALL, HEAD, f"run_dir={tmp_path}/run")
+    cfg = compose("experiment=crack_joint", *SMALL, HEAD, "precision=32-true", f"run_dir={tmp_path}/run")
     metrics = train(cfg)
     assert metrics["test/loss"] == pytest.approx(metrics["test/loss/mask"] + metrics["test/loss/presence"])
     with (tmp_path / "run" / "metrics.csv").open() as file:
         row = min(csv.DictReader(file), key=lambda row: float(row["val/loss"]))  # the epoch that was tested
     for name in ("loss", "loss/mask", "iou", "iou_ungated", "presence_f1"):  # scored alike in training and after
         assert float(row[f"val/{name}"]) == pytest.approx(metrics[f"val/{name}"], abs=1e-6), name
-    task = runs.build_task(to_plain(cfg))
+    task = build_task(to_plain(cfg))
     assert all(parameter.requires_grad for parameter in task.net.parameters())
+
+
+def test_a_monitor_of_masks_is_doubted_where_presence_alone_is_trained(caplog):
+    config = {"monitor": "val/iou_image", "choices": {"loss": "presence"}}
+    check_monitor_of_presence(config, {"iou_image": 0.0, "presence_f1": 0.0})
+    assert "monitor=val/iou_image is of masks, which loss=presence does not train" in caplog.text
+    with pytest.raises(ValueError, match=r"Say monitor=val/presence_f1, or val/loss\."):
+        check_monitor_of_presence(config, {"presence_f1": 0.0})
+    caplog.clear()
+    for monitor in ("epoch", "val/loss", "val/presence_recall/1"):
+        check_monitor_of_presence(config | {"monitor": monitor}, {"presence_f1": 0.0})
+    assert not caplog.text
 
 
 def test_a_monitor_of_presence(tmp_path):
@@ -290,9 +319,18 @@ def results_of(words: list[str], *more: str) -> dict:
 
 
 def test_two_processes_score_presence_alike(tmp_path):
-    words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", LABELS, "model.freeze=[]"]
+    words = [
+        *SMALL,
+        "model=vgg_classifier",
+        HEAD,
+        "loss=presence",
+        LABELS,
+        "model.freeze=[]",
+        "monitor=val/loss",
+        "precision=32-true",
+    ]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.run.dir=run"]
-    done = segkit(*words, *ddp, cwd=tmp_path)
+    done = segkit(*words, *ddp, cwd=tmp_path, alone=True)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "run" / "metrics.csv").open() as file:
         row = min(csv.DictReader(file), key=lambda row: float(row["val/loss"]))  # the epoch that was tested

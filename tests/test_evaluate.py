@@ -7,15 +7,23 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from conftest import TINY, segkit, write_pair
 
-from segkit.configs import compose
+from segkit.configs.composing import compose
 from segkit.evaluate import evaluate
+from segkit.predict import predict
+from segkit.runs.loading import load
+from segkit.tasks.deciding import set_threshold
 from segkit.train import train
 
 
 def scored(run: Path, folder: Path, *overrides: str) -> dict[str, float]:
     return evaluate(compose(f"run={run}", f"output_dir={folder}", *overrides, config="evaluate"))
+
+
+def predicted(run: Path, pictures: Path, folder: Path) -> None:
+    predict(compose(f"run={run}", f"input={pictures}", f"output={folder}", config="predict"))
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +33,19 @@ def folder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for number in range(14):
         size = (40, 48) if number % 2 else (36, 30)
         write_pair(base / "data" / "images", base / "data" / "masks", f"p{number:02}", number, size)
-    options = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={base / 'data'}",
-               "dataset.train=crop", "dataset.eval=native", "dataset.fractions=[0.4,0.2,0.4]", "loss=dice",
-               "optimizer.lr=0.03", "trainer.max_epochs=24", f"run_dir={base / 'run'}"]  # fmt: skip
+    options = [
+        *(word for word in TINY if "counts" not in word),
+        "dataset=folder",
+        f"dataset.root={base / 'data'}",
+        "dataset.train=crop",
+        "dataset.eval=native",
+        "dataset.fractions=[0.4,0.2,0.4]",
+        "loss=dice",
+        "dataset.group='p(\\d+)'",
+        "optimizer.lr=0.03",
+        "trainer.max_epochs=24",
+        f"run_dir={base / 'run'}",
+    ]
     train(compose(*options))
     return base / "run", base / "data"
 
@@ -42,6 +60,8 @@ def test_evaluate_gives_the_metrics_that_training_printed(tmp_path, folder_run):
             name: pytest.approx(value, abs=1e-6) for name, value in printed.items() if name.startswith(split)
         }
     assert (tmp_path / "test" / "per_image.csv").read_text() == (run / "per_image.csv").read_text()
+    rows = list(csv.DictReader((run / "per_image.csv").open()))
+    assert [row["name"] for row in rows] == [f"images/p{row['group']}.png" for row in rows]
     assert (tmp_path / "test" / "pictures" / "test.png").exists()
     entry = json.loads((tmp_path / "test" / "results.json").read_text())
     assert entry["status"] == "finished"
@@ -60,9 +80,16 @@ def camera_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = cv2.imread(str(base / "data" / "masks" / f"p{number}.png"), cv2.IMREAD_UNCHANGED)
         mask[: number * 3] = 255
         cv2.imwrite(str(base / "data" / "masks" / f"p{number}.png"), mask)
-    options = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={base / 'data'}",
-               "dataset.classes=[ground,disc]", "dataset.fractions=[0.4,0.2,0.4]", "loss=dice", "loss.pool=batch",
-               f"run_dir={base / 'run'}"]  # fmt: skip
+    options = [
+        *(word for word in TINY if "counts" not in word),
+        "dataset=folder",
+        f"dataset.root={base / 'data'}",
+        "dataset.classes=[ground,disc]",
+        "dataset.fractions=[0.4,0.2,0.4]",
+        "loss=dice",
+        "loss.pool=batch",
+        f"run_dir={base / 'run'}",
+    ]
     train(compose(*options))
     return base / "run"
 
@@ -74,6 +101,8 @@ def test_scores_do_not_depend_on_the_batch_size(tmp_path, folder_run, camera_run
     printed = json.loads((run / "results.json").read_text())["metrics"]
     got = scored(run, tmp_path, f"dataset.batch_size={batch_size}")
     assert "test/loss" in got
+    if kind == "several":  # its loss is of a batch as a whole
+        assert (got.pop("test/loss") == pytest.approx(printed["test/loss"], abs=1e-6)) == (batch_size > 4)  # of 4
     for name, value in got.items():
         assert value == pytest.approx(printed[name], abs=1e-6), name
 
@@ -106,7 +135,7 @@ def test_pictures_that_moved_are_found_by_root(tmp_path, folder_run, capsys):
     shutil.copytree(data, tmp_path / "moved")
     got = scored(run, tmp_path / "out", f"dataset.root={tmp_path}/moved")
     assert got["test/iou"] == json.loads((run / "results.json").read_text())["metrics"]["test/iou"]
-    hint = "scoring 6 of 14 pictures, the test split; 'dataset.fractions=[0,0,1]' scores all"
+    hint = "scoring 6 of 14 pictures, the test split; '+dataset.fractions=[0,0,1]' scores all"
     assert hint in capsys.readouterr().err
 
 
@@ -120,4 +149,66 @@ def test_command_line(tmp_path, tiny_run):
     assert done.returncode == 1
     assert "run=nowhere: no checkpoint there. Give a run folder" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "outputs" / "evaluate").iterdir())  # nothing of it is left
+    assert not (tmp_path / "outputs").exists()  # nothing of it is left
+
+
+def test_weights_that_are_not_finite_are_no_network(tmp_path, tiny_run):
+    checkpoint = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["net.head.weight"][0] = float("nan")
+    torch.save(checkpoint, tmp_path / "nan.ckpt")
+    expected = r"nan\.ckpt: 1 of \d+ tensors hold NaN or infinite values \(net\.head\.weight\).*smaller optimizer\.lr"
+    with pytest.raises(ValueError, match=expected):
+        scored(tmp_path / "nan.ckpt", tmp_path / "scored")
+    with pytest.raises(ValueError, match=expected):
+        predict(
+            compose(
+                f"run={tmp_path}/nan.ckpt",
+                f"input={tiny_run}/pictures/test.png",
+                f"output={tmp_path}/p",
+                config="predict",
+            )
+        )
+    assert not (tmp_path / "p").exists()
+    with pytest.raises(ValueError, match=expected):
+        train(compose(*TINY, f"init_from={tmp_path}/nan.ckpt", f"run_dir={tmp_path}/run"))
+
+
+def test_outputs_that_are_not_finite_are_no_masks(tmp_path, tiny_run, capsys):
+    checkpoint = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
+    for name, tensor in checkpoint["state_dict"].items():
+        if name.endswith("weight"):
+            tensor.fill_(1e30)  # finite, but their products are not
+    torch.save(checkpoint, tmp_path / "large.ckpt")
+    with pytest.raises(ValueError, match=r"NaN or infinite outputs.*precision=32-true"):
+        scored(tmp_path / "large.ckpt", tmp_path / "scored")
+    assert not (tmp_path / "scored" / "results.json").exists()
+    with pytest.raises(ValueError, match="1 picture could not be"):
+        predict(
+            compose(
+                f"run={tmp_path}/large.ckpt",
+                f"input={tiny_run}/pictures/test.png",
+                f"output={tmp_path}/p",
+                config="predict",
+            )
+        )
+    assert "NaN or infinite outputs" in capsys.readouterr().err
+    assert not (tmp_path / "p" / "masks").exists()
+
+
+def test_another_threshold_of_one_class(tmp_path, tiny_run):
+    recall = {}
+    for threshold in (0.1, 0.9):
+        words = [f"run={tiny_run}", f"threshold={threshold}", "pictures=0", f"output_dir={tmp_path}/{threshold}"]
+        recall[threshold] = evaluate(compose(*words, config="evaluate"))["test/recall"]
+        assert json.loads((tmp_path / str(threshold) / "results.json").read_text())["threshold"] == threshold
+    assert recall[0.1] > recall[0.9]
+    task = load(str(tiny_run))
+    picture = torch.randint(0, 255, (1, 3, 32, 32), dtype=torch.uint8)
+    shares = []
+    for threshold in (0.1, 0.9):
+        set_threshold(task, threshold)
+        shares.append(task.label(task.probabilities(picture)).float().mean())
+    assert shares[0] >= shares[1]
+    task.classes = ("a", "b")
+    with pytest.raises(ValueError, match=r"threshold=0\.3: this run tells 2 classes apart"):
+        set_threshold(task, 0.3)

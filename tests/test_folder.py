@@ -1,6 +1,8 @@
 """Pictures and masks in folders: layouts, pairing, splits, and what is said when they do not fit."""
 
+import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.datasets.common import check_disjoint, fingerprint, split_indices
+from segkit.configs.composing import compose
+from segkit.datasets.common import check_disjoint, fingerprint, split_indices, split_over
 from segkit.datasets.folder import Folder
+from segkit.datasets.grouping import groups_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SPLITS = ("train", "val", "test")
@@ -107,7 +111,7 @@ def test_with_two_folders_the_second_is_scored_once(tmp_path: Path, held_out: st
     assert len(Folder(tmp_path, "val", ["crack"], holdout=0.25)) == 5
     other = Folder(tmp_path, "val", ["crack"], split_seed=1)
     assert other.names != val.names
-    check_disjoint(train, val, test)
+    check_disjoint(train.files, val.files, test.files)
 
 
 def test_the_published_protocol_chooses_on_what_it_scores(tmp_path: Path):
@@ -116,7 +120,7 @@ def test_the_published_protocol_chooses_on_what_it_scores(tmp_path: Path):
     train, val, test = (Folder(tmp_path, split, ["crack"], protocol="published") for split in SPLITS)
     assert len(train) == 20
     assert val.names == test.names == [f"valid/images/p{number}.png" for number in range(20, 24)]
-    check_disjoint(train, val, test)  # which is allowed here
+    check_disjoint(train.files, val.files, test.files)  # which is allowed here
 
 
 def test_a_test_folder_alone_can_be_scored(tmp_path: Path):
@@ -165,7 +169,7 @@ def test_folders_without_pictures_say_which_endings_are_read(tmp_path: Path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.heic").touch()
     text = error_of(ValueError, tmp_path)
-    assert "hold no pictures; expected files ending in " in text
+    assert "hold no pictures but a.heic, a.heic; expected files ending in " in text
     assert " .png " in text
 
 
@@ -174,8 +178,9 @@ def test_partners_that_are_missing_are_listed_and_counted(one: Path):
         (one / f"masks/p{number:02}.png").unlink()
     (one / "images/p11.png").unlink()
     text = error_of(ValueError, one)
-    assert "4 images without a mask (p03.png, p05.png, p07.png, …)" in text
-    assert " and 1 mask without an image (p11.png)." in text
+    assert text.startswith("5 findings in the data set:\n4 images without a mask:\n")
+    assert all(f"{one / 'images' / name}.png has no mask.\n" in text for name in ("p03", "p05", "p07", "p09"))
+    assert f"1 mask without an image:\n  {one / 'masks/p11.png'} has no image.\n" in text
     assert "same name up to the extension" in text
 
 
@@ -285,10 +290,81 @@ def test_links_stay_inside_of_the_root(three: Path, tmp_path_factory: pytest.Tem
     assert f"{link} is a link to {outside}, outside of dataset.root" in text
     link.unlink()
     link.symlink_to(three / "gone.png")
-    assert "which does not exist" in error_of(FileNotFoundError, three, "test")
+    assert "which does not exist" in error_of(ValueError, three, "test")
     link.unlink()
     (three / "test/images/loop").symlink_to(three / "test/images")
     assert "link to a folder above itself" in error_of(ValueError, three, "test")
+
+
+def test_links_out_of_a_root_of_ones_own_are_followed(three: Path, tmp_path_factory: pytest.TempPathFactory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (three / "test/images").rename(elsewhere / "images")
+    (three / "test/images").symlink_to(elsewhere / "images")
+    text = error_of(ValueError, three, "test")
+    assert f"{three / 'test/images'} is a link to {elsewhere / 'images'}, outside of dataset.root" in text
+    assert "followed where your own command line names it: say dataset.root=…" in text
+    data = Folder(three, "test", ["crack"], follow_links=True)
+    assert data.names[0] == "test/images/p07.png"
+    read_all(data)
+
+
+def test_a_ring_of_links_is_told(three: Path):
+    for one, other in (("p07", "ring"), ("ring", "p07")):
+        (three / f"test/images/{one}.png").unlink(missing_ok=True)
+        (three / f"test/images/{one}.png").symlink_to(three / f"test/images/{other}.png")
+    text = error_of(ValueError, three, "test", follow_links=True)
+    assert "2 links that lead back to themselves:" in text
+    assert f"{three / 'test/images/ring.png'} is a link that leads back to itself." in text
+
+
+def test_a_pipe_called_like_a_picture_is_told(three: Path):
+    os.mkfifo(three / "test/images/pipe.png")
+    text = error_of(ValueError, three, "test")
+    assert text.startswith(f"{three / 'test/images/pipe.png'} is no file.\nIt is a pipe, a socket or a device")
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "fits"),
+    [
+        ((449, 800), (375, 667), True),  # 374.6 of 800 ÷ 667, but 668.1 of 449 ÷ 375
+        ((375, 667), (449, 800), True),
+        ((449, 800), (374, 668), True),
+        ((449, 800), (380, 667), False),
+        ((449, 800), (375, 660), False),
+        ((6, 8), (12, 16), True),
+        ((6, 8), (6, 10), False),
+    ],
+)
+def test_a_scale_is_judged_from_both_sides(tmp_path: Path, image: Any, mask: Any, fits: bool):
+    write(tmp_path / "test/images/a.png", np.zeros((*image, 3)))
+    write(tmp_path / "test/masks/a.png", np.zeros(mask))
+    if fits:
+        assert Folder(tmp_path, "test", resize_masks=True)[0]["mask"].shape == image
+        return
+    text = error_of(ValueError, tmp_path, "test", resize_masks=True)
+    assert f"a.png is {mask[1]}×{mask[0]} but its image " in text
+    assert "differ in shape, not only in scale, so that dataset.resize_masks=true does not help" in text
+
+
+def test_names_that_look_alike(tmp_path: Path):
+    fill(tmp_path, 6)
+    write(tmp_path / "images" / unicodedata.normalize("NFC", "grün.png"), np.zeros((6, 8, 3)))
+    write(tmp_path / "masks" / unicodedata.normalize("NFD", "grün.png"), MASK)  # as macOS writes it
+    assert len(Folder(tmp_path, "train", fractions=[1, 0, 0])) == 7
+    write(tmp_path / "images" / unicodedata.normalize("NFD", "grün.png"), np.zeros((6, 8, 3)))
+    assert "have the same name" in error_of(ValueError, tmp_path)
+    (tmp_path / "images" / unicodedata.normalize("NFD", "grün.png")).unlink()
+    (tmp_path / "images/p03.png").rename(tmp_path / "images/P03.png")
+    text = error_of(ValueError, tmp_path)
+    assert f"{tmp_path / 'images/P03.png'} and {tmp_path / 'masks/p03.png'} differ in upper and lower case." in text
+
+
+def test_tables_in_the_place_of_masks_are_named(tmp_path: Path):
+    fill(tmp_path, 6)
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_suffix(".csv"))
+    text = error_of(ValueError, tmp_path)
+    assert "its masks folder holds no pictures but p00.csv, p01.csv, p02.csv, p03.csv, p04.csv, …; expected" in text
 
 
 def test_a_root_may_be_a_link(three: Path, tmp_path_factory: pytest.TempPathFactory):
@@ -312,13 +388,19 @@ def test_fingerprints_tell_contents(tmp_path: Path):
 def test_splits_that_share_a_picture(three: Path):
     (three / "test/images/p09.png").write_bytes((three / "train/images/p02.png").read_bytes())
     with pytest.raises(ValueError) as error:
-        check_disjoint(*(Folder(three, split, ["crack"]) for split in SPLITS))
+        check_disjoint(*(Folder(three, split, ["crack"]).files for split in SPLITS))
     text = str(error.value)
     assert text.startswith("train and test share a picture: ")
     assert f"{three / 'train/images/p02.png'} and {three / 'test/images/p09.png'} have the same content" in text
     (three / "test/images/p09.png").write_bytes((three / "valid/images/p05.png").read_bytes())
     with pytest.raises(ValueError, match=r"^val and test share a picture"):
-        check_disjoint(*(Folder(three, split, ["crack"]) for split in SPLITS))
+        check_disjoint(*(Folder(three, split, ["crack"]).files for split in SPLITS))
+
+
+def test_empty_files_are_no_pictures_that_splits_share(three: Path):
+    for path in ("train/images/p02.png", "test/images/p09.png"):
+        (three / path).write_bytes(b"")
+    check_disjoint(*(Folder(three, split, ["crack"]).files for split in SPLITS))
 
 
 def needs(folder: str) -> Path:
@@ -345,7 +427,7 @@ def test_real_crack():
     assert len(whole) == 72
     assert shares(whole)[1] == pytest.approx(0.016, abs=5e-4)
     assert shares(test)[1] == pytest.approx(0.033, abs=5e-4)
-    check_disjoint(train, val, test)
+    check_disjoint(train.files, val.files, test.files)
     with pytest.raises(ValueError, match="compressed with loss"):
         Folder(root, "train", ["background", "crack"])[0]
 
@@ -356,7 +438,7 @@ def test_real_deepcrack():
     assert [len(part) for part in data] == [808, 200, 254]
     assert {data[2].shape(index) for index in range(254)} == {(128, 181), (181, 128)}
     assert shares(data[1])[1] == pytest.approx(0.0635, abs=5e-4)
-    check_disjoint(*data)
+    check_disjoint(*(source.files for source in data))
 
 
 @pytest.mark.real_data
@@ -369,3 +451,45 @@ def test_real_camvid():
     assert share[3] == share.max()  # the road
     with pytest.raises(ValueError, match=r"has the values 11 .* names 11 classes"):
         Folder(DATA / "camvid", "train", classes)[0]
+
+
+def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path):
+    for patient in range(8):
+        for eye in "LR":
+            write(tmp_path / "images" / f"child{patient}-{eye}.png", np.full((6, 8, 3), patient))
+            write(tmp_path / "masks" / f"child{patient}-{eye}.png", MASK)
+    parts = [Folder(tmp_path, split, ["crack"], group=r"(child\d+)-") for split in SPLITS]
+    assert parts[0].groups[:2] == [parts[0].names[0].removeprefix("images/").partition("-")[0]] * 2
+    members = [set(part.groups) for part in parts]
+    assert sum(map(len, members)) == len(set.union(*members)) == 8
+    assert [len(part) for part in parts] == [12, 2, 2]
+    assert split_over(dict(zip(SPLITS, parts, strict=True))) == ""
+    apart = {split: Folder(tmp_path, split, ["crack"]) for split in SPLITS}
+    assert apart["train"].groups == []
+    for part in apart.values():
+        part.groups = groups_of(part.names, r"child\d+")  # without a capture group it is the whole match
+    assert re.search(r"groups of pictures are split over parts of the data: \d in train and", split_over(apart))
+    with pytest.raises(ValueError, match=r"dataset\.group=\(eye\) finds no group in images/child\d-L\.png and 15 more"):
+        Folder(tmp_path, "train", ["crack"], group="(eye)")
+    with pytest.raises(ValueError, match=r"dataset\.group=\(: not a regular expression"):
+        Folder(tmp_path, "train", ["crack"], group="(")
+
+
+def test_groups_of_one_picture_are_split_as_pictures_are():
+    names = [str(number) for number in range(57)]
+    for seed in range(20):
+        assert split_indices(57, (0.7, 0.15, 0.15), seed, names) == split_indices(57, (0.7, 0.15, 0.15), seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "group"),
+    [
+        ("deepcrack", "test/images/11142-2-0.jpg", "11142"),
+        ("deepcrack", "val/images/IMG_6469-10-1.jpg", "IMG_6469"),
+        ("camvid", "test/images/0016E5_07959.jpg", "0016E5"),
+        ("crack", "valid/images/CFD_073.jpg", "CFD_073.jpg"),
+    ],
+)
+def test_the_data_sets_know_their_photographs_and_videos(name: str, path: str, group: str):
+    pattern = compose(f"dataset={name}", "dataset.root=x").dataset.group
+    assert groups_of([path], pattern) == [group]

@@ -9,21 +9,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segkit.losses import BCE, BCEDice, Combo, CrossEntropy, Dice, Focal, focal_loss, soft_dice
-from segkit.overlap import MCC, ClDice, Lovasz, Tversky, soft_skeleton
+from segkit import config_dir
+from segkit.choices.completion import merged
+from segkit.choices.listing import find_choices
+from segkit.losses import BCE, L1, MCC, MSE, BCEDice, ClDice, Combo, CrossEntropy, Dice, Focal, Lovasz, Tversky
+from segkit.losses.overlap import soft_dice, soft_skeleton
+from segkit.losses.pixels import focal_loss
+from segkit.runs import build
+from segkit.tasks.segmentation import takes
 
 ONE_CLASS = [BCE(), BCE(3.0), Dice(), Dice("batch"), Focal(), Focal(0.5), Focal(alpha=0.25), BCEDice()]
 ONE_CLASS += [Focal(background_modulated=False), BCEDice(pool="batch")]
 SEVERAL = [CrossEntropy(), CrossEntropy([1.0, 2.0, 0.5]), Dice(), Dice("batch"), Focal(), Focal(0.5)]
 SEVERAL += [Focal(alpha=[0.2, 0.3, 0.5])]
-OVERLAP = [Tversky(), Tversky(1.0, 1.0), Tversky(gamma=0.75, pool="batch"), Lovasz(), Lovasz("batch"), MCC(),
-MCC("batch"), ClDice(), ClDice(3, "batch")]  # fmt: skip
+OVERLAP = [
+    Tversky(),
+    Tversky(1.0, 1.0),
+    Tversky(gamma=0.75, pool="batch"),
+    Lovasz(),
+    Lovasz("batch"),
+    MCC(),
+    MCC("batch"),
+    ClDice(),
+    ClDice(3, "batch"),
+]
+PIXELS = [L1(), MSE(), MSE("sum"), Focal(reduction="sum")]
+ONE_CLASS += [BCE(reduction="sum"), BCEDice(smooth=0.1), *PIXELS]
+SEVERAL += [CrossEntropy([1.0, 2.0, 0.5], reduction="sum"), *PIXELS]
 ONE_CLASS += [BCE(smoothing=0.1), Combo({"bce": BCE(), "cldice": ClDice()}, {"bce": 1, "cldice": 0.5}), *OVERLAP]
 SEVERAL += [
     CrossEntropy(smoothing=0.1),
     Combo({"ce": CrossEntropy(), "lovasz": Lovasz()}, {"ce": 1, "lovasz": 2}),
     *OVERLAP,
 ]
+for file in sorted(find_choices([config_dir()], "loss").keys() - {"combo"}):  # also one that is listed nowhere here
+    of_file = build.make(merged([config_dir()], "loss", file))
+    if takes(of_file) == ("logits", "mask"):
+        ONE_CLASS += [of_file] if getattr(of_file, "classes", "one") == "one" else []
+        SEVERAL += [of_file] if getattr(of_file, "classes", "several") == "several" else []
 CASES = [(loss, 1) for loss in ONE_CLASS] + [(loss, 3) for loss in SEVERAL]
 
 
@@ -51,6 +74,56 @@ def test_bce_by_hand():
     assert BCE(pos_weight=3)(LOGITS, MASK).item() == pytest.approx((6 * LN2 + 4 * LN4_3) / 4)
 
 
+def test_sums_are_means_times_labelled_pixels():
+    labelled = MASK.clone()
+    labelled[0, 0, 0] = 255
+    for make in (BCE, Focal, L1, MSE):
+        assert make(reduction="sum")(LOGITS, MASK).item() == pytest.approx(4 * make()(LOGITS, MASK).item())
+        assert make(reduction="sum")(LOGITS, labelled).item() == pytest.approx(3 * make()(LOGITS, labelled).item())
+    logits, mask = random_batch(3)
+    expected = F.cross_entropy(logits, mask, weight=torch.tensor([1.0, 2.0, 0.5]), reduction="sum")
+    torch.testing.assert_close(CrossEntropy([1.0, 2.0, 0.5], reduction="sum")(logits, mask), expected)
+    with pytest.raises(ValueError, match="reduction is 'none', expected mean or sum"):
+        BCE(reduction="none")
+
+
+def test_absolute_and_squared_errors_by_hand():
+    # probabilities ½ ¼ / ¾ ½, truth 1 0 / 1 1: errors ½ ¼ / ¼ ½
+    assert L1()(LOGITS, MASK).item() == pytest.approx(1.5 / 4)
+    assert MSE()(LOGITS, MASK).item() == pytest.approx((0.25 + 0.0625 + 0.0625 + 0.25) / 4)
+    logits = torch.tensor([0.5, 0.25, 0.25]).log().view(1, 3, 1, 1)  # truth: the first class
+    assert L1()(logits, torch.zeros(1, 1, 1, dtype=torch.int64)).item() == pytest.approx((0.5 + 0.25 + 0.25) / 3)
+    assert MSE()(logits, torch.zeros(1, 1, 1, dtype=torch.int64)).item() == pytest.approx((0.25 + 0.0625 + 0.0625) / 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "channels", "pooled"),
+    [
+        (Dice(), 3, False),
+        (Tversky(), 3, False),
+        (MCC(), 3, False),
+        (Lovasz(), 3, False),
+        (Dice("batch"), 3, True),
+        (Tversky(pool="batch"), 3, True),
+        (Lovasz("batch"), 3, True),
+        (BCE(), 1, True),
+        (BCE(reduction="sum"), 1, True),
+        (Focal(), 3, True),
+        (L1(), 3, True),
+        (CrossEntropy(), 3, True),
+        (CrossEntropy([1, 2, 0.5]), 3, True),
+        (BCEDice(), 1, True),
+        (BCEDice(pool="batch"), 1, True),
+    ],
+)
+def test_a_loss_that_is_not_of_a_batch_as_a_whole_is_the_mean_of_its_pictures(loss, channels, pooled):
+    logits, mask = random_batch(channels)
+    mask[0, :4] = 255  # most of one picture
+    alone = torch.stack([loss(logits[at : at + 1], mask[at : at + 1]) for at in range(len(mask))]).mean()
+    assert torch.isclose(loss(logits, mask), alone, rtol=1e-4) == (not pooled)
+    assert loss.pooled == pooled
+
+
 def test_dice_by_hand():
     # Σpt = ½ + ¾ + ½ = 1.75, Σp = 2, Σt = 3
     assert Dice()(LOGITS, MASK).item() == pytest.approx(1 - 4.5 / 6)
@@ -65,6 +138,11 @@ def test_focal_by_hand():
     assert Focal(background_modulated=False)(LOGITS, MASK).item() == pytest.approx(expected)
     expected = (0.3 * LN2 / 4 + 0.7 * LN4_3 / 16 + 0.3 * LN4_3 / 16 + 0.3 * LN2 / 4) / 4
     assert Focal(alpha=0.3)(LOGITS, MASK).item() == pytest.approx(expected)
+
+
+def test_bce_dice_takes_dices_smooth():
+    parts = BCEDice(smooth=0.5).parts(LOGITS, MASK)
+    assert parts["dice"].item() == pytest.approx(1 - 4.0 / 5.5)
 
 
 def test_bce_dice_by_hand_and_its_parts():

@@ -11,7 +11,7 @@ import torchmetrics.functional.classification as tm
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from segkit.metrics import SegmentationMetrics
+from segkit.metrics.masks import SegmentationMetrics
 
 CLASSES = {1: ("lesion",), 3: ("pet", "background", "border")}
 

@@ -10,16 +10,18 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segkit.models.blocks import conv_block, pad_to_multiple
+from segkit.configs.composing import compose, to_plain
+from segkit.models.blocks import ConvBlock, pad_to_multiple
 from segkit.models.segnet import SegNet, unpool
 from segkit.models.unet import UNet
+from segkit.runs.build import make
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
 # Narrower than published where that would take a test seconds; depth and layers are those of the file.
 NARROW: dict[str, dict[str, Any]] = {
     "unet": {"widths": [2, 4, 8, 16, 32]},
     "unet_small": {"widths": [2, 4, 4, 8, 8]},
-    "unet_levels": {"widths": [4, 8]},
+    "unet_levels": {"widths": [4, 8, 8]},
     "unet_wide": {"widths": [2, 4, 6, 8, 10]},
     "unet_bilinear": {"width": 2},
     "segnet": {"width": 2},
@@ -52,6 +54,18 @@ def names(prefix: str = "") -> list[str]:
 
 
 OWN = names("segkit.models.unet.") + names("segkit.models.segnet.")
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def ph2_parameters(net: nn.Module) -> int:
+    """Weights; of the encoder's eight convolutions a bias and a norm a channel, of all others a norm, of the head a
+    bias."""
+    layers = convolutions(net)
+    weights = sum(i * o * k * k for i, o, k in layers)
+    return weights + sum(3 * o for _, o, _ in layers[:8]) + sum(2 * o for _, o, _ in layers[8:-1]) + layers[-1][1]
 
 
 def convolutions(module: nn.Module) -> list[tuple[int, int, int]]:
@@ -169,7 +183,9 @@ def test_unet_bilinear_is_the_ph2_network() -> None:
     upsamples = [m for m in net.modules() if isinstance(m, nn.Upsample)]
     assert [(m.mode, m.align_corners) for m in upsamples] == [("bilinear", True)] * 4
     kinds = [type(m) for m in net.modules() if isinstance(m, nn.Conv2d | nn.ReLU | nn.BatchNorm2d)]
-    assert kinds == [nn.Conv2d, nn.ReLU, nn.BatchNorm2d] * 18 + [nn.Conv2d]
+    encoder, rest = [nn.Conv2d, nn.ReLU, nn.BatchNorm2d] * 8, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 10
+    assert kinds == [*encoder, *rest, nn.Conv2d]
+    assert parameters(net) == ph2_parameters(net) == 213_985  # published: 0.21 M
 
 
 def test_segnet_is_the_ph2_network() -> None:
@@ -183,17 +199,32 @@ def test_segnet_is_the_ph2_network() -> None:
         *[(2 * c, c, 3), (c, c, 3), (c, 1, 3), (1, 1, 3)],
     ]
     kinds = [type(m) for m in net.modules() if isinstance(m, nn.Conv2d | nn.ReLU | nn.BatchNorm2d)]
-    encoder, decoder = [nn.Conv2d, nn.ReLU, nn.BatchNorm2d] * 10, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 9
-    assert kinds == [*encoder, *decoder, nn.Conv2d]
+    encoder, rest = [nn.Conv2d, nn.ReLU, nn.BatchNorm2d] * 8, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 11
+    assert kinds == [*encoder, *rest, nn.Conv2d]
+    assert parameters(net) == ph2_parameters(net) == 17_192_332  # published: 17.2 M
 
 
-def test_unet_levels_has_two_levels_and_no_norm() -> None:
-    net = published("unet_levels", channels=4)
-    down, up = (
-        [(3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3)],
-        [(128, 64, 2), (128, 64, 3), (64, 64, 3)],
-    )
-    assert convolutions(net) == [*down, *up, (64, 4, 1)]
+@pytest.mark.parametrize(
+    ("name", "channels", "count"),
+    [
+        ("unet_classifier", 1, 7_763_041 + 53_484_545),  # the U-Net and its head: 25,088 → 2,048 → 1,024 → 1, two norms
+        ("vgg_classifier", 1, 4_714_208 + 53_484_545),
+        ("unet_wide", 1, 31_037_633),
+        ("vit_segmenter", 30, 6_951_710),
+        ("mobilenet_unet", 3, 6_472_035),
+    ],
+)
+def test_parameters_of_the_other_published_networks(name: str, channels: int, count: int) -> None:
+    words = (f"model={name}", f"channels={channels}", "dataset.size=224", "run_dir=x")
+    assert parameters(make(to_plain(compose(*words))["model"]["net"])) == count
+
+
+def test_unet_levels_has_two_levels_a_bottleneck_and_no_norm() -> None:
+    net = published("unet_levels", channels=30)
+    down = [(3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3), (128, 256, 3), (256, 256, 3)]
+    up = [(256, 128, 2), (128, 64, 2), (256, 128, 3), (128, 128, 3), (128, 64, 3), (64, 64, 3)]
+    assert convolutions(net) == [*down, *up, (64, 30, 1)]
+    assert parameters(net) == sum(i * o * k * k + o for i, o, k in [*down, *up, (64, 30, 1)]) == 1_864_734
     assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     assert all(m.bias is not None for m in net.modules() if isinstance(m, nn.Conv2d))
 
@@ -218,9 +249,9 @@ def decoder_answers_to(net: Any, which: int, change: Any) -> bool:
 
 @pytest.mark.parametrize("level", range(5))
 def test_unet_uses_every_skip(level: int) -> None:
-    torch.manual_seed(0)
-    net = UNet(1, widths=[2, 4, 4, 4, 8])
-    assert decoder_answers_to(net, level, torch.zeros_like)
+    torch.manual_seed(0)  # of a few narrow networks: in one alone a ReLU may shut the way
+    nets = [UNet(1, widths=[2, 4, 4, 4, 8]) for _ in range(5)]
+    assert any(decoder_answers_to(net, level, torch.zeros_like) for net in nets)
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -267,7 +298,7 @@ def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"order of a block: got 'norm-conv', expected one of conv-norm-relu, "):
         UNet(1, order="norm-conv")
     with pytest.raises(ValueError, match=r"kernel of a block: got 2, expected an odd number"):
-        conv_block([1, 1], kernel=2)
+        ConvBlock([1, 1], kernel=2)
     with pytest.raises(ValueError, match=r"head_kernel: got 2, expected an odd number"):
         UNet(1, head_kernel=2)
     with pytest.raises(ValueError, match=r"SegNet width, in_channels, out_channels: got \[0, 3, 1\]"):

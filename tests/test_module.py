@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from segkit.augment import Augment
-from segkit.configs import compose
+from segkit.configs.composing import compose
 from segkit.datasets import order
+from segkit.datasets.augment import Augment
 from segkit.datasets.module import DataModule, Prepared, random_crop, resize_mask
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
-from segkit.runs import make
+from segkit.runs.build import make
 
 
 class Ramp:
@@ -34,7 +34,7 @@ class Ramp:
 
 
 def strong() -> Augment:
-    from segkit.configs import to_plain
+    from segkit.configs.composing import to_plain
 
     return make(to_plain(compose("augment=light").augment))
 
@@ -131,7 +131,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(worke
 
 @pytest.mark.parametrize("choice", ["none", "mirror", "flips", "light", "light_device", "slices"])
 def test_every_augmentation_keeps_sizes_that_are_not_square(choice):
-    from segkit.configs import to_plain
+    from segkit.configs.composing import to_plain
 
     augment = make(to_plain(compose(f"augment={choice}").augment))
     data = DataModule({"train": Ramp()}, size=[16, 24], batch_size=7, workers=0, augment=augment)

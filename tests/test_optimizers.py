@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from segkit.losses import BCE
 from segkit.models.unet import UNet
-from segkit.schedules import cosine_with_warmup
-from segkit.tasks import SegmentationTask
+from segkit.tasks.segmentation import SegmentationTask
+from segkit.training.schedules import cosine_with_warmup
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
@@ -56,8 +56,15 @@ def rates(optimizer: Optimizer, scheduler: Any, steps: int, scores: list[float] 
 def test_the_files_are_found() -> None:
     assert len(OPTIMIZERS) >= 13
     assert SCHEDULERS == [
-        "constant", "cosine", "cyclic", "exponential", "multi_step", "one_cycle", "plateau", "step",
-    ]  # fmt: skip
+        "constant",
+        "cosine",
+        "cyclic",
+        "exponential",
+        "multi_step",
+        "one_cycle",
+        "plateau",
+        "step",
+    ]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

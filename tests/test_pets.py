@@ -63,9 +63,17 @@ def test_what_is_wrong_is_said(pets, tmp_path):
 
 
 def test_the_tutorials_run_from_the_command_line(pets, tmp_path):
-    words = [f"dataset.root={pets}", "weights=none", "freeze=none", "dataset.size=32", "dataset.batch_size=3",
-             "trainer.max_epochs=1", "trainer.accelerator=cpu", "dataset.holdout=0.25",
-             "hydra.run.dir=run"]  # fmt: skip
+    words = [
+        f"dataset.root={pets}",
+        "weights=none",
+        "freeze=none",
+        "dataset.size=32",
+        "dataset.batch_size=3",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "dataset.holdout=0.25",
+        "hydra.run.dir=run",
+    ]
     done = segkit("experiment=pets_mobilenet", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "confusion.csv").read_text().splitlines()[0] == "truth,pet,background,border"

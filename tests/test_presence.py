@@ -6,10 +6,11 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_f1_score, binary_precision, binary_recall
 
-from segkit.configs import compose, to_plain
+from segkit.configs.composing import compose, to_plain
+from segkit.evaluation.sheets import presence_figure
 from segkit.losses import Dice, Joint, Presence
-from segkit.presence import Answers, PresenceMetrics, gate_for_recall
-from segkit.runs import build_data, measured
+from segkit.metrics.presence import Answers, PresenceMetrics, gate_for_recall
+from segkit.runs.build import build_data, resolve_auto_weights
 
 
 def measure(probabilities: list[float], labels: list[int], **more) -> PresenceMetrics:
@@ -22,8 +23,17 @@ def measure(probabilities: list[float], labels: list[int], **more) -> PresenceMe
 def test_scores_by_hand():
     # found: yes yes no no yes; truth: yes no yes no yes. TP 2, FP 1, FN 1, TN 1
     result = measure([0.9, 0.8, 0.4, 0.1, 0.6], [1, 0, 1, 0, 1]).compute()
-    expected = {"precision/1": 2 / 3, "recall/1": 2 / 3, "f1/1": 2 / 3, "precision/0": 1 / 2, "recall/0": 1 / 2,
-                "f1/0": 1 / 2, "f1": 7 / 12, "precision": 7 / 12, "accuracy": 3 / 5}  # fmt: skip
+    expected = {
+        "precision/1": 2 / 3,
+        "recall/1": 2 / 3,
+        "f1/1": 2 / 3,
+        "precision/0": 1 / 2,
+        "recall/0": 1 / 2,
+        "f1/0": 1 / 2,
+        "f1": 7 / 12,
+        "precision": 7 / 12,
+        "accuracy": 3 / 5,
+    }
     assert {name: result[name] for name in expected} == pytest.approx(expected)
     # by falling probability: yes no yes yes no; precision at each hit 1/1, 2/3, 3/4
     assert result["ap"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
@@ -88,10 +98,10 @@ def test_the_gate_that_keeps_a_recall():
 
 
 def test_the_picture_of_it():
-    picture = measure([0.9, 0.8, 0.4], [1, 0, 1]).figure("crack")
+    picture = presence_figure(measure([0.9, 0.8, 0.4], [1, 0, 1]), "crack")
     assert picture.ndim == 3
     assert picture.std() > 10
-    assert measure([0.1], [0]).figure("crack").shape == picture.shape
+    assert presence_figure(measure([0.1], [0]), "crack").shape == picture.shape
 
 
 def test_weight_of_the_samples_with_the_class():
@@ -108,10 +118,14 @@ def test_pos_weight_auto_lets_both_kinds_weigh_alike():
     words = ("model=vgg_classifier", "loss=presence", "loss.pos_weight=auto", "dataset.presence_threshold=0.001")
     config = to_plain(compose(*words, "dataset.counts=[40,2,2]", "dataset.empty_fraction=0.3", "run_dir=x"))
     data = build_data(config)
-    labels = torch.tensor([int((sample["mask"] == 1).sum() >= 0.001 * sample["mask"].numel()) for sample in
-                           (data.sources["train"][index] for index in range(40))])  # fmt: skip
+    labels = torch.tensor(
+        [
+            int((sample["mask"] == 1).sum() >= 0.001 * sample["mask"].numel())
+            for sample in (data.sources["train"][index] for index in range(40))
+        ]
+    )
     assert 0 < labels.sum() < 40
-    found = measured(config["loss"], data)["pos_weight"]
+    found = resolve_auto_weights(config["loss"], data)["pos_weight"]
     assert found == pytest.approx(int((labels == 0).sum()) / int(labels.sum()))
 
 
@@ -119,4 +133,4 @@ def test_pos_weight_auto_wants_both_kinds():
     words = ("loss=presence", "loss.pos_weight=auto", "dataset.presence_threshold=0.001", "dataset.empty_fraction=0")
     config = to_plain(compose(*words, "dataset.counts=[4,2,2]", "run_dir=x"))
     with pytest.raises(ValueError, match=r"loss\.pos_weight=auto: the training samples are all of one kind"):
-        measured(config["loss"], build_data(config))
+        resolve_auto_weights(config["loss"], build_data(config))

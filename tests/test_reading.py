@@ -11,6 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from segkit.datasets import reading
+from segkit.datasets.common import read_sample
+from segkit.datasets.findings import gathered, listed
+from segkit.datasets.listing import Pair
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size, read_picture
 
@@ -109,7 +112,7 @@ def test_truncated_files_are_named(tmp_path: Path, ending: str):
 def test_empty_files_and_texts_are_named(tmp_path: Path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("this is no picture")
-    with pytest.raises(ValueError, match=r"empty\.png is empty \(0 bytes\)\. Copy it again"):
+    with pytest.raises(ValueError, match=r"empty\.png is empty \(0 bytes\)\.\nCopy it again"):
         read_picture(tmp_path / "empty.png")
     for read in (read_picture, picture_size, BINARY.read):
         with pytest.raises(ValueError, match=r"text\.png cannot be read"):
@@ -308,3 +311,91 @@ def test_settings_that_cannot_be(settings: dict[str, Any], expected: str):
     with pytest.raises(ValueError) as error:
         MaskValues(**settings)
     assert expected in str(error.value)
+
+
+COLORED = np.zeros((20, 30, 3), np.uint8)
+COLORED[2:9, 3:15] = (0, 255, 0)
+COLORED[11:18, 5:25] = (255, 0, 0)
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "gif", "jpg", "webp"])
+def test_colours_read_as_one_class_are_an_error(tmp_path: Path, ending: str):
+    path = tmp_path / f"m.{ending}"
+    Image.fromarray(COLORED.repeat(4, 0).repeat(4, 1)).save(path)
+    text = message(BINARY, path)
+    assert f"m.{ending} holds colours, [0, 0, 0]" in text
+    assert "name them all in dataset.classes, and their colours, in the same order, in dataset.colors" in text
+    assert text.count("[") < 8  # artefacts of a JPEG are no colours
+
+
+def test_a_palette_in_colours_read_as_one_class_is_an_error(tmp_path: Path):
+    picture = Image.fromarray(BITS, "P")
+    picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    picture.save(tmp_path / "m.png")
+    text = message(BINARY, tmp_path / "m.png")
+    assert "m.png holds colours, [0, 0, 0], [128, 0, 0]; expected shades of grey" in text
+    assert "say 'dataset.colors=[[0,0,0],[128,0,0]]', the background's first" in text
+    as_told = MaskValues(["lesion"], colors=[[0, 0, 0], [128, 0, 0]])
+    assert np.array_equal(as_told.read(tmp_path / "m.png"), BITS)
+
+
+def test_grey_in_three_channels_has_no_colour(tmp_path: Path):
+    square = np.zeros((32, 32), np.uint8)
+    square[5:20, 7:21] = 255
+    for name in ("a.png", "a.jpg"):
+        path = save(tmp_path / name, np.dstack([square] * 3))
+        assert np.array_equal(BINARY.read(path), square // 255)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1])
+def test_masks_of_no_shades_are_errors(tmp_path: Path, value: float):
+    path = save(tmp_path / "m.tif", np.array([[0, 255, value]], np.float32))
+    text = message(BINARY, path)
+    assert "m.tif has the values" in text
+    assert f"{value:g}" in text
+    assert "Expected finite values from 0 on" in text
+    assert "m.tif has the values" in message(INDEXED, path)
+
+
+def remarks(read: Any) -> str:
+    with gathered() as found:
+        read()
+        said = list(found.remarks)
+        found.remarks.clear()
+    return listed(said) if said else ""
+
+
+def test_greys_that_may_be_classes_are_told(tmp_path: Path):
+    shades = np.zeros((30, 30), np.uint8)
+    shades[:, 10:20], shades[:, 20:] = 128, 255
+    path = save(tmp_path / "m.png", shades)
+    text = remarks(lambda: BINARY.read(path))
+    assert "m.png: 128, 255 is taken as lesion, 0 as background." in text
+    assert "name all in dataset.classes" in text
+    smooth = cv2.resize(cv2.circle(np.zeros((200, 200), np.uint8), (90, 90), 60, 255, -1), (50, 50), interpolation=3)
+    assert len(np.unique(smooth)) > 3
+    few = smooth // 64 * 64  # anti-aliased in few steps
+    for name, pixels in (("smooth", smooth), ("few", few), ("two", shades // 255 * 255)):
+        other = save(tmp_path / f"{name}.png", pixels)
+        assert remarks(lambda path=other: BINARY.read(path)) == "", name
+
+
+def test_pages_that_are_not_read_are_told(tmp_path: Path):
+    pages = [Image.fromarray(BITS * 255) for _ in range(3)]
+    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
+    text = remarks(lambda: BINARY.read(tmp_path / "m.tif"))
+    assert "m.tif has 3 pages or frames.\nOnly the first is read." in text
+
+
+@pytest.mark.parametrize(("orientation", "shape"), [(3, (16, 24)), (2, (16, 24)), (6, (16, 16)), (8, (16, 16))])
+def test_pictures_that_are_turned_without_their_masks_are_told(tmp_path: Path, orientation: int, shape: Any):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image, mask = tmp_path / "a.jpg", tmp_path / "m.png"
+    Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(image, exif=exif)
+    Image.fromarray(np.zeros(shape, np.uint8)).save(mask)
+    text = remarks(lambda: read_sample(Pair(image, mask), "a", BINARY, False))
+    assert f"{image} (orientation {orientation})" in text
+    assert "read as viewers show them, the masks as they are" in text
+    Image.fromarray(np.zeros(shape, np.uint8)).save(mask, exif=exif)
+    assert remarks(lambda: read_sample(Pair(image, mask), "a", BINARY, False)) == ""

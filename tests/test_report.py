@@ -12,10 +12,13 @@ import pytest
 from conftest import segkit
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
 
-from segkit.reporting import analysis, conclusions, figures, table
-from segkit.reporting.analysis import Analysis
+from segkit.files.tables import inert
+from segkit.metrics.names import titled
+from segkit.reporting import conclusions, figures, table
+from segkit.reporting.analysis import Analysis, statistics
 from segkit.reporting.gallery import extremes
 from segkit.reporting.page import notes_of
+from segkit.reporting.words import described, metric_names, plain, stated
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,11 @@ def grid(tmp_path_factory) -> Path:
 def test_groups_differ_in_more_than_their_seed_and_columns_are_what_differs(grid):
     groups = groups_in(grid)
     assert [group.settings for group in groups] == [
-        {"model": "segnet", "loss": "bce"}, {"model": "segnet", "loss": "dice"},
-        {"model": "unet", "loss": "bce"}, {"model": "unet", "loss": "dice"},
-    ]  # fmt: skip
+        {"model": "segnet", "loss": "bce"},
+        {"model": "segnet", "loss": "dice"},
+        {"model": "unet", "loss": "bce"},
+        {"model": "unet", "loss": "dice"},
+    ]
     assert [[run.seed for run in group.runs] for group in groups] == [[0, 1, 2]] * 4
     assert groups[0].title == "segnet / bce"
     assert groups[0].values("iou").shape == (3, 40)
@@ -45,15 +50,17 @@ def test_columns_are_values_below_the_same_choice_and_no_echoes(tmp_path):
         config = {"freeze": freeze, "model": {"_target_": "one", "freeze": frozen}, "optimizer": {"lr": rate}}
         write_run(tmp_path, name, SCORES, config=config)
     assert [group.settings for group in groups_in(tmp_path)] == [
-        {"freeze": "none", "lr": "0.1"}, {"freeze": "encoder", "lr": "0.1"}, {"freeze": "none", "lr": "0.01"}
-    ]  # fmt: skip
+        {"freeze": "none", "lr": "0.1"},
+        {"freeze": "encoder", "lr": "0.1"},
+        {"freeze": "none", "lr": "0.01"},
+    ]
 
 
 def test_what_is_stated_tells_no_groups_apart(tmp_path):
     write_run(tmp_path, "a", SCORES, seed=0, config={"published": {"test/iou_image": 0.6}})
     write_run(tmp_path, "b", SCORES, seed=1)
     (group,) = groups_in(tmp_path)
-    assert table.stated(group, "test/iou_image") == "published 0.600"
+    assert stated(group, "test/iou_image") == "published 0.600"
 
 
 def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_path):
@@ -63,7 +70,7 @@ def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_pat
         )
         write_run(tmp_path / "y", name, SCORES, config={"weights": weights})
     assert [group.title for group in groups_in(tmp_path / "x")] == ["frozen", "trained"]
-    assert table.described(groups_in(tmp_path / "x")[0]) == {"experiment": "frozen", "weights": "/a/b/one.pth"}
+    assert described(groups_in(tmp_path / "x")[0]) == {"experiment": "frozen", "weights": "/a/b/one.pth"}
     groups = groups_in(tmp_path / "y")
     assert [group.title for group in groups] == ["one.pth", "two.pth"]
     assert groups[0].settings == {"weights": "/a/b/one.pth"}
@@ -80,8 +87,9 @@ def test_numbers_keep_their_digits_in_columns(tmp_path):
 
 def test_a_known_effect_is_found_and_none_is_not_invented(grid):
     found = Analysis(groups_in(grid), SETTINGS)
-    said = {(found.paired[one.one].title, found.paired[one.other].title): one.outcome.verdict
-            for one in found.comparisons}  # fmt: skip
+    said = {
+        (found.paired[one.one].title, found.paired[one.other].title): one.outcome.verdict for one in found.comparisons
+    }
     assert len(said) == 6
     for (one, other), verdict in said.items():
         differ = one.split(" / ")[1] != other.split(" / ")[1]
@@ -97,7 +105,10 @@ def test_a_known_effect_is_found_and_none_is_not_invented(grid):
     assert "bce -0.05" in of_loss
     assert "dice +0.05" in of_loss
     assert "other choices" not in of_loss
-    assert "Of model, averaged over the other settings, no choice is distinguishable from the mean of all." in words
+    size = found.effects["model"]["unet"].detectable
+    told = f"(a difference of {size:.3f} would have been found 4 times in 5)"
+    text = f"Of model, averaged over the other settings, no choice is distinguishable from the mean of all {told}."
+    assert text in words
 
 
 def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path):
@@ -140,8 +151,10 @@ def test_a_baseline_is_what_all_are_compared_with(grid):
     assert len(found.comparisons) == 3
     words = conclusions.drawn(found)
     assert "It is not distinguishable" not in words[0]  # from others it was not compared with
-    assert words[1].startswith("Against unet / bce, with which each is compared and no other, these are better: ")
-    assert "not distinguishable with these data: segnet / bce." in words[1]
+    assert words[1].startswith("Against unet / bce, with which each is compared and no other: better: ")
+    size = found.comparisons[0].outcome.detectable
+    told = f"(a difference of {size:.3f} would have been found 4 times in 5)"
+    assert f"not distinguishable with these data: segnet / bce {told}." in words[1]
     listed = r"There are: segnet / bce, model: segnet, loss: bce; segnet / dice, model"
     with pytest.raises(ValueError, match=rf"baseline=\{{'model': 'unet'\}} fits 2 groups, .*{listed}"):
         Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet"}})
@@ -153,7 +166,7 @@ def test_a_baseline_is_what_all_are_compared_with(grid):
 
 
 def test_of_many_groups_each_is_compared_with_the_best_of_validation(tmp_path, monkeypatch):
-    monkeypatch.setattr(analysis, "MOST_PAIRS", 4)
+    monkeypatch.setattr(statistics, "MOST_PAIRS", 4)
     for number in range(5):
         write_run(tmp_path, f"a{number}", SCORES - 0.01 * number, loss=f"loss{number:02d}")
     found = Analysis(groups_in(tmp_path), SETTINGS)
@@ -180,7 +193,7 @@ def test_tables_for_people_and_for_programs(grid):
     assert (rows[1]["seeds"], rows[1]["params"]) == ("0 1 2", "1000.0")
     best = max(float(row["test/iou_image mean"]) for row in rows)
     text = (page.parent / "table.md").read_text()
-    assert text.startswith("| model | loss | seeds | iou_image |")
+    assert text.startswith("| model | loss | seeds | iou_image (per picture) |")
     assert f"**{best:.3f} ±" in text
     assert text.count("**") == 2
     latex = (page.parent / "table.tex").read_text()
@@ -188,8 +201,8 @@ def test_tables_for_people_and_for_programs(grid):
     assert latex.count(r"\\") == 5
     assert table.tex("50 % of a_b") == r"50 \% of a\_b"
     assert table.tex("[4, 8]") == "{}[4, 8]"  # after a line's end it would be an argument of that
-    assert table.plain("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
-    assert [table.inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
+    assert plain("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
+    assert [inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
 
 
 def test_bold_are_all_that_look_like_the_best(tmp_path):
@@ -223,8 +236,10 @@ def test_numbers_in_titles_have_names_and_a_title_names_the_baseline(tmp_path):
 def test_pictures_of_one_name_whose_masks_differ_are_not_compared(tmp_path):
     for loss, truth in (("bce", [30, 50]), ("dice", [30, 50]), ("focal", [30, 51])):
         folder = write_run(tmp_path, loss, [0.5, 0.6], loss=loss, names=["a.png", "b.png"])
-        counts = [f"{name},{at},{0.5 + at / 10},{there - 5},1,5,{99 - there}"
-                  for at, (name, there) in enumerate(zip(("a.png", "b.png"), truth, strict=True))]  # fmt: skip
+        counts = [
+            f"{name},{at},{0.5 + at / 10},{there - 5},1,5,{99 - there}"
+            for at, (name, there) in enumerate(zip(("a.png", "b.png"), truth, strict=True))
+        ]
         (folder / "per_image.csv").write_text("\n".join(["name,index,iou,tp,fp,fn,tn", *counts]) + "\n")
     found = Analysis(groups_in(tmp_path), SETTINGS)
     assert [group.title for group in found.paired] == ["bce", "dice"]
@@ -237,7 +252,7 @@ def test_a_class_that_is_never_found_is_told(tmp_path):
         results = json.loads((folder / "results.json").read_text())
         results["metrics"] |= {"test/dice": 0.5, "test/dice/car": 0.5, "test/iou/car": 0.5, "test/iou/sky": found}
         (folder / "results.json").write_text(json.dumps(results))
-    shown = table.metric_names(groups_in(tmp_path))
+    shown = metric_names(groups_in(tmp_path))
     assert shown == ["test/iou_image", "test/dice", "test/iou/car", "test/iou/sky"]  # of a class the IoU alone
     said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
     assert "Some runs get no pixel right of a class that may be in the test pictures: made_up (sky)." in said
@@ -247,8 +262,11 @@ def test_every_interval_and_verdict_is_in_a_file(grid):
     found = Analysis(groups_in(grid), SETTINGS)
     lines = list(csv.DictReader(table.outcomes(found).splitlines()))
     assert [line["what"] for line in lines] == [
-        *["mean"] * 4, *["difference"] * 6, *["effect of model"] * 2, *["effect of loss"] * 2
-    ]  # fmt: skip
+        *["mean"] * 4,
+        *["difference"] * 6,
+        *["effect of model"] * 2,
+        *["effect of loss"] * 2,
+    ]
     best = found.comparisons[0]
     assert lines[4]["of"] == found.paired[best.one].title
     assert float(lines[4]["estimate"]) == best.outcome.difference.mean
@@ -285,24 +303,71 @@ def test_one_run_is_a_report_of_that_run(tmp_path):
 
 
 def test_what_limits_conclusions_is_said(tmp_path):
-    few = SCORES[:12]
+    few = SCORES[:8]
     write_run(tmp_path, "a", few, loss="bce")
     write_run(tmp_path, "b", few, loss="dice")
-    write_run(tmp_path, "c", few, loss="focal", names=[f"q{number}" for number in range(12)])
+    write_run(tmp_path, "c", few, loss="focal", names=[f"q{number}" for number in range(8)])
     found = Analysis(groups_in(tmp_path), SETTINGS)
     said = " ".join(conclusions.warnings(found, []))
     assert "One seed only (bce, dice, focal)" in said
-    assert "12 test pictures only" in said
+    assert "8 test pictures only: intervals are wide, and they are right only if these are typical" in said
+    assert "It is not known which test pictures belong together, so they are taken as independent." in said
     assert "so in the table alone and not compared: focal" in said
     assert len(found.comparisons) == 1
 
 
-def test_few_pictures_and_many_comparisons_are_told(tmp_path):
-    for number in range(5):
-        write_run(tmp_path, f"a{number}", SCORES[:8], loss=f"loss{number}")
-    found = Analysis(groups_in(tmp_path), SETTINGS)
-    said = " ".join(conclusions.warnings(found, []))
-    assert "10 comparisons on 8 pictures: whatever the difference, no p-value can fall below 0.078" in said
+def with_clusters(folder: Path, clusters: list[str]) -> None:
+    """Give per_image.csv of a run its column `group`."""
+    head, *rows = (folder / "per_image.csv").read_text().splitlines()
+    lines = [f"{head},group", *(f"{row},{cluster}" for row, cluster in zip(rows, clusters, strict=True))]
+    (folder / "per_image.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_pictures_of_one_photograph_are_no_independent_ones(tmp_path):
+    photographs = [f"IMG_{number // 5}" for number in range(30)]
+    rng = np.random.default_rng(0)
+    shift = np.repeat(rng.normal(0.02, 0.05, 6), 5)  # what one loss adds, alike in a photograph
+    names = [f"{photograph}-{number}.png" for number, photograph in enumerate(photographs)]
+    for seed in range(3):
+        for loss, added in (("bce", 0.0), ("dice", shift)):
+            scores = SCORES + added + rng.normal(0, 0.01, 30)
+            for root in ("told", "untold"):
+                folder = write_run(tmp_path / root, f"{loss}{seed}", scores, seed=seed, loss=loss, names=names)
+                if root == "told":
+                    with_clusters(folder, photographs)
+    told, untold = (Analysis(groups_in(tmp_path / root), SETTINGS) for root in ("told", "untold"))
+    assert (len(told.sample.clusters), len(untold.sample.clusters)) == (6, 30)
+    width = [one.comparisons[0].outcome.difference.high - one.means[0].low for one in (told, untold)]
+    assert width[0] > width[1]
+    assert told.means[0].mean == untold.means[0].mean  # the estimate is that of pictures all the same
+    assert "6 independent groups of test pictures only" in " ".join(conclusions.warnings(told, []))
+    assert "6 independent groups (photographs, patients or videos)" in report_of(tmp_path / "told").read_text()
+    page = report_of(tmp_path / "untold", r"group='(IMG_\d+)-'").read_text()
+    assert "6 independent groups (photographs, patients or videos)" in page
+    assert "30 test pictures, taken as independent" in report_of(tmp_path / "untold").read_text()
+    with pytest.raises(ValueError, match=r"^group=\(X\) finds no group in IMG_0-0.png and 29 more; expected"):
+        report_of(tmp_path / "untold", "group='(X)'")
+
+
+def test_of_single_runs_no_setting_is_called_better(tmp_path):
+    write_grid(tmp_path / "one", seeds=1)
+    found = Analysis(groups_in(tmp_path / "one"), SETTINGS)
+    said = {one.outcome.verdict for one in found.comparisons}
+    assert said == {"these runs score higher on these pictures", "not distinguishable with these data"}
+    assert found.effects == {}
+    words = " ".join([*conclusions.drawn(found), *conclusions.warnings(found, [])])
+    assert "On these pictures its run scores higher than" in words
+    assert "whether another training would is not known from one seed" in words
+    assert "There are no main effects: they need two seeds or more of every combination." in words
+    assert "better" not in words
+    write_grid(tmp_path / "some", seeds=3)
+    for folder in (tmp_path / "some").glob("unet-dice-[12]"):
+        shutil.rmtree(folder)
+    some = Analysis(groups_in(tmp_path / "some"), SETTINGS)
+    lone = next(at for at, group in enumerate(some.paired) if len(group.runs) == 1)
+    for one in some.comparisons:
+        assert one.outcome.is_open or (lone in (one.one, one.other)) == ("these runs" in one.outcome.verdict)
+    assert some.effects == {}
 
 
 def test_the_gap_of_training_over_test_is_told(tmp_path):
@@ -333,12 +398,26 @@ def test_the_front_is_what_nothing_beats():
 
 
 def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path):
-    words = ["-m", "loss=dice,bce", "seed=0,1", "dataset.size=32", "dataset.counts=[10,5,6]", "dataset.batch_size=5",
-             "model.net.widths=[4,8]", "trainer.max_epochs=1", "trainer.accelerator=cpu", "callbacks.pictures=null",
-             "hydra.sweep.dir=sweep"]  # fmt: skip
+    words = [
+        "-m",
+        "loss=dice,bce",
+        "seed=0,1",
+        "dataset.size=32",
+        "dataset.counts=[10,5,6]",
+        "dataset.batch_size=5",
+        "model.net.widths=[4,8]",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "callbacks.pictures=null",
+        "hydra.sweep.dir=sweep",
+    ]
     done = segkit(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 runs in 2 groups" in done.stdout
+    told = (
+        "2 settings with 2 seeds on 6 independent groups of test pictures: a difference of 0.126 between two would be"
+    )
+    assert f"{told} found 4 times in 5 (assuming standard deviations of 0.01 between seeds" in done.stderr
     html = (tmp_path / "sweep" / "report" / "report.html").read_text()
     assert html.count("data:image/jpeg;base64,") == 3  # of two groups, and where they differ
     assert "6 test pictures only" in html
@@ -377,10 +456,22 @@ def test_the_page_in_a_browser(grid, tmp_path):
       });</script></body>"""
     (tmp_path / "page.html").write_text(page.replace("</body>", script))
     done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom",
-         f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/page.html"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--v=0",
+            "--dump-dom",
+            f"--user-data-dir={tmp_path}/profile",
+            f"file://{tmp_path}/page.html",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert ":CONSOLE" not in done.stderr
     seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
     down = [float(text) for text in seen["down"].split()]
@@ -388,3 +479,108 @@ def test_the_page_in_a_browser(grid, tmp_path):
     assert [float(text) for text in seen["up"].split()] == sorted(down)
     assert seen["sorted"] == "ascending"
     assert seen["drawn"] == 4
+
+
+def test_what_chose_the_epochs_is_what_is_compared_unless_it_is_said(tmp_path):
+    write_run(tmp_path / "same", "a", SCORES)
+    found = Analysis(groups_in(tmp_path / "same"), SETTINGS)
+    assert found.metric == "test/iou_image"  # of the default monitor, val/iou_image
+    assert not [text for text in conclusions.warnings(found, []) if "chosen by" in text]
+    write_run(tmp_path / "pooled", "a", SCORES, config={"monitor": "val/iou"})
+    said = conclusions.warnings(Analysis(groups_in(tmp_path / "pooled"), SETTINGS), [])
+    assert any("chosen by val/iou, while runs are compared by iou_image" in text for text in said)
+
+
+def test_tables_say_what_is_pooled():
+    names = ("iou", "iou/car", "iou_image", "score", "dice_ungated", "presence_f1", "loss")
+    expected = [
+        "iou (pooled)",
+        "iou/car (pooled)",
+        "iou_image (per picture)",
+        "score (per picture)",
+        "dice_ungated (pooled)",
+        "presence_f1",
+        "loss",
+    ]
+    assert [titled(name) for name in names] == expected
+
+
+def test_runs_chosen_by_presence_are_compared_by_presence(tmp_path):
+    for name in ("a", "b"):
+        folder = write_run(tmp_path, name, [0.5] * 4, loss=name, config={"monitor": "val/presence_f1"})
+        (folder / "per_image.csv").write_text(
+            "name,index,iou,label,probability\n" + "".join(f"p{n}.png,{n},0.5,1,0.{9 - n}\n" for n in range(4))
+        )
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert found.column == "presence_right"
+    assert not [text for text in conclusions.warnings(found, []) if "chosen by" in text]
+
+
+def test_of_groups_that_score_the_same_none_is_the_best(tmp_path):
+    for loss in ("bce", "dice"):
+        for seed in range(3):
+            write_run(tmp_path, f"{loss}{seed}", [0.25] * 40, seed=seed, loss=loss)
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert conclusions.drawn(found)[0] == "bce, dice score the same on every test picture (iou_image 0.250)."
+    assert np.isnan(found.comparisons[0].outcome.detectable)
+    page = report_of(tmp_path).read_text()
+    assert "a difference of 0.000" not in page
+    assert "is not distinguishable with these data" in page
+
+
+def test_presence_of_crops_is_compared_by_the_share_of_a_picture_that_is_right(tmp_path):
+    for name in ("a", "b"):
+        folder = write_run(tmp_path, name, [0.5] * 2, loss=name, config={"monitor": "val/presence_f1"})
+        (folder / "per_image.csv").write_text(
+            "name,index,iou,label,probability\np0.png,0,0.5,1,0.9\np1.png,1,0.5,1,0.9\n"
+        )
+        (folder / "presence.csv").write_text(
+            "name,label,probability\np0.png,1,0.9\np0.png,0,0.8\np0.png,0,0.2\np0.png,1,0.4\np1.png,1,0.7\n"
+        )
+    found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert found.column == "presence_right"
+    assert found.groups[0].runs[0].images["presence_right"].tolist() == [0.5, 1]
+
+
+def test_runs_that_paint_everything_are_told(tmp_path):
+    folder = write_run(tmp_path, "a", [0.1] * 20)
+    rows = "".join(f"p{number:03d}.png,{number},0.1,10,90,0,0\n" for number in range(20))
+    (folder / "per_image.csv").write_text("name,index,iou,tp,fp,fn,tn\n" + rows)
+    said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
+    assert "Some runs paint nearly every pixel of the test pictures: made_up." in said
+
+
+@needs_chromium
+def test_a_narrow_page_keeps_both_names_of_a_comparison_in_sight(grid, tmp_path):
+    page = report_of(grid).read_text()
+    script = """<script>window.addEventListener("load", () => {
+      const cells = [...document.querySelectorAll("#comparisons th.said")];
+      const sides = cells.map(cell => cell.getBoundingClientRect().right);
+      document.title = JSON.stringify({right: Math.max(...sides), body: document.documentElement.scrollWidth,
+        said: document.querySelector("#comparisons th.said").textContent});
+    });</script></body>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", script))
+    told = "setTimeout(() => { document.title = this.contentDocument.title }, 200)"
+    frame = f'<iframe src="page.html" width="400" height="800" onload="{told}"></iframe>'
+    (tmp_path / "frame.html").write_text(frame)
+    done = subprocess.run(
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            "--allow-file-access-from-files",
+            "--virtual-time-budget=4000",
+            f"--user-data-dir={tmp_path}/profile",
+            f"file://{tmp_path}/frame.html",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
+    assert seen["right"] <= 400
+    assert seen["body"] <= 400
+    assert re.fullmatch(r"\w+ / dice is (better than|not distinguishable with these data from) \w+ / \w+", seen["said"])

@@ -2,12 +2,14 @@
 
 import re
 import shutil
+import time
 
 import pytest
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_run
 
 from segkit.reporting import collect
 from segkit.reporting.analysis import Analysis
+from segkit.reporting.groups import grouped
 
 
 def test_runs_are_found_by_folder_pattern_and_list(tmp_path):
@@ -15,13 +17,22 @@ def test_runs_are_found_by_folder_pattern_and_list(tmp_path):
         write_run(tmp_path, name, SCORES)
     write_run(tmp_path, "b/three/stages/first", SCORES)  # a part of that run
     (tmp_path / "evaluate").mkdir()
-    (tmp_path / "evaluate" / "results.json").write_text("{}")  # no run: what evaluate wrote
+    (tmp_path / "evaluate" / "results.json").write_text("{}")  # no run, and of none
     found = {str(path.relative_to(tmp_path)) for path in collect.find(str(tmp_path))}
     assert found == {"a/one", "a/two", "b/three"}
     assert len(collect.find(f"{tmp_path}/a/**")) == 2
     assert len(collect.find([f"{tmp_path}/a/*", f"{tmp_path}/b/three"])) == 3
     with pytest.raises(ValueError, match=r"runs=.*nothing/\*: no run folder there .*Give a pattern in quotes"):
         collect.find(f"{tmp_path}/nothing/*")
+
+
+def test_links_lead_nowhere_but_where_they_are_named(tmp_path):
+    folder = write_run(tmp_path / "runs", "a", SCORES)
+    for name in ("l1", "l2", "l3"):
+        (folder / name).symlink_to(".")
+    (tmp_path / "named").symlink_to(tmp_path / "runs")
+    for pattern in ("runs/**", "named/**", "n*/**", "runs/**/a", "runs/a/results.json", "named"):
+        assert collect.find(f"{tmp_path}/{pattern}") == [folder.resolve()], pattern
 
 
 def test_a_copied_run_is_no_further_evidence(tmp_path):
@@ -75,8 +86,27 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path, capsys):
         ("config.yaml", "trainer:\ndataset:\n", "trainer is not a mapping"),
         ("config.yaml", "trainer: {}\ndataset: {}\nseed: many\n", "invalid literal"),
         ("config.yaml", "trainer: {}\ndataset: {}\nexpected: {test/iou: high}\n", "expected: test/iou is not a number"),
+        ("config.yaml", "trainer: {}\ndataset: {}\ndeparts: 5\n", "departs is not a list of texts"),
+        ("config.yaml", "trainer: {}\ndataset: {}\ndeparts: wider\n", "departs is not a list of texts"),
         ("environment.json", "[]", "environment.json is not a mapping"),
         ("results.json", '{"status": "finished", "metrics": {"test/iou": null}}', "metrics: test/iou is not a number"),
+        (
+            "results.json",
+            f'{{"status": "finished", "metrics": {{"test/iou": 1{"0" * 400}}}}}',
+            "test/iou is larger than any number that is computed with",
+        ),
+        (
+            "results.json",
+            f'{{"status": "finished", "metrics": {{}}, "train_seconds": 1{"0" * 400}}}',
+            "train_seconds is larger than any number",
+        ),
+        ("metrics.csv", "epoch,train/loss\n1,1e308\n2,-1e308\n", "train/loss is larger than any number"),
+        ("metrics.csv", "epoch,train/loss\n1e300,0.5\n", "epoch is larger than any number"),
+        ("per_image.csv", "name,index,other\np000.png,0,1e308\n", "other is larger than any number"),
+        ("results.json", '{"status": "finished", "metrics": {"test/x": -1e200}}', "test/x is larger than any number"),
+        ("results.json", '{"status": "finished", "metrics": {}, "params": Infinity}', "params is larger than any"),
+        ("config.yaml", "trainer: {}\ndataset: {classes: 5}\n", "its files cannot be read"),
+        ("config.yaml", "trainer: {}\ndataset: {}\nchoices: {loss: [1]}\n", "choices: loss is not the name"),
         ("results.json", "[" * 100_000, "its results.json is cut short or damaged"),
         ("per_image.csv", "", "per_image.csv is missing or empty"),
         ("per_image.csv", "name,index,iou\np000.png,0,0.1\n", "is not test/iou_image"),
@@ -89,6 +119,20 @@ def test_one_damaged_folder_does_not_end_the_report(tmp_path, file, content, rea
     assert isinstance(problem, collect.Problem)
     assert reason in problem.reason
     assert "<h1>1 run in 1 group</h1>" in report_of(tmp_path).read_text()
+
+
+def test_a_deep_data_set_does_not_end_the_report(tmp_path):
+    run = write_run(tmp_path, "good", SCORES)
+    bad = tmp_path / "evaluated"
+    bad.mkdir()
+    deep = '{"a": ' * 900 + "1" + "}" * 900
+    (bad / "results.json").write_text(
+        f'{{"status": "finished", "run": "{run}", "metrics": {{}}, "dataset": {deep}, "precision": "32-true"}}'
+    )
+    (bad / "per_image.csv").write_text((run / "per_image.csv").read_text())
+    text = report_of(tmp_path).read_text()
+    assert "<h1>1 run in 1 group</h1>" in text
+    assert "Left out of the folders found: 1." in text
 
 
 def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path):
@@ -131,3 +175,33 @@ def test_counts_are_no_scores(tmp_path):
     (folder / "per_image.csv").write_text("\n".join([f"{rows[0]},fp", *(f"{row},3" for row in rows[1:])]) + "\n")
     with pytest.raises(ValueError, match=r"metric=fp: no score .* they share iou\."):
         Analysis(groups_in(tmp_path), SETTINGS | {"metric": "fp"})
+
+
+def test_many_settings_of_ones_own_take_a_moment(tmp_path):
+    for run in range(2):
+        own = {f"own_{run}_{number}": number for number in range(3000)}
+        write_run(tmp_path, f"r{run}", SCORES, config={"model": {"_target_": "mine", **own}})
+    runs = [collect.read(folder) for folder in collect.find(str(tmp_path))]
+    started = time.process_time()
+    groups = grouped(runs)
+    assert time.process_time() - started < 3
+    assert len(groups[0].settings) == 6000
+
+
+def test_columns_that_say_the_same_are_one(tmp_path):
+    for run, (model, frozen) in enumerate((("a", True), ("b", False), ("b", False))):
+        config = {"model": {"freeze": frozen}, "optimizer": {"freeze": not frozen}, "loss": {"weight": run}}
+        write_run(tmp_path, f"r{run}", SCORES + run / 100, model=model, config=config)
+    assert [list(group.settings) for group in groups_in(tmp_path)] == [["model", "weight", "freeze"]] * 3
+
+
+def test_losses_that_are_no_numbers_leave_gaps_in_charts_and_say_nothing(tmp_path, capsys, recwarn):
+    for seed, losses in enumerate((("inf", "nan", "3e38"), ("-inf", "-3e38", "0.5"))):
+        folder = write_run(tmp_path, f"r{seed}", SCORES, seed=seed)
+        rows = [f"{epoch},2.0,{loss},0.5,0.5,0.6" for epoch, loss in enumerate(losses, 1)]
+        (folder / "metrics.csv").write_text(
+            "\n".join(["epoch,seconds,train/loss,val/loss,train/iou,val/iou", *rows]) + "\n"
+        )
+    assert "<h1>2 runs in 1 group</h1>" in report_of(tmp_path).read_text()
+    assert [str(one.message) for one in recwarn] == []
+    assert "arning" not in capsys.readouterr().err

@@ -13,7 +13,8 @@ import torch
 from conftest import TINY, results, segkit, weights, write_pair
 from filelock import FileLock
 
-from segkit.configs import compose
+from segkit.configs.composing import compose
+from segkit.runs import build as building
 from segkit.train import train
 
 
@@ -43,21 +44,19 @@ def stop_after(cfg, epochs: int) -> None:
             if trainer.current_epoch == epochs:
                 raise KeyboardInterrupt
 
-    from segkit import runs
+    build, handler = building.build_trainer, signal.getsignal(signal.SIGINT)
 
-    build, handler = runs.build_trainer, signal.getsignal(signal.SIGINT)
-
-    def with_stop(config):
-        trainer = build(config)
+    def with_stop(config, more):
+        trainer = build(config, more)
         trainer.callbacks.insert(0, Stop())
         return trainer
 
-    runs.build_trainer = with_stop
+    building.build_trainer = with_stop
     try:
         with pytest.raises(SystemExit) as stopped:
             train(cfg)
     finally:
-        runs.build_trainer = build
+        building.build_trainer = build
         signal.signal(signal.SIGINT, handler)  # Lightning ignores further Ctrl-C from here on
     assert stopped.value.code == 130
 
@@ -66,7 +65,7 @@ def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
     run = tmp_path / "run"
     train(compose(*TINY, f"run_dir={run}"))
     train(compose(f"resume={run}", "trainer.max_epochs=3"))
-    with pytest.raises(ValueError, match=r"trainer\.max_epochs=many: expected a number"):
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs=many: expected a whole number"):
         train(compose(f"resume={run}", "trainer.max_epochs=many"))
     with pytest.raises(ValueError, match=r"trainer\.max_epochs=1, but .* has trained 3 epochs already"):
         train(compose(f"resume={run}", "trainer.max_epochs=1"))
@@ -134,7 +133,7 @@ def test_resume_without_results_goes_on_and_checks_all_the_same(tmp_path):
     assert results(run)["epochs"] == 3
     (run / "results.json").unlink()
     config = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(config.replace("segkit.callbacks.Progress", "pathlib.Path.cwd"))
+    (run / "config.yaml").write_text(config.replace("segkit.training.callbacks.Progress", "pathlib.Path.cwd"))
     with pytest.raises(ValueError, match=r"asks for 'pathlib\.Path\.cwd'"):
         train(compose(f"resume={run}", "trainer.max_epochs=4"))
     (run / "config.yaml").write_text(config.replace("size: 32", "size: ${oc.env:HOME}", 1))
@@ -157,6 +156,17 @@ def test_a_resumed_run_builds_no_foreign_best_checkpoint(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def test_resume_refuses_the_checkpoint_of_another_network(tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    train(compose(*TINY, f"run_dir={run}"))
+    train(compose(*TINY, "model.net.widths=[4,12]", f"run_dir={other}"))
+    shutil.copy(other / "checkpoints" / "last.ckpt", run / "checkpoints" / "last.ckpt")
+    with pytest.raises(
+        ValueError, match=r"last\.ckpt is of another network than .*config\.yaml: net\..* start a new run"
+    ):
+        train(compose(f"resume={run}", "trainer.max_epochs=3"))
+
+
 def test_the_best_score_survives_a_link_to_the_folder(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "outputs").symlink_to(tmp_path / "elsewhere")
@@ -177,7 +187,7 @@ def test_resume_builds_nothing_that_training_does_not_need(tmp_path):
     train(compose(*TINY, f"run_dir={tmp_path}/run"))
     config = (tmp_path / "run" / "config.yaml").read_text()
     evil = config.replace(
-        "_target_: segkit.callbacks.Progress", f"_target_: pathlib.Path.touch\n    self: {tmp_path}/pwned"
+        "_target_: segkit.training.callbacks.Progress", f"_target_: pathlib.Path.touch\n    self: {tmp_path}/pwned"
     )
     assert evil != config
     (tmp_path / "run" / "config.yaml").write_text(evil)
@@ -213,8 +223,10 @@ def test_a_run_folder_in_use_is_refused(tmp_path):
 def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "segkit.train", *TINY, "trainer.max_epochs=5000", "hydra.run.dir=run"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         for line in process.stderr:
             if line.startswith("epoch 2"):
@@ -237,10 +249,42 @@ def limit_files() -> None:
 
 
 def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path):
-    done = segkit(*TINY, "model.net.widths=[16,32]", "hydra.run.dir=run", cwd=tmp_path, preexec_fn=limit_files)
+    done = segkit(
+        *TINY, "model.net.widths=[16,32]", "hydra.run.dir=run", cwd=tmp_path, alone=True, preexec_fn=limit_files
+    )
     assert done.returncode == 1
     assert "while writing the run folder" in done.stderr
     assert "Free some space" in done.stderr
     assert results(tmp_path / "run")["status"] == "failed"
     for checkpoint in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
         torch.load(checkpoint, weights_only=True)
+
+
+def test_links_of_a_named_root_are_followed_in_every_stage(tmp_path, folder, monkeypatch):
+    (folder / "images").rename(tmp_path / "elsewhere")
+    (folder / "images").symlink_to(tmp_path / "elsewhere")
+    stages = 'stages={first: ["loss=bce"], second: ["loss=dice"]}'
+    words = [
+        *(word for word in TINY if "counts" not in word and "epochs" not in word),
+        "trainer.max_epochs=1",
+        "dataset=folder",
+        f"dataset.root={folder}",
+        stages,
+        "lr_find=true",
+    ]
+    searched = []
+    monkeypatch.setattr(
+        "segkit.training.learning_rate.find", lambda cfg, record, follow_links: searched.append(follow_links)
+    )
+    run = tmp_path / "run"
+    train(compose(*words, f"run_dir={run}"))
+    assert searched == [True, True]
+    shutil.rmtree(run / "stages" / "second")
+    (run / "results.json").write_text((run / "results.json").read_text().replace('"finished"', '"interrupted"'))
+    with pytest.raises(ValueError, match=r"is a link to .*outside of dataset\.root"):
+        train(compose(f"resume={run}"))
+    assert searched == [True, True, False]
+    shutil.rmtree(run / "stages" / "second")
+    train(compose(f"resume={run}", f"+dataset.root={folder}"))
+    assert searched == [True, True, False, True]
+    assert results(run)["status"] == "finished"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from segkit.datasets.drawn_cracks import carve, ragged
-from segkit.datasets.drawn_spots import shape_depth
-from segkit.datasets.surfaces import fractal, smoothstep
+from segkit.datasets.drawn.cracks import carve, ragged
+from segkit.datasets.drawn.spots import shape_depth
+from segkit.datasets.drawn.surfaces import fractal, smoothstep
 from segkit.datasets.synthetic import KINDS, Synthetic
 
 SHAPES = ["background", "disc", "square", "triangle", "border"]

@@ -2,31 +2,62 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import torch
-from conftest import TINY, results, weights
+from conftest import TINY, results, weights, write_pair
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segkit.configs import compose
+from segkit.configs.composing import compose, to_plain
 from segkit.datasets.module import DataModule
-from segkit.tasks import SegmentationTask
+from segkit.runs.build import build_data, build_task, make
+from segkit.runs.loading import load
+from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 
 
 def test_run_folder_is_complete(tiny_run):
     names = {path.name for path in tiny_run.iterdir()}
-    assert {"config.yaml", "overrides.yaml", "results.json", "metrics.csv", "per_image.csv", "checkpoints", "train.log",
-            "environment.json", "split.json", "model.txt", "curves.png", "pictures"} <= names  # fmt: skip
+    assert {
+        "config.yaml",
+        "overrides.yaml",
+        "results.json",
+        "metrics.csv",
+        "per_image.csv",
+        "checkpoints",
+        "train.log",
+        "environment.json",
+        "split.json",
+        "model.txt",
+        "curves.png",
+        "pictures",
+    } <= names
     assert not [name for name in names if name.endswith((".part", ".lock"))]
     entry = results(tiny_run)
     assert entry["status"] == "finished"
     assert entry["epochs"] == 2
     assert entry["device"] == "cpu"
-    assert entry["params"] == sum(w.numel() for name, w in weights(tiny_run).items() if "running" not in name
-                                  and "num_batches" not in name)  # fmt: skip
-    for name in ("iou", "dice", "precision", "recall", "accuracy", "fbeta", "iou_image", "accuracy_image", "score",
-                 "soft_dice", "soft_iou", "loss", "empty_images"):  # fmt: skip
+    assert entry["params"] == sum(
+        w.numel() for name, w in weights(tiny_run).items() if "running" not in name and "num_batches" not in name
+    )
+    for name in (
+        "iou",
+        "dice",
+        "precision",
+        "recall",
+        "accuracy",
+        "fbeta",
+        "iou_image",
+        "accuracy_image",
+        "score",
+        "soft_dice",
+        "soft_iou",
+        "loss",
+        "empty_images",
+    ):
         assert {f"test/{name}", f"val/{name}", f"train/{name}"} <= entry["metrics"].keys()
     with (tiny_run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -92,22 +123,30 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
     [
         (["loss=ce"], r"loss=ce and dataset=synthetic \(1 class\) disagree.*two or more classes"),
         (["dataset=synthetic_shapes", "loss=bce"], r"loss=bce and dataset=synthetic_shapes \(5 classes\) disagree"),
+        (
+            ["dataset=synthetic_shapes", "loss=combo", "loss.weights={bce: 1, dice: 1}"],
+            r"loss=combo and dataset=synthetic_shapes \(5 classes\) disagree: this loss is for one class",
+        ),
         (["+model.net.nonsense=1"], "nonsense"),
-        (["model.net.out_channels=3"],
-         r"model=unet_small and dataset=synthetic disagree.*\(2, 3, 32, 32\), expected \(2, 1, 32, 32\)"),
+        (
+            ["model.net.out_channels=3"],
+            r"model=unet_small and dataset=synthetic disagree.*\(2, 3, 32, 32\), expected \(2, 1, 32, 32\)",
+        ),
         (["dataset=folder", "dataset.classes=[a,b]"], r"training masks show only a and 255.*name one class"),
         (["dataset=folder", "dataset.classes=[a,b]", "loss=bce"], r"training masks show only a and 255"),
-        (["dataset.batch_size=0"], "dataset.batch_size=0: expected 1 or more"),
+        (["dataset.batch_size=0"], "dataset.batch_size=0: expected a whole number, 1 or more"),
         (["dataset.train=squash"], "dataset.train=squash: expected resize or crop"),
         (["monitor=val/iuo"], r"monitor=val/iuo: validation gives no such metric. Did you mean: val/iou"),
         (["callbacks.best=null"], "callbacks lack the checkpoints best and last"),
-        (["trainer.devices=2", "trainer.accelerator=cpu"],
-         "trainer.devices=2, but without a strategy.*Say trainer=ddp as well"),
+        (
+            ["trainer.devices=2", "trainer.accelerator=cpu"],
+            "trainer.devices=2, but without a strategy.*Say trainer=ddp as well",
+        ),
         (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
         (["compile=maybe"], "compile=maybe: expected true or false"),
         (["model.threshold=1.5"], "threshold=1.5: expected a probability"),
     ],
-)  # fmt: skip
+)
 def test_combinations_that_cannot_work_fail_before_training(tmp_path, folder, options, message):
     tiny = TINY
     if "dataset=folder" in options:
@@ -115,7 +154,8 @@ def test_combinations_that_cannot_work_fail_before_training(tmp_path, folder, op
     with pytest.raises((ValueError, TypeError), match=message):
         train(compose(*tiny, *options, f"run_dir={tmp_path}/run"))
     assert not (tmp_path / "run" / "checkpoints").exists()
-    assert results(tmp_path / "run")["status"] == "failed"
+    if (tmp_path / "run").exists():  # a wrong value is told before there is one
+        assert results(tmp_path / "run")["status"] == "failed"
 
 
 def test_a_loss_that_does_not_fit_is_told_before_files_are_decoded(tmp_path, folder, monkeypatch):
@@ -131,9 +171,10 @@ def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, avera
     steps = []
     end = SegmentationTask.on_train_batch_end
     monkeypatch.setattr(
-        SegmentationTask, "on_train_batch_end",
+        SegmentationTask,
+        "on_train_batch_end",
         lambda self, *args: (end(self, *args), steps.append(self.state_dict()[name].clone())),
-    )  # fmt: skip
+    )
     train(compose(*TINY, f"callbacks=[default,{averaging}]", "trainer.max_epochs=4", f"run_dir={tmp_path}/run"))
     assert len(steps) == 12
     if averaging == "swa":  # 12 steps, of which the last quarter counts
@@ -146,6 +187,13 @@ def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, avera
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     kept = weights(tmp_path / "run", "best")[name]
     assert not any(torch.equal(kept, step) for step in steps[10 if averaging == "swa" else 1 :]), best["epoch"]
+
+
+def test_the_loss_is_logged_by_step(tmp_path):
+    words = ["trainer.log_every_n_steps=2", "callbacks.pictures=null", "logger.tensorboard.log_graph=false"]
+    train(compose(*TINY, *words, f"run_dir={tmp_path}/run"))
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 3, 5]  # of 3 batches in each of 2 epochs
 
 
 def test_without_loggers(tmp_path, capsys):
@@ -169,6 +217,14 @@ def test_weights_that_find_nothing_are_told(tmp_path):
     assert "the best weights find nothing" in (tmp_path / "run" / "train.log").read_text()
 
 
+def test_the_last_epoch_is_kept_where_it_is_what_is_wanted(tmp_path):
+    train(compose(*TINY, "monitor=epoch", "trainer.max_epochs=3", "optimizer.lr=0.3", f"run_dir={tmp_path}/run"))
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "tested the weights of epoch 3, the last" in log
+    assert torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"] == 2
+    assert not any("epoch was the best" in finding for finding in results(tmp_path / "run")["advice"])
+
+
 def test_early_stopping_ends_the_run(tmp_path):
     options = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-9"]
     train(compose(*TINY, *options, "trainer.max_epochs=50", f"run_dir={tmp_path}/run"))
@@ -188,9 +244,14 @@ def test_learning_rate_finder_saves_its_curve_and_uses_what_it_found(tmp_path):
 
 def test_bfloat16_and_gradient_options_train(tmp_path):
     metrics = train(
-        compose(*TINY, "precision=bf16-mixed", "trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2",
-                f"run_dir={tmp_path}/run")
-    )  # fmt: skip
+        compose(
+            *TINY,
+            "precision=bf16-mixed",
+            "trainer.gradient_clip_val=1",
+            "trainer.accumulate_grad_batches=2",
+            f"run_dir={tmp_path}/run",
+        )
+    )
     assert 0 <= metrics["test/iou"] <= 1
     assert results(tmp_path / "run")["precision"] == "bf16-mixed"
 
@@ -208,3 +269,88 @@ def test_pos_weight_auto_is_the_inverse_frequency(tmp_path):
     ones = sum(int((mask == 1).sum()) for mask in masks)
     measured = float(log.split("'pos_weight': ")[1].split("}")[0])
     assert measured == pytest.approx((12 * 32 * 32 - ones) / ones)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, "empty"), (255, "full")])
+def test_masks_that_teach_nothing_are_refused(tmp_path, folder, value, kind):
+    for path in (folder / "masks").iterdir():
+        cv2.imwrite(str(path), np.full_like(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), value))
+    tiny = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={folder}"]
+    expected = (
+        rf"training masks are all {kind}, so foreground cannot be learnt.*p0.png.*dataset\.threshold.*dataset\.classes"
+    )
+    with pytest.raises(ValueError, match=expected):
+        train(compose(*tiny, f"run_dir={tmp_path}/run"))
+
+
+def test_validation_masks_that_are_all_empty_are_told(tmp_path):
+    for first, split in ((0, "train"), (100, "val"), (200, "test")):
+        for number in range(3):
+            folder = tmp_path / "data" / split
+            write_pair(
+                folder / "images",
+                folder / "masks",
+                f"{split}{number}",
+                first + number,
+                scale=0 if split == "val" else 255,
+            )
+    tiny = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={tmp_path / 'data'}"]
+    train(compose(*tiny, "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "the val masks are all empty: their scores say nothing of how well foreground is found" in log
+    assert "the test masks" not in log
+    assert any("the validation masks are all empty" in text for text in results(tmp_path / "run")["advice"])
+
+
+@pytest.mark.parametrize("words", [["loss=dice", "loss.pool=batch"], ["loss=bce", "loss.reduction=sum"]])
+def test_a_loss_of_a_batch_as_a_whole_is_so_in_validation_as_in_training(tmp_path, words):
+    train(compose(*TINY, *words, "dataset.batch_size=3", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
+    config = to_plain(compose(*TINY, *words, "dataset.batch_size=3", f"run_dir={tmp_path}/run"))
+    task, loss = load(tmp_path / "run").eval(), make(config["loss"])
+    values, sizes = [], []
+    for batch in build_data(config).val_dataloader():
+        with torch.no_grad():
+            values.append(float(loss(task.detect(batch["image"]).masks, batch["mask"].long())))
+        sizes.append(len(batch["mask"]))
+    assert sizes == [3, 2]
+    expected = (3 * values[0] + 2 * values[1]) / 5
+    assert results(tmp_path / "run")["metrics"]["val/loss"] == pytest.approx(expected, rel=2e-2)  # which is in bfloat16
+
+
+def test_an_epoch_with_outputs_that_are_not_finite_is_never_the_best(tmp_path, monkeypatch):
+    validate = SegmentationTask.validation_step
+
+    def broken(self, batch, batch_idx):
+        with torch.no_grad():
+            self.net.head.bias.fill_(float("nan") if self.current_epoch > 0 else 0)
+        validate(self, batch, batch_idx)
+        with torch.no_grad():
+            self.net.head.bias.fill_(0)
+
+    monkeypatch.setattr(SegmentationTask, "validation_step", broken)
+    train(compose(*TINY, "callbacks.pictures=null", "monitor=val/iou_image", f"run_dir={tmp_path}/run"))
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == 0
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert [row["val/iou_image"] == "nan" for row in csv.DictReader(file)] == [False, True]
+
+
+def test_running_statistics_that_are_not_finite_stop_the_run_at_the_end_of_the_epoch(tmp_path, monkeypatch):
+    def broken(self, batch, batch_idx):
+        next(module for module in self.net.modules() if hasattr(module, "running_var")).running_var.fill_(torch.inf)
+        return step(self, batch, batch_idx)
+
+    step = SegmentationTask.training_step
+    monkeypatch.setattr(SegmentationTask, "training_step", broken)
+    with pytest.raises(
+        ValueError, match=r"running statistics became NaN or infinite in epoch 0\..*smaller optimizer\.lr"
+    ):
+        train(compose(*TINY, "callbacks.pictures=null", f"run_dir={tmp_path}/run"))
+
+
+def test_a_pass_without_a_batch_is_finite():
+    task = build_task(to_plain(compose(*TINY, "run_dir=x")))
+    task._trainer = SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool))
+    assert task._outputs_were_finite()
+    task.finite.append(torch.tensor(False))
+    assert not task._outputs_were_finite()

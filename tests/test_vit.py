@@ -12,8 +12,12 @@ def test_layers_are_the_laboratorys():
     assert net.positions.shape == (1, 256, 14, 14)
     assert len(net.blocks) == 6
     assert net.head.weight.shape == (256, 12, 16, 16)
-    # embedding 3·16²·256+256, positions 196·256, blocks 12·256²+13·256 each, norm 512, head 256·12·16²+12
-    assert sum(p.numel() for p in net.parameters()) == 196864 + 50176 + 6 * (12 * 256**2 + 13 * 256) + 512 + 786444
+    # embedding 3·16²·256+256, positions 196·256, blocks 12·256²+13·256 each, head 256·12·16²+12
+    assert sum(p.numel() for p in net.parameters()) == 196864 + 50176 + 6 * (12 * 256**2 + 13 * 256) + 786444
+    assert not net.positions.any()
+    kinds = [type(layer).__name__ for layer in net.blocks[0].mlp]
+    assert kinds == ["Linear", "GELU", "Dropout", "Linear"]
+    assert sum(isinstance(layer, torch.nn.Dropout) for layer in net.modules()) == 6
 
 
 def test_attention_agrees_with_torch():

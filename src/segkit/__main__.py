@@ -1,41 +1,21 @@
-"""The console command: `segkit train|evaluate|predict …` as `python -m segkit.<command> …`, and `segkit list`."""
+"""The console command: `segkit train|evaluate|predict …` as `python -m segkit.<command> …`, `segkit list`, and
+`segkit completion`."""
 
+import difflib
 import importlib
-import re
 import signal
 import sys
-from itertools import takewhile
+from itertools import pairwise
 from pathlib import Path
 
 import segkit
-from segkit.configs import config_dir
+from segkit import config_dir
+from segkit.choices import listing
 
-COMMANDS = ("train", "evaluate", "predict", "check", "report")
-GROUPS = {
-    "models": "model",
-    "losses": "loss",
-    "datasets": "dataset",
-    "experiments": "experiment",
-    "ablations": "ablation",
-    "optimizers": "optimizer",
-    "schedulers": "scheduler",
-    "augmentations": "augment",
-    "trainers": "trainer",
-    "callbacks": "callbacks",
-    "loggers": "logger",
+OTHERS = {  # commands that are no verbs: they have no settings
+    "list": "segkit list    what can be chosen; segkit list losses says what each is",
+    "completion": "segkit completion bash    TAB completion, a script for bash, zsh or fish",
 }
-SHARED = ("loading", "task", "_recipe")  # how files end that others of their group begin with
-USAGE = f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
-
-  segkit train model=unet loss=dice dataset=ph2 dataset.root=…    one run; -m and commas for a grid
-  segkit evaluate run=outputs/…                                   its metrics, on its own or other data
-  segkit predict run=outputs/… input=photos/ output=masks/        masks of new pictures
-  segkit check dataset=… augment=…                                what the network will see
-  segkit report runs='outputs/…/**'                               many runs on one page, and whether they differ
-  segkit list                                                     what can be chosen
-  segkit --version
-
-`segkit train --help` shows every setting."""
 
 
 def main() -> None:
@@ -45,42 +25,71 @@ def main() -> None:
     elif words[:1] == ["list"]:
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `segkit list models | head` ends quietly
-        list_group(words[1:])
-    elif words and words[0] in COMMANDS:
+        list_choices(words[1:])
+    elif words[:1] == ["completion"]:
+        print_completion(words[1:])
+    elif words[:1] == ["complete"]:  # asked by the scripts of completion
+        from segkit.choices import completion
+
+        print("\n".join(completion.answer(" ".join(words[1:]))))
+    elif words and words[0] in listing.verbs():
         sys.path.insert(0, "")  # as with `python -m`: one's own model beside the working directory is found
         sys.argv = [f"segkit {words[0]}", *words[1:]]
         importlib.import_module(f"segkit.{words[0]}").main()
     else:
         asked = words[:1] in ([], ["--help"], ["-h"])
-        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        print(usage() if asked else unknown(words[0]), file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
 
 
-def list_group(words: list[str]) -> None:
-    """Print the choices of a group, each with what its file says of itself; without a group, all their names."""
-    if not words:
-        for title, group in GROUPS.items():
-            print(f"{title:16}{group}={', '.join(path.stem for path in choices(group))}")
-        print("\nsegkit list models (or another of these) says what each is.")
-    elif len(words) == 1 and words[0] in GROUPS:
-        found = choices(GROUPS[words[0]])
-        width = max(len(path.stem) for path in found) + 2
-        for path in found:
-            print(f"{path.stem:{width}}{description(path)}")
-    else:
-        print(f"segkit list: expected one of {', '.join(GROUPS)}; got {' '.join(words)}", file=sys.stderr)
+def usage() -> str:
+    """What `segkit --help` says: a line about each command."""
+    lines = "\n".join(listing.usage(name, line) for name, line in (listing.verbs() | OTHERS).items())
+    return f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
+
+{lines}
+  segkit --version
+
+`segkit train --help` shows every setting."""
+
+
+def unknown(word: str) -> str:
+    """What to say of a word that is no command."""
+    commands = [*listing.verbs(), *OTHERS]
+    found = difflib.get_close_matches(word, commands, 1)
+    hint = f"did you mean segkit {found[0]}?" if found else f"expected one of {', '.join(commands)}."
+    return f"segkit {word}: there is no such command; {hint} segkit --help shows what each does."
+
+
+def print_completion(words: list[str]) -> None:
+    """Print the script that a shell reads to complete segkit's commands and settings."""
+    from segkit.choices.completion import SCRIPTS
+
+    if len(words) != 1 or words[0] not in SCRIPTS:
+        got = " ".join(words) or "nothing"
+        print(f"segkit completion: expected the name of a shell, {', '.join(SCRIPTS)}; got {got}", file=sys.stderr)
         sys.exit(2)
+    print(SCRIPTS[words[0]], end="")
 
 
-def choices(group: str) -> list[Path]:
-    return sorted(path for path in (config_dir() / group).glob("*.yaml") if not path.stem.endswith(SHARED))
-
-
-def description(path: Path) -> str:
-    """The first sentence of the comment that a file begins with."""
-    lines = path.read_text().removeprefix("# @package _global_\n").splitlines()
-    comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
-    return re.split(r"(?<=\.) (?=[A-Z`])|:? (?=python -m)", comment, maxsplit=1)[0]
+def list_choices(words: list[str]) -> None:
+    """Print the choices of a group, each with what its file says of itself; without a group, all their names.
+    --config-dir: a folder of one's own, whose files are there, too."""
+    own = [Path(after) for word, after in pairwise(words) if word == "--config-dir"]
+    folders = [config_dir(), *own]
+    words = [word for before, word in pairwise(["", *words]) if "--config-dir" not in (before, word)]
+    if not words:
+        for title, group in listing.GROUPS.items():
+            print(f"{title:16}{group}={', '.join(listing.find_choices(folders, group))}")
+        print("\nsegkit list models (or another of these) says what each is.")
+    elif len(words) == 1 and words[0] in listing.GROUPS:
+        found = listing.find_choices(folders, listing.GROUPS[words[0]])
+        width = max(map(len, found)) + 2
+        for name, path in found.items():
+            print(f"{name:{width}}{listing.describe(path)}")
+    else:
+        print(f"segkit list: expected one of {', '.join(listing.GROUPS)}; got {' '.join(words)}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

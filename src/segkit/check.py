@@ -1,45 +1,60 @@
-"""`python -m segkit.check dataset=… augment=…`: a sheet of what the network will see."""
+"""`python -m segkit.check dataset=… augment=…`: faults of a data set, and a sheet of what the network will see."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segkit.configs import command, find_classes, to_plain
+from segkit import console
+from segkit.configs.command import command
+from segkit.configs.composing import find_classes, to_plain
+from segkit.configs.settings import check_settings
 
 if TYPE_CHECKING:
     from segkit.datasets.module import DataModule
-    from segkit.pictures import Pixels
+    from segkit.pictures.overlays import Pixels
 
 
 def check(cfg: DictConfig) -> None:
-    """`augmented.png` in `cfg.output`: training pictures as they are with their masks, and beside them as they come out
+    """Read all files as `train` does before it trains, and raise what is wrong with them in one list; then write
+    `augmented.png` in `cfg.output`: training pictures as they are with their masks, and beside them as they come out
     of several epochs' augmentation (of crops, an epoch's crops). Ignored pixels are hatched."""
-    from segkit import pictures, records, runs
+    given = check_settings(cfg, "check")
+    from segkit.datasets.layout import check_layout
 
-    records.log_to_console()
+    check_layout(given)
+    from segkit.datasets.checks import check_data, check_meaning
+    from segkit.datasets.findings import gathered
+    from segkit.datasets.source import extras_of
+    from segkit.pictures import overlays, sheets
+    from segkit.runs.build import build_data
+    from segkit.runs.console import log_to_console
+
+    log_to_console()
     find_classes(cfg)
     settings = to_plain(cfg)
-    for key in ("count", "epochs"):
-        if not isinstance(settings[key], int) or settings[key] < 1:
-            raise ValueError(f"{key}={settings[key]}: expected a whole number, 1 or more.")
-    data = runs.build_data(settings | {"dataset": settings["dataset"] | {"cache": "off", "workers": 0}}, ["train"])
+    with gathered():
+        data = build_data(settings | {"dataset": settings["dataset"] | {"workers": 0}}, follow_links=True)
+        check_meaning(data)
+        check_data(data, thorough=True)
+    counts = " / ".join(str(len(source)) for source in data.sources.values())
+    console.say(f"{counts} train / val / test pictures read: nothing that training would refuse")
     source = data.sources["train"]
-    colors = pictures.class_colors(len(source.classes), getattr(source, "colors", None))
+    colors = overlays.class_colors(len(source.classes), extras_of(source).colors, source.classes)
     rows: list[tuple[str, list[Pixels]]] = []
     for index in spread(len(source), settings["count"]):
         sample = source[index]
         image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
         shown = [(image, mask), *views(data, index, settings["epochs"])]
-        laid = [pictures.overlay(one, values, colors) for one, values in shown]
+        laid = [overlays.overlay(one, values, colors) for one, values in shown]
         sizes = dict.fromkeys(f"{one.shape[1]} by {one.shape[0]}" for one, _ in shown)
         rows.append((f"{sample['name']}, {', then '.join(sizes)}", [image, *laid]))
     what = "crop" if data.train_mode in ("five", "grid") else "epoch"
     columns = max(len(row) for _, row in rows) - 2
-    titles = ["picture", f"mask{pictures.IGNORED}", *(f"{what} {number}" for number in range(1, columns + 1))]
+    titles = ["picture", f"mask{overlays.IGNORED}", *(f"{what} {number}" for number in range(1, columns + 1))]
     path = Path(settings["output"]) / "augmented.png"
-    pictures.save(path, pictures.table(rows, titles, colors, source.classes))
-    print(f"{len(rows)} of {len(source)} training pictures as the network will see them: {path}")
+    overlays.save(path, sheets.table(rows, titles, colors, source.classes))
+    console.say(f"{len(rows)} of {len(source)} training pictures as the network will see them: {path}")
 
 
 def spread(length: int, count: int) -> list[int]:

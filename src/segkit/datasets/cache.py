@@ -5,11 +5,11 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,7 +22,11 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from segkit.datasets.common import FileBacked, fingerprint
+from segkit.datasets.common import fingerprint
+from segkit.datasets.findings import Finding, Kind, gathered, remark
+from segkit.datasets.scan import read_all
+from segkit.datasets.source import Sample, Source, extras_of
+from segkit.hardware import cores
 
 log = logging.getLogger("segkit")
 
@@ -38,7 +42,7 @@ class CannotWriteError(ValueError):
     """The folder of the cache takes no file."""
 
 
-class Decoded(Dataset[dict[str, Any]]):
+class Decoded(Dataset[Sample]):
     """A file-backed data set with every picture and mask as `Prepare` left it, in one array of bytes.
 
     An item is a view of the array, at the size (H, W) that `shapes` says; it is not to be written to.
@@ -53,7 +57,7 @@ class Decoded(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Sample:
         pixels, values = arrays(cast(NDArray[np.uint8], self.data), self.starts[index], self.shapes[index])
         image, mask = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(values)
         return {"image": image, "mask": mask, "name": self.names[index]}
@@ -97,13 +101,14 @@ def on_disk(source: Any, shapes: Sequence[Size], prepare: Prepare, settings: Any
     Raises CannotWriteError where there is no room or no permission, and what reading a picture raises.
     """
     path, size = path_of(source, settings), starts(shapes)[-1]
-    with locked(path):  # a second process waits, and finds the file
+    with locked(path), gathered():  # a second process waits, and finds the file
         if not is_there(path, size):
             build(path, size, source, shapes, prepare)
             if path_of(source, settings) != path:
                 path.unlink()
                 raise ValueError("files of the data set changed while they were being decoded. Start again.")
         os.utime(path)
+        recall(path)
         return Decoded(source, shapes, opened(path), path)
 
 
@@ -135,11 +140,27 @@ def build(path: Path, size: int, source: Any, shapes: Sequence[Size], prepare: P
     try:
         reserve(handle, size, path)
         data = np.memmap(partial, np.uint8, "r+", shape=(size,))
-        fill(data, source, shapes, prepare)
+        with gathered() as found:
+            before = set(found.remarks)
+            fill(data, source, shapes, prepare)
+            note(path, [remark for remark in found.remarks if remark not in before])
         data.flush()
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def note(path: Path, remarks: list[Finding]) -> None:
+    """Keep what was to be said of the pictures of a file, for those who find it built."""
+    if remarks:
+        path.with_suffix(".json").write_text(json.dumps([[found.kind, found.fact] for found in remarks]))
+
+
+def recall(path: Path) -> None:
+    """Say it again."""
+    with suppress(OSError, ValueError, TypeError):
+        for kind, fact in json.loads(path.with_suffix(".json").read_text()):
+            remark(Kind(*kind), fact)
 
 
 def reserve(handle: int, size: int, path: Path) -> None:
@@ -169,13 +190,7 @@ def fill(data: NDArray[np.uint8], source: Any, shapes: Sequence[Size], prepare: 
         image, mask = arrays(data, begins[index], shapes[index])
         image[...], mask[...] = prepare(source[index])
 
-    with ThreadPoolExecutor(cores()) as pool:
-        try:
-            for _ in pool.map(one, range(len(shapes))):
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    read_all(one, source, cores())
 
 
 def choose(size: int, missing: int, where: Where) -> Where:
@@ -206,16 +221,31 @@ def choose(size: int, missing: int, where: Where) -> Where:
     return "off"
 
 
-def path_of(source: FileBacked, settings: Any) -> Path:
+def path_of(source: Source, settings: Any) -> Path:
     """The file for the content of a data set's files, what is done with it, and how: any change gives another name.
 
-    settings: plain containers, all that a sample depends on beside the files and the code in this folder.
+    settings: plain containers, all that a sample depends on beside the files, the code in this folder and that of
+    the data set's class.
     """
-    code = fingerprint(sorted(Path(__file__).parent.glob("*.py")))
-    content = fingerprint([path for pair in source.files for path in pair])
-    facts = [type(source).__qualname__, settings, content, code, cv2.__version__, PIL.__version__]
+    code = fingerprint(sorted({*Path(__file__).parent.glob("*.py"), *code_of(type(source))}))
+    content = fingerprint([path for pair in extras_of(source).files for path in pair])
+    facts = [
+        type(source).__module__,
+        type(source).__qualname__,
+        settings,
+        content,
+        code,
+        cv2.__version__,
+        PIL.__version__,
+    ]
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     return folder() / f"{digest.hexdigest()}.cache"
+
+
+def code_of(made: type) -> list[Path]:
+    """The files in which a class and those it is derived from are written."""
+    files = {getattr(sys.modules.get(one.__module__), "__file__", None) for one in made.__mro__}
+    return [Path(file) for file in files if file is not None]
 
 
 def is_there(path: Path, size: int) -> bool:
@@ -243,6 +273,7 @@ def purge(cache: Path) -> None:
             if time.time() - path.stat().st_mtime > (KEPT_DAYS * DAY if path.suffix == ".cache" else DAY):
                 with FileLock(path.with_suffix(".lock"), blocking=False):
                     path.unlink()
+                    path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def free_disk() -> int:
@@ -262,11 +293,6 @@ def free_memory() -> int:
         return free
     except (OSError, StopIteration, ValueError):
         return 0
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def megabytes(size: int) -> str:

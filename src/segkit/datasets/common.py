@@ -1,56 +1,68 @@
-"""What the file-backed data sets share: the sample, listing, pairing, splitting and telling splits apart."""
+"""What the file-backed data sets share: the sample, splitting and telling splits apart."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from hashlib import blake2b
+from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypedDict
+from typing import Literal
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
+from segkit.datasets.findings import DataError, Finding, Kind, remark, tell
+from segkit.datasets.listing import Pair
 from segkit.datasets.masks import Mask, MaskValues
-from segkit.datasets.reading import EXTENSIONS, read_picture
+from segkit.datasets.reading import UNREADABLE, orientation_of, read_oriented
+from segkit.datasets.source import Sample, Source, extras_of
 
 Split = Literal["train", "val", "test"]
-Color = tuple[int, int, int]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-
-class Sample(TypedDict):
-    """image (3, H, W) uint8 RGB, mask (H, W) uint8 of class indices and 255 = ignore, and the unique name."""
-
-    image: Tensor
-    mask: Tensor
-    name: str
-
-
-class Pair(NamedTuple):
-    """The files of one sample."""
-
-    image: Path
-    mask: Path
-
-
-class FileBacked(Protocol):
-    """A data set whose samples are pairs of files."""
-
-    @property
-    def files(self) -> Sequence[Pair]: ...
+OTHER_SCALE = Kind(
+    "mask of another size than its image",
+    "masks of another size than their images",
+    "Masks must match their images; if they only differ in scale, set dataset.resize_masks=true.",
+)
+OTHER_SHAPE = Kind(
+    "mask of another shape than its image",
+    "masks of another shape than their images",
+    "Masks must match their images; these differ in shape, not only in scale, so that dataset.resize_masks=true does "
+    "not help.",
+)
+ON_ITS_SIDE = Kind(
+    "mask that lies on its side",
+    "masks that lie on their side",
+    "Masks must match their images; these differ in shape, not only in scale. If the image is a photo with an EXIF "
+    "orientation, which is applied, the mask was drawn on the unturned pixels: turn it, or remove the tag.",
+)
+TURNED = Kind(
+    "picture turned by its EXIF orientation, whose mask has none",
+    "pictures turned by their EXIF orientation, whose masks have none",
+    "The pictures are read as viewers show them, the masks as they are. If the masks were drawn on the unturned "
+    "pixels (python -m segkit.check shows them), remove the tag from the pictures or turn the masks.",
+)
+SHARED = Kind(
+    "picture in two splits",
+    "pictures in two splits",
+    "Expected splits without a common picture, or the scores are of pictures the model was trained or chosen on. "
+    "Remove one of the two with its mask, or move both into one split.",
+)
 
 
 def read_sample(pair: Pair, name: str, values: MaskValues, resize_masks: bool) -> Sample:
     """One sample at the size of its image.
 
     With `resize_masks` a mask of the same shape in another scale is brought to that size (nearest neighbour).
-    Raises ValueError if the sizes differ otherwise, and what `read_picture` and `MaskValues.read` raise.
+    Raises DataError if the sizes differ otherwise, and what `read_picture` and `MaskValues.read` raise.
     """
-    image = read_picture(pair.image)
+    image, orientation = read_oriented(pair.image)
     mask = values.read(pair.mask)
+    height, width = image.shape[:2]
+    if orientation > 1 and (orientation < 5 or height == width) and orientation_of(pair.mask) == 1:
+        remark(TURNED, f"{pair.image} (orientation {orientation})")  # of other shapes it can be seen
     if mask.shape != image.shape[:2]:
         mask = _resized(mask, image.shape[:2], pair, resize_masks)
     # A view: whoever resizes or augments turns it back to (H, W, 3), which then costs no copy.
@@ -59,155 +71,86 @@ def read_sample(pair: Pair, name: str, values: MaskValues, resize_masks: bool) -
 
 def _resized(mask: Mask, size: tuple[int, int], pair: Pair, resize_masks: bool) -> Mask:
     (height, width), (mask_height, mask_width) = size, mask.shape
-    scale = mask_height / height
-    same_shape = abs(width * scale - mask_width) <= max(1.0, scale)  # to within a pixel of the smaller one
-    if resize_masks and same_shape:
+    if resize_masks and _same_shape(size, (mask_height, mask_width)):
         resized = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return resized.astype(np.uint8, copy=False)
-    advice = (
-        "Masks must match their images; these differ in shape, not only in scale, so that "
-        "dataset.resize_masks=true does not help."
-        if resize_masks
-        else "Masks must match their images; if they only differ in scale, set dataset.resize_masks=true."
-    )
+    fact = f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}."
     if (mask_width, mask_height) == (height, width):
-        advice += (
-            " This one lies on its side: if its image is a photo with an EXIF orientation, which is "
-            "applied, the mask was drawn on the unturned pixels: turn it, or remove the tag from the photo."
-        )
-    raise ValueError(
-        f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}.\n{advice}"
+        raise DataError(Finding(ON_ITS_SIDE, f"{fact[:-1]}: it lies on its side."))
+    raise DataError(Finding(OTHER_SHAPE if resize_masks else OTHER_SCALE, fact))
+
+
+def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes differ in scale alone: one is the other's, scaled by either side, to within a pixel."""
+    return any(
+        abs(small[1 - side] - large[1 - side] * small[side] / large[side]) <= 1
+        for small, large in (sorted((one, other), key=min),)
+        for side in (0, 1)
     )
 
 
-def existing_root(root: str | Path, download: str) -> Path:
-    """The folder of a data set; FileNotFoundError with its `download` hint if there is none."""
-    path = Path(root).expanduser()
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise FileNotFoundError(
-            f"dataset.root={root} {what}; expected the folder of the data set (looked at "
-            f"{path.absolute()}).\n" + (download or "Set dataset.root to the folder that has the images and masks.")
-        )
-    return path
-
-
-def pictures(folder: Path, root: Path, suffix: str = "") -> dict[str, Path]:
-    """The pictures below `folder` by their path in it without extension and `suffix`, sorted.
-
-    Hidden files and what has no picture's extension are left out. Raises ValueError for two pictures of one
-    name and for links that leave `root`, FileNotFoundError for links to nothing.
-    """
-    inside = root.resolve()
-    found: dict[str, Path] = {}
-    above = len(folder.parts)
-    for path in sorted(_walk(_contained(folder, inside), inside, frozenset()), key=str):
-        key = "/".join((*path.parts[above:-1], path.stem)).removesuffix(suffix)
-        if key in found:
-            raise ValueError(
-                f"{found[key]} and {path} have the same name; expected one picture of a name, since the "
-                "name is what pairs images and masks.\n"
-                "Remove or rename one of them."
-            )
-        found[key] = path
-    return found
-
-
-def _walk(folder: Path, inside: Path, above: frozenset[Path]) -> Iterable[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith((".", "__MACOSX", "@eaDir")):
-                continue
-            path = Path(entry.path)
-            if entry.is_symlink():
-                _contained(path, inside)
-            if entry.is_dir():
-                here = above | {folder.resolve()}
-                if path.resolve() in here:
-                    raise ValueError(f"{path} is a link to a folder above itself. Remove it.")
-                yield from _walk(path, inside, here)
-            elif path.suffix.lower() in EXTENSIONS:
-                yield path
-
-
-def _contained(path: Path, inside: Path) -> Path:
-    target = path.resolve()
-    if not target.is_relative_to(inside):
-        raise ValueError(
-            f"{path} is a link to {target}, outside of dataset.root ({inside}); links are followed inside "
-            "of it only.\n"
-            "Copy the files there, or set dataset.root to a folder that holds both."
-        )
-    if not target.exists():
-        raise FileNotFoundError(f"{path} is a link to {target}, which does not exist. Fetch that file or remove both.")
-    return path
-
-
-def matched(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[Pair]:
-    """Images and masks of the same key, sorted by key; ValueError if any is left over."""
-    alone = [path for key, path in images.items() if key not in masks]
-    spare = [path for key, path in masks.items() if key not in images]
-    if alone or spare:
-        parts = [_listed(alone, "image", "a mask"), _listed(spare, "mask", "an image")]
-        ending = _common_ending(images, masks)
-        advice = (
-            f"The masks' names end in {ending}: set dataset.mask_suffix={ending}."
-            if ending
-            else "Add the missing files or remove these. An image and its mask have the same name up to the "
-            "extension (and dataset.mask_suffix)."
-        )
-        raise ValueError(f"{where}: " + " and ".join(part for part in parts if part) + f".\n{advice}")
-    return [Pair(images[key], masks[key]) for key in sorted(images)]
-
-
-def _listed(paths: list[Path], kind: str, partner: str) -> str:
-    if not paths:
-        return ""
-    few = ", ".join(path.name for path in paths[:3]) + (", …" if len(paths) > 3 else "")
-    return f"{len(paths)} {kind}{'s' * (len(paths) > 1)} without {partner} ({few})"
-
-
-def _common_ending(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
-    """What to cut off the masks' keys so that they are the images' keys; empty if there is no such thing."""
-    mask = next(iter(masks), "")
-    for image in images:
-        ending = mask.removeprefix(image)
-        if ending not in ("", mask) and all(image + ending in masks for image in images):
-            return ending
-    return ""
-
-
-def split_indices(n: int, fractions: Sequence[float], seed: int) -> tuple[list[int], list[int], list[int]]:
+def split_indices(
+    n: int, fractions: Sequence[float], seed: int, groups: Sequence[str] = ()
+) -> tuple[list[int], list[int], list[int]]:
     """0..n-1 shared out to train, val and test, each in ascending order.
 
     The indices are put in the order of blake2b("seed/index") and cut at the rounded cumulative fractions: the
     same split on every machine, for ever, which NumPy's and torch's generators do not promise. Pass the
-    sorted names' indices. A part may be empty. Raises ValueError if the fractions are not three shares that
-    sum to 1.
+    sorted names' indices. With `groups`, the group of each index, whole groups are shared out in the same way: each
+    goes to the part in which its middle lies. A part may be empty. Raises ValueError if the fractions are not three
+    shares that sum to 1.
     """
     if len(fractions) != 3 or any(not 0 <= part <= 1 for part in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
             f"dataset.fractions={list(fractions)} sum to {sum(fractions):g}; expected three shares, of "
             "train, val and test, that sum to 1, like [0.7, 0.15, 0.15]."
         )
-    order = sorted(range(n), key=lambda index: blake2b(f"{seed}/{index}".encode(), digest_size=16).digest())
-    first, second = (int(n * share + 0.5 + 1e-9) for share in (fractions[0], fractions[0] + fractions[1]))
-    return sorted(order[:first]), sorted(order[first:second]), sorted(order[second:])
+    together: dict[str | int, list[int]] = {}
+    for index in range(n):
+        together.setdefault(groups[index] if groups else index, []).append(index)
+    members = list(together.values())
+    order = sorted(range(len(members)), key=lambda at: blake2b(f"{seed}/{at}".encode(), digest_size=16).digest())
+    limits = [n * share + 1e-9 for share in (fractions[0], fractions[0] + fractions[1])]
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    before = 0
+    for at in order:
+        middle = before + len(members[at]) / 2
+        parts[sum(middle > limit for limit in limits)].extend(members[at])
+        before += len(members[at])
+    return sorted(parts[0]), sorted(parts[1]), sorted(parts[2])
 
 
-def part(pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int) -> list[Pair]:
-    """The pairs of one split; ValueError if it is empty."""
-    shares = split_indices(len(pairs), fractions, seed)
+def part(
+    pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int, groups: Sequence[str] = ()
+) -> list[Pair]:
+    """The pairs of one split, those of a group together; ValueError if it is empty."""
+    shares = split_indices(len(pairs), fractions, seed, groups)
     chosen = shares[SPLITS.index(split)]
     if pairs and not chosen:
         counts = ", ".join(f"{len(share)} {name}" for name, share in zip(SPLITS, shares, strict=True))
         raise ValueError(
-            f"the {split} split is empty: {len(pairs)} pictures split by "
-            f"{[round(share, 6) for share in fractions]} give {counts}.\n"
+            f"the {split} split is empty: {len(pairs)} pictures{f' in {len({*groups})} groups' if groups else ''} "
+            f"split by {[round(share, 6) for share in fractions]} give {counts}.\n"
             f"Add pictures, or give {split} a larger share (dataset.fractions, or dataset.holdout where val "
             "is held out of train)."
         )
     return [pairs[index] for index in chosen]
+
+
+def split_over(sources: Mapping[str, Source]) -> str:
+    """What to say of groups with pictures in several splits that are not the same pictures; empty if there are none."""
+    members = {split: (tuple(source.names), {*extras_of(source).groups}) for split, source in sources.items()}
+    found = []
+    for one, other in combinations(members, 2):
+        common = members[one][1] & members[other][1]
+        if common and members[one][0] != members[other][0]:
+            found.append(f"{len(common)} in {one} and {other} (such as {min(common)})")
+    if not found:
+        return ""
+    return (
+        f"groups of pictures are split over parts of the data: {'; '.join(found)}. Pictures of one group are alike, so "
+        "scores are better than they would be on new groups"
+    )
 
 
 def check_split(split: str) -> None:
@@ -217,9 +160,21 @@ def check_split(split: str) -> None:
 
 
 def fingerprint(files: Iterable[Path]) -> list[str]:
-    """The blake2b digest (32 hex digits) of each file's bytes, in order; a file is read once a process."""
+    """The blake2b digest (32 hex digits) of each file's bytes, in order; a file is read once a process.
+
+    Of a file that cannot be read, which is told, it is empty.
+    """
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(_digest, files))
+        digests = list(pool.map(_digest_or_fault, files))
+    tell(*(found for found in digests if isinstance(found, Finding)))
+    return ["" if isinstance(found, Finding) else found for found in digests]
+
+
+def _digest_or_fault(path: Path) -> str | Finding:
+    try:
+        return _digest(path)
+    except OSError as error:
+        return Finding(UNREADABLE, f"{path} cannot be read ({error.strerror or error}).")
 
 
 def _digest(path: Path) -> str:
@@ -236,21 +191,17 @@ def _digest_of(path: Path, size: int, changed: int) -> str:
     return digest.hexdigest()
 
 
-def check_disjoint(train: FileBacked, val: FileBacked, test: FileBacked) -> None:
-    """ValueError if two splits share a picture, judged by the bytes of the files.
+def check_disjoint(train: Sequence[Pair], val: Sequence[Pair], test: Sequence[Pair]) -> None:
+    """Tell of pictures that two splits, by their `files`, share: judged by the bytes.
 
     Only if val and test are the same pictures altogether (`protocol: published`) may they be.
     """
     seen: dict[str, tuple[str, Path]] = {}
-    same = [pair.image for pair in val.files] == [pair.image for pair in test.files]
-    for split, data in (("train", train), ("val", val)) + (() if same else (("test", test),)):
-        images = [pair.image for pair in data.files]
+    same = [pair.image for pair in val] == [pair.image for pair in test]
+    for split, files in (("train", train), ("val", val)) + (() if same else (("test", test),)):
+        images = [pair.image for pair in files]
         for image, digest in zip(images, fingerprint(images), strict=True):
             other, twin = seen.setdefault(digest, (split, image))
-            if other != split:
-                raise ValueError(
-                    f"{other} and {split} share a picture: {twin} and {image} have the same content; "
-                    "expected splits without a common picture, or the scores are of pictures the model was "
-                    "trained or chosen on.\n"
-                    "Remove one of the two with its mask, or move both into one split."
-                )
+            if digest and other != split and image.stat().st_size > 0:  # an empty file is told as damaged
+                fact = f"{other} and {split} share a picture: {twin} and {image} have the same content."
+                tell(Finding(SHARED, fact))

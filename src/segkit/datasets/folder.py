@@ -6,20 +6,15 @@ from typing import Literal
 
 from torch.utils.data import Dataset
 
-from segkit.datasets.common import (
-    Color,
-    Pair,
-    Sample,
-    Split,
-    check_split,
-    existing_root,
-    matched,
-    part,
-    pictures,
-    read_sample,
-)
+from segkit.configs.places import find_root
+from segkit.datasets.common import Split, check_split, part, read_sample
+from segkit.datasets.findings import gathered, tell
+from segkit.datasets.grouping import groups_of
+from segkit.datasets.layout import check_both, nothing_in, split_folders
+from segkit.datasets.listing import Pair, matched, pictures
 from segkit.datasets.masks import MaskValues
-from segkit.datasets.reading import EXTENSIONS, picture_size
+from segkit.datasets.reading import picture_size
+from segkit.datasets.source import Color, Sample
 
 
 class Folder(Dataset[Sample]):
@@ -33,8 +28,11 @@ class Folder(Dataset[Sample]):
 
     Splits depend on the sorted names and on `split_seed` alone. For `threshold`, `colors` and `ignore_values`
     see `MaskValues`; `mask_suffix` is what masks' names have at their end and images' do not, such as
-    `_mask`. `palette`: colours to show the classes in. `download`: how to get the data, for the message that
-    it is missing.
+    `_mask`. `group`: a regular expression that finds a picture's photograph, patient or video in its path below
+    `root` (see `groups_of`); pictures of one group stay together where a folder is split, and the report does not
+    take them as independent. `palette`: colours to show the classes in. `download`: how to get the data, for the
+    message that it is missing. `follow_links`: also out of `root`; for a root that the person who runs this has
+    named.
 
     Raises FileNotFoundError and ValueError, saying what to do, for what is missing or does not fit together.
     """
@@ -49,6 +47,7 @@ class Folder(Dataset[Sample]):
         colors: Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
         ignore_values: Sequence[int] = (),
         mask_suffix: str = "",
+        group: str | None = None,
         resize_masks: bool = False,
         protocol: Literal["honest", "published"] = "honest",
         holdout: float = 0.1,
@@ -56,38 +55,24 @@ class Folder(Dataset[Sample]):
         split_seed: int = 0,
         palette: Sequence[Sequence[int]] | None = None,
         download: str = "",
+        follow_links: bool = False,
     ) -> None:
         check_split(split)
         if protocol not in ("honest", "published"):
             raise ValueError(f"dataset.protocol={protocol}; expected honest or published.")
         if not 0 < holdout < 1:
             raise ValueError(f"dataset.holdout={holdout:g}; expected the share of train that becomes val, in (0, 1).")
-        self.root = existing_root(root, download)
+        self.root = find_root(root, download)
         self._values = MaskValues(classes, threshold, colors, ignore_values)
         self.classes = tuple(classes)
         self.colors = display_colors(self.classes, colors, palette)
-        self._suffix = mask_suffix
-        self._resize_masks = resize_masks
-        folders = self._split_folders(download)
-        held_out = [name for name in ("val", "test") if name in folders]
+        self._suffix, self._group = mask_suffix, group
+        self._resize_masks, self._follow_links = resize_masks, follow_links
         self.shared = 0  # pictures of one pair of folders, of which this split has a share
-        if not folders:
-            pairs = self._pairs(self.root)
-            self.files, self.shared = part(pairs, split, fractions, split_seed), len(pairs)
-        elif "train" not in folders or len(held_out) == 2:
-            self.files = self._pairs(self._existing(folders, split))
-        elif not held_out:
-            raise FileNotFoundError(
-                f"{self.root} has a train folder and nothing to score on; expected val (or valid) or test "
-                "beside it.\n"
-                "To have it split, move its images and masks folders up into dataset.root."
-            )
-        elif split == "test" or (split == "val" and protocol == "published"):
-            self.files = self._pairs(folders[held_out[0]])
-        else:
-            kept = 0.0 if protocol == "published" else holdout
-            self.files = part(self._pairs(folders["train"]), split, (1 - kept, kept, 0.0), split_seed)
-        self.names = [pair.image.relative_to(self.root).as_posix() for pair in self.files]
+        with gathered():
+            self.files = self._files(split, protocol, holdout, fractions, split_seed, download)
+        self.names = self._names(self.files)
+        self.groups = groups_of(self.names, group)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -99,27 +84,34 @@ class Folder(Dataset[Sample]):
         """(H, W) of a sample, from the header of its image."""
         return picture_size(self.files[index].image)
 
-    def _split_folders(self, download: str) -> dict[str, Path]:
-        """The folders of the splits that are there; none where `images` and `masks` are."""
-        here = {name: self.root / name for name in ("train", "val", "valid", "test") if (self.root / name).is_dir()}
-        if "val" in here and "valid" in here:
-            raise ValueError(f"{self.root} has both a val and a valid folder; expected one of them. Remove the other.")
-        if "valid" in here:
-            here["val"] = here.pop("valid")
-        if here and (self.root / "images").is_dir():
-            raise ValueError(
-                f"{self.root} has an images folder and those of splits ({', '.join(sorted(here))}); "
-                "expected either.\n"
-                "Remove one of them, or set dataset.root to a folder with one layout."
-            )
-        if not here and not (self.root / "images").is_dir():
-            found = ", ".join(sorted(path.name for path in self.root.iterdir())[:8]) or "nothing"
+    def _names(self, pairs: Sequence[Pair]) -> list[str]:
+        return [pair.image.relative_to(self.root).as_posix() for pair in pairs]
+
+    def _part(self, pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int) -> list[Pair]:
+        return part(pairs, split, fractions, seed, groups_of(self._names(pairs), self._group))
+
+    def _files(
+        self, split: Split, protocol: str, holdout: float, fractions: Sequence[float], split_seed: int, download: str
+    ) -> list[Pair]:
+        """The pairs of a split."""
+        folders = split_folders(self.root, download)
+        held_out = [name for name in ("val", "test") if name in folders]
+        if not folders:
+            pairs = self._pairs(self.root)
+            self.shared = len(pairs)
+            return self._part(pairs, split, fractions, split_seed)
+        if "train" not in folders or len(held_out) == 2:
+            return self._pairs(self._existing(folders, split))
+        if not held_out:
             raise FileNotFoundError(
-                f"dataset.root={self.root} holds {found}; expected train, val (or valid) and test, each "
-                "with images and masks in it, or one pair of images and masks.\n"
-                f"{download or 'Set dataset.root to their folder.'}"
+                f"{self.root} has a train folder and nothing to score on; expected val (or valid) or test "
+                "beside it.\n"
+                "To have it split, move its images and masks folders up into dataset.root."
             )
-        return here
+        if split == "test" or (split == "val" and protocol == "published"):
+            return self._pairs(folders[held_out[0]])
+        kept = 0.0 if protocol == "published" else holdout
+        return self._part(self._pairs(folders["train"]), split, (1 - kept, kept, 0.0), split_seed)
 
     def _existing(self, folders: dict[str, Path], split: str) -> Path:
         if split not in folders:
@@ -131,18 +123,13 @@ class Folder(Dataset[Sample]):
         return folders[split]
 
     def _pairs(self, folder: Path) -> list[Pair]:
-        for name in ("images", "masks"):
-            if not (folder / name).is_dir():
-                raise FileNotFoundError(f"{folder} has no {name} folder; expected images and masks in it. Add it.")
-        images = pictures(folder / "images", self.root)
-        pairs = matched(images, pictures(folder / "masks", self.root, self._suffix), folder)
-        if not pairs:
-            raise ValueError(
-                f"{folder}: its images and masks folders hold no pictures; expected files ending in "
-                f"{' '.join(sorted(EXTENSIONS))}.\n"
-                "Add some, or convert those that are there."
-            )
-        return pairs
+        check_both(folder)
+        images = pictures(folder / "images", self.root, follow_links=self._follow_links)
+        masks = pictures(folder / "masks", self.root, self._suffix, follow_links=self._follow_links)
+        if not (images and masks):
+            tell(nothing_in(folder, [name for name, found in (("images", images), ("masks", masks)) if not found]))
+            return []
+        return matched(images, masks, folder)
 
 
 def display_colors(

@@ -9,9 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import IGNORE_INDEX
+from segkit.datasets.findings import DataError, Finding, Kind, remark
 from segkit.datasets.reading import MaskFile, Values, read_mask_file
 
 Mask = NDArray[np.uint8]
+Packed = NDArray[np.uint32]
+
+FEW = 16  # grey values of a mask, up to which they may be classes
+SHARE = 0.002  # of a lossy mask's pixels, from which on it holds colours, and not artefacts
+AREA = 0.02  # and from which on one is named
+STRONG = 48  # difference of channels from which on a pixel of a lossy mask has a colour
+
+WITH_LOSS = Kind(
+    "mask compressed with loss",
+    "masks compressed with loss",
+    "Class indices, colours and ignored values need exact files: export the masks again as PNG. A mask of one class "
+    "may stay as it is: name one in dataset.classes, with no dataset.colors and ignore_values.",
+)
+NO_NUMBERS = Kind(
+    "mask with values that are no shades",
+    "masks with values that are no shades",
+    "Expected finite values from 0 on. Export the masks again, as 8-bit PNG.",
+)
+UNKNOWN_COLORS = Kind(
+    "mask with unknown colours",
+    "masks with unknown colours",
+    "Add them to dataset.colors (a mapping may name a colour to `ignore`), or repair the masks.",
+)
+GREYS = Kind(
+    "grey mask that may have several classes",
+    "grey masks that may have several classes",
+    "They are read as one class by dataset.threshold. If the values are classes of their own, name all in "
+    "dataset.classes; if some are to be ignored, name them in dataset.ignore_values.",
+)
 
 
 @dataclass(frozen=True)
@@ -53,25 +83,25 @@ class MaskValues:
         """The mask as (H, W): class indices, or 0/1 for a single class; 255 is to be ignored. data: as of
         `read_picture`.
 
-        Raises ValueError, naming the file and the values found, where they are not what the settings say.
+        Raises DataError, naming the file and the values found, where they are not what the settings say.
         """
         file = read_mask_file(path, data)
         exact = self._table is not None or len(self.classes) > 1 or len(self.ignore_values) > 0
         if file.lossy and exact:
             found = _few(np.unique(file.values)) if self._table is None else _some(_packed(file))
-            raise ValueError(
-                f"mask {path} is compressed with loss, so that it holds values between those of its "
-                f"classes: {found}.\n"
-                "Class indices, colours and ignored values need exact files: export the masks again as "
-                "PNG. A mask of one class may stay as it is: name one in dataset.classes, with no "
-                "dataset.colors and ignore_values."
+            fact = (
+                f"mask {path} is compressed with loss, so that it holds values between those of its classes: {found}."
             )
+            raise DataError(Finding(WITH_LOSS, fact))
         if self._table is not None:
             return _from_colors(file, self._table, path)
         return self._from_threshold(file, path) if len(self.classes) == 1 else self._from_indices(file, path)
 
     def _from_threshold(self, file: MaskFile, path: Path) -> Mask:
+        self._check_colors(file, path)
         values = _grey(file)
+        if values.dtype.kind not in "ub" and not (np.isfinite(values).all() and values.min(initial=0) >= 0):
+            raise DataError(Finding(NO_NUMBERS, f"mask {path} has the values {_few(np.unique(values))}."))
         mask = (values > self.threshold).astype(np.uint8)
         counted = values
         if self.ignore_values:
@@ -80,23 +110,47 @@ class MaskValues:
             counted = values[~ignored]
         largest = counted.max(initial=0)
         if 0 < largest <= self.threshold:
-            raise ValueError(
-                f"mask {path} has no value above dataset.threshold={self.threshold:g}: its values are "
-                f"{_few(np.unique(values))}.\n"
+            kind = Kind(
+                "mask without a value above the threshold",
+                "masks without a value above the threshold",
                 f"If what is above 0 is {self.classes[0]}, set dataset.threshold=0; if the values are "
-                "indices of several classes, name all of them in dataset.classes."
+                "indices of several classes, name all of them in dataset.classes.",
             )
+            found = f"its values are {_few(np.unique(values))}."
+            fact = f"mask {path} has no value above dataset.threshold={self.threshold:g}: {found}"
+            raise DataError(Finding(kind, fact))
+        if not (file.lossy or self.ignore_values) and (shades := _plain_shades(values)):
+            object_ = ", ".join(f"{value:g}" for value in shades if value > self.threshold)
+            others = ", ".join(f"{value:g}" for value in shades if value <= self.threshold)
+            remark(GREYS, f"mask {path}: {object_ or 'nothing'} is taken as {self.classes[0]}, {others} as background.")
         return mask
+
+    def _check_colors(self, file: MaskFile, path: Path) -> None:
+        """DataError for a mask in colours, of which a threshold would see no more than how bright they are."""
+        found = _colors(file)
+        if not found:
+            return
+        shown = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+        example = (
+            f"[{','.join(str(color).replace(' ', '') for color in found[:2])}]" if len(found) == 2 else "[[0,0,0],…]"
+        )
+        kind = Kind(
+            "mask in colours, read as one class",
+            "masks in colours, read as one class",
+            "If the colours are classes, name them all in dataset.classes, and their colours, in the same order, in "
+            f"dataset.colors. If they are {self.classes[0]} and background, say 'dataset.colors={example}', the "
+            "background's first."
+            + (" Masks compressed with loss have to be exported again for that, as PNG." if file.lossy else ""),
+        )
+        raise DataError(Finding(kind, f"mask {path} holds colours, {shown}; expected shades of grey for one class."))
 
     def _from_indices(self, file: MaskFile, path: Path) -> Mask:
         values = file.values
         if values.ndim == 3:
             if not (values == values[..., :1]).all():
-                raise ValueError(
-                    f"mask {path} holds colours, {_some(_packed(file))}; expected the indices "
-                    f"0..{len(self.classes) - 1} of dataset.classes.\n"
-                    "Say which colour is which class in dataset.colors."
-                )
+                kind = Kind("mask in colours", "masks in colours", "Say which colour is which class in dataset.colors.")
+                expected = f"expected the indices 0..{len(self.classes) - 1} of dataset.classes."
+                raise DataError(Finding(kind, f"mask {path} holds colours, {_some(_packed(file))}; {expected}"))
             values = values[..., 0]
         ignored = [IGNORE_INDEX, *self.ignore_values]
         if values.dtype == np.uint8:
@@ -109,17 +163,24 @@ class MaskValues:
             mask = np.where(known, values, -1).astype(np.int16)
             mask[np.isin(values, ignored)] = IGNORE_INDEX
         if mask.min() < 0:
-            wrong = ", ".join(f"{value:g}" for value in np.unique(values[mask < 0])[:10])
-            whole = ", ".join(["background", *self.classes]).replace(" ", "")
-            forgotten = f" If 0 is background, name it too: dataset.classes=[{whole}]."
-            raise ValueError(
-                f"mask {path} has the values {wrong} (of {_few(np.unique(values))}), but dataset.classes "
-                f"names {len(self.classes)} classes, 0..{len(self.classes) - 1}: "
-                f"{', '.join(self.classes)}.\n"
-                "Name the missing classes there, or if these pixels are to be ignored set "
-                f"dataset.ignore_values=[{wrong}].{forgotten if wrong == str(len(self.classes)) else ''}"
-            )
+            raise DataError(self._unknown(np.unique(values[mask < 0])[:10], values, path))
         return mask.astype(np.uint8)
+
+    def _unknown(self, wrong: Values, values: Values, path: Path) -> Finding:
+        count = len(self.classes)
+        whole = ",".join(["background", *self.classes])
+        forgotten = f" If 0 is background, name it too: dataset.classes=[{whole}]." if [*wrong] == [count] else ""
+        kind = Kind(
+            "mask with values that are no class",
+            "masks with values that are no class",
+            "Name the missing classes there, or if these pixels are to be ignored set "
+            f"dataset.ignore_values=[{{values}}].{forgotten}",
+        )
+        fact = (
+            f"mask {path} has the values {_few(wrong)} (of {_few(np.unique(values))}), but dataset.classes names "
+            f"{count} classes, 0..{count - 1}: {', '.join(self.classes)}."
+        )
+        return Finding(kind, fact, tuple(wrong.tolist()))
 
 
 def _grey(file: MaskFile) -> Values:
@@ -131,17 +192,51 @@ def _grey(file: MaskFile) -> Values:
     return file.values
 
 
+def _plain_shades(values: Values) -> list[float]:
+    """The grey values of a mask if it has more than two and few, each of them in areas and not at edges alone.
+
+    What is between black and white at the edges of an anti-aliased mask is one or two pixels wide.
+    """
+    if values.dtype == np.uint8:
+        shades = np.flatnonzero(cv2.calcHist([values], [0], None, [256], [0, 256]))
+    else:
+        shades = np.unique(values)
+    if not 2 < len(shades) <= FEW:
+        return []
+    box = np.ones((3, 3), np.uint8)
+    areas = [shade for shade in shades if cv2.erode((values == shade).astype(np.uint8), box, borderValue=0).any()]
+    return [float(shade) for shade in areas] if len(areas) > 2 else []
+
+
+def _colors(file: MaskFile) -> list[list[int]]:
+    """The colours of a mask if one of them is no shade of grey, the darkest first; those of artefacts are left out."""
+    if file.palette is not None:
+        used = file.palette[np.unique(file.values)]
+        colors = used if (used != used[:, :1]).any() else used[:0]
+    elif file.values.ndim == 3:
+        red, green, blue = cv2.split(file.values)
+        off = cv2.max(cv2.absdiff(red, green), cv2.absdiff(green, blue))
+        if np.count_nonzero(off > (STRONG if file.lossy else 0)) <= (SHARE * off.size if file.lossy else 0):
+            return []
+        colors = file.values.reshape(-1, 3)
+        if file.lossy:
+            colors = np.minimum((colors.astype(np.uint16) + 32) // 64 * 64, 255)
+            colors, counts = np.unique(colors, axis=0, return_counts=True)
+            colors = colors[counts > AREA * off.size]
+    else:
+        return []
+    found = np.unique(colors, axis=0).astype(int).tolist()
+    return sorted(found, key=sum)
+
+
 def _from_colors(file: MaskFile, table: Mapping[int, int], path: Path) -> Mask:
     packed = _packed(file)
     mask = np.full(packed.shape, -1, np.int16)
     for color, index in table.items():
         mask[packed == color] = index
     if mask.min() < 0:
-        raise ValueError(
-            f"mask {path} has colours that are not in dataset.colors: {_some(packed[mask < 0])} (of "
-            f"{_some(packed)}).\n"
-            "Add them there (a mapping may name a colour to `ignore`), or repair the mask."
-        )
+        unknown = f"{_some(packed[mask < 0])} (of {_some(packed)})"
+        raise DataError(Finding(UNKNOWN_COLORS, f"mask {path} has colours that are not in dataset.colors: {unknown}."))
     return mask.astype(np.uint8)
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -12,33 +12,20 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from segkit import IGNORE_INDEX
-from segkit.augment import Augment, Photometric, Pixels
-from segkit.datasets import cache as caching
-from segkit.datasets.crops import Crops, corners, label_of
+from segkit import IGNORE_INDEX, hardware
+from segkit.datasets import cache
+from segkit.datasets.augment import MOST_IN_BATCH, MOST_PIXELS, Augment, Photometric, Pixels
+from segkit.datasets.findings import DataError, tell
 from segkit.datasets.order import Key, OrderedBatches, ShuffledBatches
+from segkit.datasets.source import Source, extras_of
+from segkit.geometry.windows import Crops, corners
+from segkit.tasks.contract import Batch
 
 log = logging.getLogger("segkit")
 
 Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes what the network sees
 CROPS_A_PICTURE = 4096
 ROWS = ("mask", "index", "where", "label", "photometric")  # of a sample in crops: what has a row a crop
-
-
-class Source(Protocol):
-    """What every data set is: a plain torch data set of one split, with pictures at their own size.
-
-    An item is {"image": (3, H, W) uint8 RGB, "mask": (H, W) uint8 in 0..C-1 or 255 = ignored, "name": str}.
-    """
-
-    classes: tuple[str, ...]
-    names: list[str]
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    def shape(self, index: int) -> tuple[int, int]:
-        """(H, W) of a picture, without decoding it where that can be had."""
-        ...
 
 
 def resize_image(image: Pixels, size: tuple[int, int]) -> Pixels:
@@ -106,7 +93,7 @@ class Prepared(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index, counted = key
-        sample = self.source[index]
+        sample: dict[str, Any] = {**self.source[index]}
         image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
         seed = sample_seed(self.seed, epoch, index)
         if self.mode == "crop":
@@ -148,7 +135,7 @@ class Prepared(Dataset[dict[str, Any]]):
         return crops | ({"whole": mask, "picture": index} if self.scored else {})
 
 
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+def collate(samples: list[dict[str, Any]]) -> Batch:
     """Samples to a batch, its pictures with the channels last; the windows of several pictures become one batch."""
     crops = "where" in samples[0]
     images = [image for sample in samples for image in (sample["image"] if crops else [sample["image"]])]
@@ -157,7 +144,21 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     rest = [{key: value for key, value in sample.items() if key not in ("image", *rows)} for sample in samples]
     joined = {key: torch.cat([sample[key] for sample in samples]) for key in rows}
     batch: dict[str, Any] = default_collate(rest)
-    return batch | joined | {"image": image}
+    return cast(Batch, batch | joined | {"image": image})
+
+
+class Batches(Dataset[Batch]):
+    """The batches of an evaluation's loader, all of them in every process, each counted."""
+
+    def __init__(self, loader: DataLoader[dict[str, Any]]) -> None:
+        self.data: Any = loader.dataset
+        self.batches = cast(OrderedBatches, loader.batch_sampler).batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return collate([self.data[0, index, True] for index in self.batches[number]])
 
 
 class DataModule(LightningDataModule):
@@ -182,7 +183,7 @@ class DataModule(LightningDataModule):
         presence_threshold: float | None = None,
         batch_size: int = 8,
         workers: int | Literal["auto"] = "auto",
-        cache: caching.Where = "auto",
+        cache: cache.Where = "auto",
         augment: Augment | None = None,
         settings: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -207,7 +208,9 @@ class DataModule(LightningDataModule):
             if len(source) == 0:
                 raise ValueError(f"The {split} split is empty. Check dataset.root and dataset.fractions.")
         self.sources, self.batch_size, self.seed, self.augment = sources, batch_size, seed, augment
-        self.workers = workers_for(caching.cores()) if workers == "auto" else int(workers)
+        if augment is not None:
+            augment.most = min(MOST_PIXELS, MOST_IN_BATCH // batch_size)
+        self.workers = workers_for(hardware.cores()) if workers == "auto" else int(workers)
         self.presence, self.cache, self.settings = presence_threshold, cache, settings
         self.kept: dict[str, Source] = {}
         self.train_mode: Mode = train if crops == "none" else crops
@@ -223,12 +226,23 @@ class DataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.eval_dataloader("test")
 
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The test's batches, each an item of a plain data set: Lightning warns of batch samplers of one's own here."""
+        loader = self.eval_dataloader("test")
+        return DataLoader(
+            Batches(loader),
+            batch_size=None,
+            worker_init_fn=one_thread,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Every picture of a split once, without random crop or augmentation."""
         kept_otherwise = self._mode(split) == "resize" and self.eval_mode != "resize"  # as training sees them
         source = self.sources[split] if kept_otherwise else self.decoded(split)
         data = Prepared(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
-        shapes = [self.size if self.eval_mode == "resize" else source.shape(i) for i in range(len(source))]
+        shapes = [self.size] * len(source) if self.eval_mode == "resize" else shapes_of(source)
         return self._loader(data, OrderedBatches(shapes, self.batch_size))
 
     def _loader(self, data: Prepared, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
@@ -250,14 +264,14 @@ class DataModule(LightningDataModule):
         return batch
 
     def decoded(self, split: str) -> Source:
-        """A split's data set; one of segkit's own from files, its pictures decoded once where `cache` says so."""
+        """A split's data set; one from files, its pictures decoded once where `cache` says so."""
         if split not in self.kept:
             self.kept[split] = self._decoded(split)
         return self.kept[split]
 
     def _decoded(self, split: str) -> Source:
         source = self.sources[split]
-        if self.place == "off" or not from_files(source):
+        if self.place == "off" or not extras_of(source).files:
             return source
 
         def prepare(sample: Mapping[str, Any]) -> tuple[Pixels, Pixels]:
@@ -267,25 +281,25 @@ class DataModule(LightningDataModule):
             return image, mask
 
         if self.place == "ram":
-            return caching.in_memory(source, self._shapes(split), prepare)
+            return cache.in_memory(source, self._shapes(split), prepare)
         try:
-            return caching.on_disk(source, self._shapes(split), prepare, self._content(split))
-        except caching.CannotWriteError as error:
+            return cache.on_disk(source, self._shapes(split), prepare, self._content(split))
+        except cache.CannotWriteError as error:
             if self.cache != "auto":
                 raise
             log.warning("pictures are decoded every time: %s", error)
             return source
 
     @cached_property
-    def place(self) -> caching.Where:
+    def place(self) -> cache.Where:
         """Where decoded pictures are kept, those of all splits in one place."""
-        splits = [split for split, source in self.sources.items() if from_files(source)]
+        splits = [split for split, source in self.sources.items() if extras_of(source).files]
         if self.cache == "off" or self.settings is None or not splits:
             return "off"
-        sizes = {split: caching.starts(self._shapes(split))[-1] for split in splits}
-        paths = {split: caching.path_of(self.sources[split], self._content(split)) for split in splits}  # type: ignore[arg-type]
-        missing = sum(size for split, size in sizes.items() if not caching.is_there(paths[split], size))
-        return caching.choose(sum(sizes.values()), missing, self.cache)
+        sizes = {split: cache.starts(self._shapes(split))[-1] for split in splits}
+        paths = {split: cache.path_of(self.sources[split], self._content(split)) for split in splits}
+        missing = sum(size for split, size in sizes.items() if not cache.is_there(paths[split], size))
+        return cache.choose(sum(sizes.values()), missing, self.cache)
 
     def _content(self, split: str) -> Any:
         """What decoded samples depend on beside the files."""
@@ -297,7 +311,7 @@ class DataModule(LightningDataModule):
     def _shapes(self, split: str) -> list[tuple[int, int]]:
         """(H, W) of a split's pictures, resized if the network sees them so."""
         source = self.sources[split]
-        return [self.size if self._mode(split) == "resize" else source.shape(index) for index in range(len(source))]
+        return [self.size] * len(source) if self._mode(split) == "resize" else shapes_of(source)
 
     def label_shares(self) -> Tensor:
         """Share of the training samples (crops, where there are any) without and with the class: (2,)."""
@@ -315,6 +329,18 @@ class DataModule(LightningDataModule):
         return kept / kept.sum()
 
 
+def shapes_of(source: Source) -> list[tuple[int, int]]:
+    """(H, W) of every picture; of one whose header cannot be read, which is told, (1, 1)."""
+    shapes = []
+    for index in range(len(source)):
+        try:
+            shapes.append(source.shape(index))
+        except DataError as error:
+            tell(*error.findings)
+            shapes.append((1, 1))
+    return shapes
+
+
 def check_presence(threshold: float, sources: Mapping[str, Source]) -> None:
     """ValueError unless a share of the area can say whether a sample shows the class."""
     if not 0 < threshold < 1:
@@ -330,11 +356,6 @@ def check_presence(threshold: float, sources: Mapping[str, Source]) -> None:
         )
 
 
-def from_files(source: Source) -> bool:
-    """Whether segkit knows what a data set's samples depend on; of a user's class it does not."""
-    return hasattr(source, "files") and type(source).__module__.startswith("segkit.")
-
-
 def workers_for(cores: int) -> int:
     """How many processes load: with a GPU up to four, else one, as the network takes the cores; of two cores none."""
     if cores <= 2:
@@ -345,3 +366,19 @@ def workers_for(cores: int) -> int:
 def one_thread(worker: int) -> None:
     """Loaders that each take all cores slow each other and the training down."""
     cv2.setNumThreads(0)
+
+
+def label_of(mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Whether a mask (…, H, W) shows the class on at least `share` of its area, and the mask, emptied where not.
+
+    The label is 0 or 1, int64 (…). Ignored pixels stay ignored.
+    """
+    # NumPy compares bytes, and OpenCV counts them, many times as fast as torch
+    values = mask.numpy().reshape(-1, *mask.shape[-2:])
+    shown = (values == 1).view(np.uint8)
+    present = np.array([cv2.countNonZero(one) / one.size >= share for one in shown])
+    if not present.all():
+        values = values.copy()
+        for index in np.flatnonzero(~present):
+            values[index] = (values[index] == IGNORE_INDEX) * np.uint8(IGNORE_INDEX)
+    return torch.from_numpy(present.astype(np.int64)).view(mask.shape[:-2]), torch.from_numpy(values).view(mask.shape)

@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import Dataset
 
 from segkit import IGNORE_INDEX
-from segkit.datasets.common import Pair, Sample, Split, check_split, part
+from segkit.datasets.common import Split, check_split, part
+from segkit.datasets.listing import Pair
 from segkit.datasets.reading import picture_size, read_mask_file, read_picture
+from segkit.datasets.source import Sample
 
 log = logging.getLogger("segkit")
 

@@ -5,19 +5,13 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from segkit.datasets.common import (
-    Pair,
-    Sample,
-    Split,
-    check_split,
-    existing_root,
-    matched,
-    part,
-    pictures,
-    read_sample,
-)
+from segkit.configs.places import find_root
+from segkit.datasets.common import Split, check_split, part, read_sample
+from segkit.datasets.findings import gathered
+from segkit.datasets.listing import Pair, matched, pictures
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
+from segkit.datasets.source import Sample
 
 
 class PH2(Dataset[Sample]):
@@ -26,7 +20,8 @@ class PH2(Dataset[Sample]):
 
     `root` is the folder `PH2 Dataset images` or the one above it. The set has no splits of its own:
     `fractions`, by default the published 100/50/50, and `split_seed` make them. A mask pixel above
-    `threshold` is lesion.
+    `threshold` is lesion. Where a converted copy, such as a `.jpg`, lies beside a `.bmp`, the `.bmp` is read.
+    `follow_links`: as of `Folder`.
 
     Raises FileNotFoundError and ValueError, saying what to do, for what is missing or does not fit together.
     """
@@ -42,16 +37,19 @@ class PH2(Dataset[Sample]):
         fractions: Sequence[float] = (0.5, 0.25, 0.25),
         split_seed: int = 0,
         download: str = "",
+        follow_links: bool = False,
     ) -> None:
         check_split(split)
-        self.root = existing_root(root, download)
+        self.root = find_root(root, download)
         self._values = MaskValues(classes, threshold)
         self.classes = tuple(classes)
         if len(self.classes) != 1:
             raise ValueError(f"dataset.classes is {list(classes)}; expected one name: PH2 has the masks of one class.")
-        self._resize_masks = resize_masks
-        self.files = part(self._pairs(download), split, fractions, split_seed)
+        self._resize_masks, self._follow_links = resize_masks, follow_links
+        with gathered():
+            self.files = part(self._pairs(download), split, fractions, split_seed)
         self.names = [pair.image.relative_to(self.root).as_posix() for pair in self.files]
+        self.groups = [pair.image.stem for pair in self.files]  # the case
 
     def __len__(self) -> int:
         return len(self.files)
@@ -81,5 +79,7 @@ class PH2(Dataset[Sample]):
     def _pictures(self, folder: Path, case: str, kind: str, suffix: str) -> list[Path]:
         """The picture of one kind of a case, if there is one."""
         place = folder / case / f"{case}_{kind}"
-        found = pictures(place, self.root, suffix) if place.is_dir() else {}
+        if not place.is_dir():
+            return []
+        found = pictures(place, self.root, suffix, follow_links=self._follow_links, preferred=".bmp")
         return [path for key, path in found.items() if key == case]

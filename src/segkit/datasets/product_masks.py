@@ -14,10 +14,11 @@ import torch
 from torch.utils.data import Dataset
 
 from segkit import IGNORE_INDEX
-from segkit.configs import explain
-from segkit.datasets.common import Sample, Split, check_split, split_indices
+from segkit.configs.errors import explain
+from segkit.datasets.common import Split, check_split, split_indices
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size, read_picture
+from segkit.datasets.source import Sample
 
 log = logging.getLogger("segkit")
 
@@ -69,8 +70,10 @@ class ProductMasks(Dataset[Sample]):
         part = "test" if split == "test" else "train"
         self.rows = opened(root, name)[part]
         if crop and "bbox" not in self.rows.column_names:
-            raise ValueError("dataset.crop=true needs the column bbox, [x, y, width, height] in pixels; the set has "
-                             f"{', '.join(self.rows.column_names)}.")  # fmt: skip
+            raise ValueError(
+                "dataset.crop=true needs the column bbox, [x, y, width, height] in pixels; the set has "
+                f"{', '.join(self.rows.column_names)}."
+            )
         found = categories(self.rows)
         numbers = {name: number for number, name in enumerate(self.classes)}
         kept = [row for row, category in enumerate(found) if category in numbers]
@@ -99,8 +102,11 @@ class ProductMasks(Dataset[Sample]):
                 f"validation ({', '.join(sorted(found['test'])[:8])}, …)."
             )
         if dropped := sorted(found["train"] ^ found["test"]):
-            log.warning("%d categories are not in both training and validation and are left out: %s", len(dropped),
-                        ", ".join(dropped[:20]))  # fmt: skip
+            log.warning(
+                "%d categories are not in both training and validation and are left out: %s",
+                len(dropped),
+                ", ".join(dropped[:20]),
+            )
         return [BACKGROUND, *both] if background == "class" else both
 
     def __len__(self) -> int:
@@ -185,6 +191,7 @@ def opened(root: str | Path | None, name: str | None) -> dict[str, Any]:
     except ImportError:
         raise ValueError("dataset=product_masks needs the package datasets: pip install 'segkit[datasets]'.") from None
     datasets.disable_progress_bars()
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it tells a server of every set, of those in folders too
     setting = f"dataset.name={name}" if root is None else f"dataset.root={root}"
     try:
         whole = datasets.load_dataset(name) if root is None else in_folder(Path(root).expanduser(), setting)

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from segkit.datasets.findings import DataError, Finding, Kind, remark
+
 MAX_PIXELS = 512_000_000
 EXTENSIONS = {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
 EXTENSIONS |= {
@@ -37,7 +39,27 @@ EXTENSIONS |= {
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 Values = NDArray[Any]  # of any type and depth
-_AGAIN = "Copy it again, or remove it, of training data together with its mask or image."
+UNREADABLE = Kind(
+    "file that cannot be read",
+    "files that cannot be read",
+    "Copy it again, or remove it, of training data together with its mask or image.",
+)
+TOO_LARGE = Kind(
+    "picture that is too large",
+    "pictures that are too large",
+    "Cut it into tiles, or if it is no such picture remove it: a small file may claim to be huge.",
+)
+OTHER_DEPTH = Kind(
+    "picture of another depth", "pictures of another depth", "Expected 8 or 16 bits. Convert it to PNG first."
+)
+ALPHA = Kind(
+    "mask drawn in its alpha channel", "masks drawn in their alpha channel", "Export the masks without transparency."
+)
+PAGES = Kind(
+    "file of several pages",
+    "files of several pages",
+    "Only the first is read. If the others are pictures or classes of their own, save them as files of their own.",
+)
 
 # What OpenCV reads as well as Pillow, and up to three times as fast.
 _OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
@@ -59,24 +81,39 @@ def picture_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
 def read_picture(path: Path, data: bytes | None = None) -> NDArray[np.uint8]:
     """The picture as (H, W, 3) RGB, 0..255. data: a file's bytes, where they lie elsewhere; path then names them.
 
-    Raises ValueError, naming the file, if it is empty, truncated, no picture, has more than `MAX_PIXELS`
+    Raises DataError, naming the file, if it is empty, truncated, no picture, has more than `MAX_PIXELS`
     pixels or values that are neither 8- nor 16-bit.
     """
+    return read_oriented(path, data)[0]
+
+
+def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uint8], int]:
+    """The picture as of `read_picture`, and the EXIF orientation that it was turned by: 1 for none."""
     data = _contents(path) if data is None else data
     image = _open(path, BytesIO(data))
     if image is None:
-        return _to_8_bit(_rgb(_opencv_only(data, _BGR, path)), path)
+        return _to_8_bit(_rgb(_opencv_only(data, _BGR, path)), path), 1
     with image:
+        _tell_of_pages(image, path)
         orientation = _orientation(image)
         if _opencv_reads(image, data):
             pixels = _opencv(data, _BGR)
             if pixels is not None:
-                return _turned(_to_8_bit(_rgb(pixels), path), orientation)
+                return _turned(_to_8_bit(_rgb(pixels), path), orientation), orientation
         _load(image, path)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             grey = _to_8_bit(np.asarray(image), path)
-            return _turned(np.stack([grey] * 3, axis=-1), orientation)
-        return _turned(np.array(image.convert("RGB")), orientation)
+            return _turned(np.stack([grey] * 3, axis=-1), orientation), orientation
+        return _turned(np.array(image.convert("RGB")), orientation), orientation
+
+
+def orientation_of(path: Path) -> int:
+    """The EXIF orientation of a file, 1..8, from its header."""
+    image = _open(path, path)
+    if image is None:
+        return 1
+    with image:
+        return _orientation(image)
 
 
 @dataclass(frozen=True)
@@ -100,6 +137,7 @@ def read_mask_file(path: Path, data: bytes | None = None) -> MaskFile:
         values = _opencv_only(data, cv2.IMREAD_UNCHANGED, path)
         return MaskFile(values[..., 2::-1] if values.ndim == 3 else values, None, False)
     with image:
+        _tell_of_pages(image, path)
         lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and data[12:16] == b"VP8 ")
         orientation = _orientation(image)
         if image.mode == "L" and image.format in ("JPEG", "PNG") and _opencv_reads(image, data):
@@ -127,11 +165,8 @@ def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Values,
         values = np.asarray(image)
         values, alpha = values[..., :-1], values[..., -1]
         if alpha.min() < alpha.max() and (values == values[0, 0]).all():
-            raise ValueError(
-                f"mask {path} is drawn in its alpha channel alone, which is not read: its colour is "
-                f"{tuple(values[0, 0].tolist())} everywhere.\n"
-                "Export the masks without transparency."
-            )
+            fact = f"mask {path} is drawn in its alpha channel alone, which is not read: its colour is "
+            raise DataError(Finding(ALPHA, f"{fact}{tuple(values[0, 0].tolist())} everywhere."))
         return (values[..., 0] if image.mode == "LA" else values), None
     return np.asarray(image.convert("RGB")), None
 
@@ -151,9 +186,12 @@ def _without_scaling(values: Values, image: Image.Image, data: bytes) -> tuple[V
 
 
 def _contents(path: Path) -> bytes:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _broken(path, error.strerror or error) from error
     if not data:
-        raise ValueError(f"{path} is empty (0 bytes). {_AGAIN}")
+        raise DataError(Finding(UNREADABLE, f"{path} is empty (0 bytes)."))
     return data
 
 
@@ -164,21 +202,25 @@ def _open(path: Path, source: Path | BytesIO) -> Image.Image | None:
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError as error:
-        raise ValueError(_too_large(path, "far more")) from error
+        raise _too_large(path, "far more") from error
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file system's, such as a missing file
+            raise _broken(path, error.strerror or error) from error
         raise _broken(path, error) from error
+    if image.format == "EPS":  # Pillow has Ghostscript run it
+        raise _broken(path, "it is PostScript, a program and no picture")
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(_too_large(path, f"{image.width}×{image.height}"))
+        raise _too_large(path, f"{image.width}×{image.height}")
     return image
 
 
-def _too_large(path: Path, got: str) -> str:
-    return (
-        f"{path} has {got} pixels; at most {MAX_PIXELS // 10**6} million are read.\n"
-        "Cut it into tiles, or if it is no such picture remove it: a small file may claim to be huge."
-    )
+def _too_large(path: Path, got: str) -> DataError:
+    return DataError(Finding(TOO_LARGE, f"{path} has {got} pixels; at most {MAX_PIXELS // 10**6} million are read."))
+
+
+def _tell_of_pages(image: Image.Image, path: Path) -> None:
+    if image.format in ("TIFF", "GIF", "WEBP", "PNG") and (pages := getattr(image, "n_frames", 1)) > 1:
+        remark(PAGES, f"{path} has {pages} pages or frames.")
 
 
 def _load(image: Image.Image, path: Path) -> None:
@@ -206,8 +248,8 @@ def _opencv_only(data: bytes, flags: int, path: Path) -> Values:
     return pixels
 
 
-def _broken(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path} cannot be read ({reason}): it is truncated, damaged or no picture.\n{_AGAIN}")
+def _broken(path: Path, reason: object) -> DataError:
+    return DataError(Finding(UNREADABLE, f"{path} cannot be read ({reason}): it is truncated, damaged or no picture."))
 
 
 def _opencv_reads(image: Image.Image, data: bytes) -> bool:
@@ -241,4 +283,4 @@ def _to_8_bit(pixels: Values, path: Path) -> NDArray[np.uint8]:
         return pixels
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise ValueError(f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits. Convert it to PNG first.")
+    raise DataError(Finding(OTHER_DEPTH, f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits."))

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segkit.datasets.common import SPLITS, Sample, Split
-from segkit.datasets.drawn_cracks import draw_cracks
-from segkit.datasets.drawn_spots import draw_lesions, draw_shapes
-from segkit.datasets.surfaces import Pixels, Rng
+from segkit.datasets.common import SPLITS, Split
+from segkit.datasets.drawn.cracks import draw_cracks
+from segkit.datasets.drawn.spots import draw_lesions, draw_shapes
+from segkit.datasets.drawn.surfaces import Pixels, Rng
+from segkit.datasets.source import Sample
 
 
 class Kind(NamedTuple):

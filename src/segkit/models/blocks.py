@@ -11,22 +11,24 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 ORDERS = ("conv-norm-relu", "conv-relu-norm", "conv-relu")
 
 
-def conv_block(widths: Sequence[int], kernel: int = 3, order: str = "conv-norm-relu") -> nn.Sequential:
+class ConvBlock(nn.Sequential):
     """A chain of convolutions, `(8, 16, 8)` being 8 → 16 → 8, each with the layers `order` names.
 
     (N, widths[0], H, W) -> (N, widths[-1], H, W); `kernel` is odd, the border padded with zeros. "norm" is
     batch norm; a convolution right before it has no bias, which the norm would subtract again.
     """
-    if order not in ORDERS:
-        raise ValueError(f"order of a block: got {order!r}, expected one of {', '.join(ORDERS)}.")
-    check_kernel(kernel, "kernel of a block")
-    bias = order != "conv-norm-relu"
-    layers: list[nn.Module] = []
-    for width_in, width_out in pairwise(widths):
-        layers.append(nn.Conv2d(width_in, width_out, kernel, padding=kernel // 2, bias=bias))
-        for name in order.split("-")[1:]:
-            layers.append(nn.BatchNorm2d(width_out) if name == "norm" else nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+
+    def __init__(self, widths: Sequence[int], kernel: int = 3, order: str = "conv-norm-relu") -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order of a block: got {order!r}, expected one of {', '.join(ORDERS)}.")
+        check_kernel(kernel, "kernel of a block")
+        bias = order != "conv-norm-relu"
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise(widths):
+            layers.append(nn.Conv2d(width_in, width_out, kernel, padding=kernel // 2, bias=bias))
+            for name in order.split("-")[1:]:
+                layers.append(nn.BatchNorm2d(width_out) if name == "norm" else nn.ReLU(inplace=True))
+        super().__init__(*layers)
 
 
 def check_widths(got: Sequence[int], least: int, where: str) -> None:

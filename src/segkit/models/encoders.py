@@ -18,8 +18,20 @@ HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 DPN: Normalisation = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
 # What smp's own encoders were trained with, by the beginning of their names; it asks a server for that.
 OTHERS = {"inception": HALF, "xception": HALF, "timm-tf_efficientnet_lite": HALF, "dpn": DPN}
-ARCHITECTURES = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3", "DeepLabV3Plus", "PSPNet", "Linknet", "MAnet", "PAN",
-                 "UPerNet", "Segformer", "DPT")  # fmt: skip
+ARCHITECTURES = (
+    "Unet",
+    "UnetPlusPlus",
+    "FPN",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "PSPNet",
+    "Linknet",
+    "MAnet",
+    "PAN",
+    "UPerNet",
+    "Segformer",
+    "DPT",
+)
 # Of an encoder, by timm's and smp's names: ways to make it load files, which a config from strangers has no say in.
 TAKEN = {"encoder_weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
@@ -47,8 +59,9 @@ class Smp(nn.Module):
         smp = importlib.import_module("segmentation_models_pytorch")  # seconds
         architecture = getattr(smp, self.architecture)
         try:
-            return architecture(encoder_name=self.encoder_name, encoder_weights=weights, classes=self.out_channels,
-                                **self.options)  # fmt: skip
+            return architecture(
+                encoder_name=self.encoder_name, encoder_weights=weights, classes=self.out_channels, **self.options
+            )
         except (TypeError, ValueError, AssertionError, RuntimeError, AttributeError, KeyError) as error:
             raise ValueError(
                 f"{self.architecture} of segmentation-models-pytorch does not take encoder {self.encoder_name!r} with "
@@ -148,3 +161,8 @@ def _upsampling(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
     nn.init.normal_(convolution.weight, std=0.02)
     drop = [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(convolution, nn.BatchNorm2d(width_out), *drop, nn.ReLU(inplace=True))
+
+
+def encoder_of(net: nn.Module) -> nn.Module | None:
+    """The module called `encoder`, of a network or of the one it is made of; None where there is none."""
+    return next((module for name, module in net.named_modules() if name.rpartition(".")[2] == "encoder"), None)

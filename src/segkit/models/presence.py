@@ -1,15 +1,20 @@
 """Is the class there at all? A head on a U-Net's encoder, alone or in front of the decoder as a gate."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit import UNDECIDED
-from segkit.models.blocks import check_widths, pad_to_multiple
+from segkit.models.blocks import ConvBlock, check_widths, pad_to_multiple
 from segkit.models.unet import UNet
+
+POOLINGS = ("dense", "any")
 
 
 class Detection(NamedTuple):
@@ -21,6 +26,17 @@ class Detection(NamedTuple):
     decoded: Tensor | None
 
 
+class Gated(Protocol):
+    """A network that decodes masks of those pictures alone whose probability of presence exceeds its `gate`, in
+    evaluation; with `gate` None, and in training, of all. The mask logits of the others are -1e4."""
+
+    gate: float | None
+
+    def __call__(self, image: Tensor, masks: bool = True) -> Detection:
+        """With `masks` false nothing is decoded: presence is all there is."""
+        ...
+
+
 def probability(presence: Tensor) -> Tensor:
     """Presence logits (N,) to probabilities, in float64: in float32 those of sure answers are all 1."""
     return presence.to(torch.float32 if presence.device.type == "mps" else torch.float64).sigmoid()
@@ -29,13 +45,26 @@ def probability(presence: Tensor) -> Tensor:
 class PresenceHead(nn.Module):
     """(N, channels, H, W), the deepest features of an encoder, to a logit (N,).
 
-    Adaptive average pooling to 7×7 (what 2×2 pooling gives for pictures of 224²), then fully connected layers, each of
-    `hidden` with batch norm and ReLU, and one output.
+    pooling "dense": adaptive average pooling to 7×7 (what 2×2 pooling gives for pictures of 224²), then fully connected
+    layers, each of `hidden` with batch norm and ReLU, and one output. "any": the same layers at every position (1×1
+    convolutions), and the class is there if it is at any of them, these taken for independent (noisy-or):
+    1 - p = Π(1 - p_i), in logits softplus⁻¹(Σ softplus(x_i)). It has far fewer weights, for few pictures.
     """
 
-    def __init__(self, channels: int, hidden: Sequence[int] = (2048, 1024), pooled: int = 7) -> None:
+    def __init__(
+        self, channels: int, hidden: Sequence[int] = (2048, 1024), pooled: int = 7, pooling: str = "dense"
+    ) -> None:
         super().__init__()
         check_widths([*hidden, pooled], 1, "PresenceHead hidden, pooled")
+        if pooling not in POOLINGS:
+            raise ValueError(f"PresenceHead pooling: got {pooling!r}, expected one of {', '.join(POOLINGS)}.")
+        self.pooling = pooling
+        if pooling == "any":
+            blocks = [ConvBlock((a, b), 1) for a, b in pairwise([channels, *hidden])]
+            last = nn.Conv2d(hidden[-1] if hidden else channels, 1, 1)
+            nn.init.constant_(last.bias, math.log(math.expm1(math.log(2) / pooled**2)))  # type: ignore[arg-type]  # p = ½
+            self.layers = nn.Sequential(*blocks, last)
+            return
         self.pool = nn.AdaptiveAvgPool2d(pooled)
         layers: list[nn.Module] = []
         width = channels * pooled**2
@@ -45,6 +74,9 @@ class PresenceHead(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, 1))
 
     def forward(self, deep: Tensor) -> Tensor:
+        if self.pooling == "any":
+            total = F.softplus(self.layers(deep).float()).sum((1, 2, 3)).clamp(min=1e-20)
+            return torch.where(total > 20, total, total.clamp(max=20).expm1().log())
         logits: Tensor = self.layers(self.pool(deep))
         return logits[:, 0]
 
@@ -55,16 +87,19 @@ class VGGClassifier(nn.Module):
     widths: of the encoder's levels, those of the U-Net whose encoder is to be taken over.
     """
 
+    masks = False  # see `gives_masks`
+
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 128, 256, 512),
         hidden: Sequence[int] = (2048, 1024),
         in_channels: int = 3,
+        pooling: str = "dense",
     ) -> None:
         super().__init__()
         unet = UNet(1, widths, in_channels=in_channels)
         self.encoder, self.stride = unet.encoder, unet.stride
-        self.presence = PresenceHead(unet.deep_channels, hidden)
+        self.presence = PresenceHead(unet.deep_channels, hidden, pooling=pooling)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.presence(self.encoder(pad_to_multiple(image, self.stride))[-1])
@@ -84,6 +119,7 @@ class UNetClassifier(nn.Module):
         widths: Sequence[int] = (32, 64, 128, 256, 512),
         hidden: Sequence[int] = (2048, 1024),
         gate: float | None = 0.5,
+        pooling: str = "dense",
         **unet: Any,
     ) -> None:
         super().__init__()
@@ -91,7 +127,7 @@ class UNetClassifier(nn.Module):
             raise ValueError(f"gate={gate}: expected a probability, from 0 to 1, or null to decode everything.")
         self.gate = gate
         self.unet = UNet(out_channels, widths, **unet)
-        self.presence = PresenceHead(self.unet.deep_channels, hidden)
+        self.presence = PresenceHead(self.unet.deep_channels, hidden, pooling=pooling)
 
     def forward(self, image: Tensor, masks: bool = True) -> Detection:
         """With `masks` false the decoder is left alone: presence is all there is."""
@@ -113,14 +149,26 @@ class UNetClassifier(nn.Module):
         return Detection(presence, out, decoded)
 
 
+def find_gated(net: nn.Module) -> Gated | None:
+    """The network, if it has a gate."""
+    gate = getattr(net, "gate", net)
+    return cast(Gated, net) if gate is None or isinstance(gate, int | float) else None
+
+
+def gives_masks(net: nn.Module) -> bool:
+    """Whether a network gives masks: all do but those with `masks = False`, which say presence alone."""
+    return bool(getattr(net, "masks", True))
+
+
 @contextmanager
 def gate_open(net: nn.Module) -> Iterator[float | None]:
     """Inside, the network decodes everything; gives its gate, None for a network without."""
-    if not isinstance(net, UNetClassifier):
+    gated = find_gated(net)
+    if gated is None:
         yield None
         return
-    gate, net.gate = net.gate, None
+    gate, gated.gate = gated.gate, None
     try:
         yield gate
     finally:
-        net.gate = gate
+        gated.gate = gate

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segkit.models.blocks import check_widths, conv_block, pad_to_multiple
+from segkit.models.blocks import ConvBlock, check_widths, pad_to_multiple
 
 LEVELS = 4
 
@@ -60,7 +60,7 @@ class SegNet(nn.Module):
     """forward(image (N, in_channels, H, W)) -> logits (N, out_channels, H, W), for any H, W ≥ 1.
 
     With c = `width`: the encoder has c, 2c, 4c, 8c channels, each level two 3×3 convolution-ReLU-batch norm
-    and a pooling; the bottleneck is 8c → 16c → 8c; the decoder's stages have 3, 3, 2 and 2 3×3
+    and a pooling; the bottleneck is 8c → 16c → 8c, and the decoder's stages have 3, 3, 2 and 2 3×3 convolutions, both
     convolution-batch norm-ReLU, 8c → 4c, 4c → 2c, 2c → c and c → classes → classes. In each stage the first
     convolution narrows, as the last stage's notation says. `head` is the last convolution, bare. There are
     no skips: all that passes the bottleneck besides features are the positions of the maxima.
@@ -73,14 +73,14 @@ class SegNet(nn.Module):
     def __init__(self, out_channels: int, width: int = 64, in_channels: int = 3) -> None:
         super().__init__()
         check_widths([width, in_channels, out_channels], 3, "SegNet width, in_channels, out_channels")
-        c, order = width, "conv-relu-norm"
+        c = width
         encoder = [(in_channels, c, c), (c, 2 * c, 2 * c), (2 * c, 4 * c, 4 * c), (4 * c, 8 * c, 8 * c)]
-        bottleneck = conv_block((8 * c, 16 * c, 8 * c), order=order)
-        self.encoder = Encoder([conv_block(widths, order=order) for widths in encoder], bottleneck)
+        blocks = [ConvBlock(widths, order="conv-relu-norm") for widths in encoder]
+        self.encoder = Encoder(blocks, ConvBlock((8 * c, 16 * c, 8 * c)))
         self.deep_channels = 8 * c
         wide = [(8 * c, 4 * c, 4 * c, 4 * c), (4 * c, 2 * c, 2 * c, 2 * c)]
         narrow = [(2 * c, c, c), (c, out_channels)]
-        self.decoder = Decoder([conv_block(widths) for widths in wide + narrow])
+        self.decoder = Decoder([ConvBlock(widths) for widths in wide + narrow])
         self.head = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
     def encode(self, image: Tensor) -> list[Tensor]:

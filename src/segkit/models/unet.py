@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from segkit.models.blocks import check_kernel, check_widths, conv_block, pad_to_multiple
+from segkit.models.blocks import ConvBlock, check_kernel, check_widths, pad_to_multiple
 
 UPSAMPLES = ("transposed", "bilinear")
 
@@ -53,7 +53,7 @@ class UNet(nn.Module):
 
     `widths` are the channels of each level, in units of `width`; the last is the bottleneck's, and between
     two levels the picture is halved. A level is a block of two convolutions, layers as in `order` (see
-    `conv_block`). `upsample` is one of
+    `ConvBlock`), of the bottleneck and the decoder as in `decoder_order` (None: the same). `upsample` is one of
 
     * `transposed`: a 2×2 transposed convolution of stride 2 halves the channels; blocks of the decoder are
       2w → w → w for a level of width w (its skip and as many from below).
@@ -79,6 +79,7 @@ class UNet(nn.Module):
         width: int = 1,
         in_channels: int = 3,
         order: str = "conv-norm-relu",
+        decoder_order: str | None = None,
         upsample: str = "transposed",
         bottleneck_kernel: int = 3,
         head_kernel: int = 1,
@@ -92,10 +93,11 @@ class UNet(nn.Module):
         *skips, deepest = [width * units for units in widths]
         bilinear = upsample == "bilinear"
         self.stride = 2 ** len(skips)
+        decoder_order = order if decoder_order is None else decoder_order
 
-        blocks = [conv_block((a, b, b), order=order) for a, b in pairwise([in_channels, *skips])]
+        blocks = [ConvBlock((a, b, b), order=order) for a, b in pairwise([in_channels, *skips])]
         deep = skips[-1] if bilinear else deepest
-        blocks.append(conv_block((skips[-1], deepest, deep), bottleneck_kernel, order))
+        blocks.append(ConvBlock((skips[-1], deepest, deep), bottleneck_kernel, decoder_order))
         self.encoder = Encoder(blocks)
         self.deep_channels = deep
 
@@ -109,7 +111,7 @@ class UNet(nn.Module):
             else:
                 upsamples.append(nn.ConvTranspose2d(deep, skip, 2, stride=2))
                 out = skip
-            blocks.append(conv_block((2 * skip, skip, out), order=order))
+            blocks.append(ConvBlock((2 * skip, skip, out), order=decoder_order))
             deep = out
         self.decoder = Decoder(upsamples, blocks)
         self.head = nn.Conv2d(deep, out_channels, head_kernel, padding=head_kernel // 2)

@@ -8,15 +8,17 @@ from segkit.models.blocks import pad_to_multiple
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each added to its input and normalised before; tokens (N, T, width) to the same."""
+    """Attention and an MLP, each added to its input and normalised before; tokens (N, T, width) to the same. The MLP
+    drops activations at random, after GELU."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout),
-                                 nn.Linear(4 * width, width), nn.Dropout(dropout))  # fmt: skip
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm_attention(tokens))
@@ -24,17 +26,16 @@ class Block(nn.Module):
 
     def attention(self, tokens: Tensor) -> Tensor:
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        share = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=share)
-        return F.dropout(self.projection(mixed.transpose(1, 2).flatten(2)), share, self.training)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.projection(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class ViTSegmenter(nn.Module):
     """A vision transformer over patches, whose tokens a transposed convolution turns back into pixels.
 
     (N, 3, H, W) to logits (N, out_channels, H, W), any H and W. size: of the pictures in training; positions are
-    learned for its patches, and interpolated for other sizes. width: of a token. Source: Dosovitskiy et al., An Image
-    is Worth 16×16 Words, 2021, without the class token.
+    learned for its patches, from 0, and interpolated for other sizes. width: of a token. Source: Dosovitskiy et al., An
+    Image is Worth 16×16 Words, 2021, without the class token and the last norm.
     """
 
     def __init__(
@@ -51,19 +52,17 @@ class ViTSegmenter(nn.Module):
         if width % heads:
             raise ValueError(f"model.net.width={width} is not a multiple of model.net.heads={heads}.")
         tall, wide = (size, size) if isinstance(size, int) else size
-        self.patch, self.dropout = patch, dropout
+        self.patch = patch
         self.embedding = nn.Conv2d(3, width, patch, stride=patch)
-        self.positions = nn.Parameter(torch.empty(1, width, -(-tall // patch), -(-wide // patch)))
+        self.positions = nn.Parameter(torch.zeros(1, width, -(-tall // patch), -(-wide // patch)))
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(depth)))
-        self.norm = nn.LayerNorm(width)
         self.head = nn.ConvTranspose2d(width, out_channels, patch, stride=patch)
-        nn.init.trunc_normal_(self.positions, std=0.02)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         grid = self.embedding(pad_to_multiple(image, self.patch))
-        grid = F.dropout(grid + self.positions_for(grid.shape[-2:]), self.dropout, self.training)
-        tokens = self.norm(self.blocks(grid.flatten(2).transpose(1, 2)))
+        grid = grid + self.positions_for(grid.shape[-2:])
+        tokens = self.blocks(grid.flatten(2).transpose(1, 2))
         logits: Tensor = self.head(tokens.transpose(1, 2).unflatten(2, grid.shape[-2:]))
         return logits[..., :height, :width]
 

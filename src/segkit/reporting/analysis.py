@@ -6,16 +6,18 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segkit.configs import explain
-from segkit.reporting import gallery, statistics
-from segkit.reporting.collect import FITS, PRESENCE, Group, written
+from segkit.configs.errors import explain
+from segkit.datasets.grouping import groups_of
+from segkit.reporting import gallery, intervals, statistics
+from segkit.reporting.collect import FITS, PRESENCE
 from segkit.reporting.gallery import Sheet
-from segkit.reporting.statistics import Array, Interval
+from segkit.reporting.groups import Group, written
+from segkit.reporting.statistics import Array
 
 log = logging.getLogger("segkit")
 
-MOST_PAIRS = 15  # groups: of more, each is compared with the best of validation alone
 SHEETS, MOST_TRIES = 2, 6  # groups that have pictures of their own in the report, of the best so many
 COUNTS = ("tp", "fp", "fn", "tn", "label", "probability", "crop")  # columns that are no scores
 
@@ -34,15 +36,27 @@ class Analysis:
         self.paired, self.apart = alike(self.groups)
         scores = [group.values(self.column) for group in self.paired]
         self.tested = scores[0].shape[1]  # pictures
-        self.sample = statistics.Sample(complete(scores, self.column))
+        kept = complete(scores, self.column)
+        self.names = [name for name, has in zip(self.paired[0].runs[0].names, kept, strict=True) if has]
+        clusters = clusters_of(self.paired, settings["group"])
+        self.grouped = bool(clusters)  # whether it is known which pictures belong together
+        self.sample = statistics.Sample(
+            [values[:, kept] for values in scores], np.array(clusters)[kept].tolist() if clusters else None
+        )
         self.means = self.sample.means()
         self.order = sorted(range(len(self.paired)), key=lambda at: -self.means[at].mean)  # the best first
-        self.pooled = pooled(self.paired)
+        self.clusters = statistics.Clusters(clusters or range(self.tested))  # of all pictures, with a score or without
+        self.measured = intervals.measured(self.paired, self.clusters)
         self.baseline = self.reference()
         self.comparisons = self.sample.compared(self.pairs())
         self.factors = factors(self.paired)
-        self.effects = self.sample.effects(
-            {factor: [group.settings[factor] for group in self.paired] for factor in self.factors}
+        single = any(len(group.runs) == 1 for group in self.paired)  # of which a setting's effect cannot be told
+        self.effects = (
+            {}
+            if single
+            else self.sample.effects(
+                {factor: [group.settings[factor] for group in self.paired] for factor in self.factors}
+            )
         )
 
     @property
@@ -55,7 +69,7 @@ class Analysis:
         """The group that all others are compared with: the one asked for; of very many the best of validation."""
         if self.settings["baseline"] is not None:
             return matching(self.paired, self.settings["baseline"])
-        if len(self.paired) <= MOST_PAIRS:
+        if len(self.paired) <= statistics.MOST_PAIRS:
             return None
         name = str(self.metric or "test/iou").replace("test/", "val/")
         return max(range(len(self.paired)), key=lambda at: np.mean(self.paired[at].metric(name) or [0.0]))
@@ -98,7 +112,8 @@ def check_task(groups: Sequence[Group]) -> None:
 
 
 def column_of(groups: Sequence[Group], wanted: str | None) -> str:
-    """The column of per_image.csv that runs are compared by: as asked for, else that of their monitor, else IoU."""
+    """The column of per_image.csv that runs are compared by: as asked for, else what chose their epochs (of presence
+    whether it is said rightly), else IoU."""
     each = {group.title: set.intersection(*({*run.images} for run in group.runs)) - {*COUNTS} for group in groups}
     columns = set.intersection(*each.values())
     if wanted is not None:
@@ -109,6 +124,7 @@ def column_of(groups: Sequence[Group], wanted: str | None) -> str:
             )
         return wanted
     monitored = str(groups[0].config.get("monitor", "")).removeprefix("val/").removesuffix("_image")
+    monitored = PRESENCE if monitored.startswith("presence_") else monitored
     found = next((name for name in (monitored, "iou", PRESENCE) if name in columns), None)
     if found is None:
         kinds: dict[str, str] = {}  # one group of every kind
@@ -150,30 +166,42 @@ def alike(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
     return same, [group for group in groups if group not in same]
 
 
-def complete(scores: Sequence[Array], column: str) -> list[Array]:
-    """The pictures of which every run has a score."""
-    kept = np.logical_and.reduce([np.isfinite(values).all(axis=0) for values in scores])
+def clusters_of(groups: Sequence[Group], pattern: str | None) -> list[str]:
+    """The photograph, patient or video of each test picture: what a pattern finds in its name, else what the runs say;
+    of runs that say different things the one with the fewest. Empty where nothing is known."""
+    if pattern is not None:
+        return found_in(groups[0].runs[0].names, pattern)
+    stated = [run.clusters for group in groups for run in group.runs if len(run.clusters) == len(run.names)]
+    return list(min(stated, key=lambda clusters: len(set(clusters)), default=()))
+
+
+def found_in(names: Sequence[str], pattern: str) -> list[str]:
+
+    try:
+        return groups_of(names, pattern)
+    except ValueError as error:
+        raise ValueError(str(error).replace("dataset.group", "group").replace(" below dataset.root", "")) from None
+
+
+def complete(scores: Sequence[Array], column: str) -> NDArray[np.bool_]:
+    """The pictures of which every run has a score, (pictures,)."""
+    kept: NDArray[np.bool_] = np.logical_and.reduce([np.isfinite(values).all(axis=0) for values in scores])
     if not kept.any():
         raise ValueError(f"metric={column}: no test picture has that score in every run; choose another with metric=.")
-    return [values[:, kept] for values in scores]
-
-
-def pooled(groups: Sequence[Group]) -> list[Interval]:
-    """The IoU over all pixels of each group, where the runs have counted these."""
-    counts = ("tp", "fp", "fn")
-    if not all(name in run.images for name in counts for group in groups for run in group.runs):
-        return []
-    found = [[group.values(name) for name in counts] for group in groups]
-    return [statistics.pooled_interval(tp, tp + fp + fn) for tp, fp, fn in found]
+    return kept
 
 
 def matching(groups: Sequence[Group], wanted: Any) -> int:
     """The one group of that title, or with these settings: columns of the table, or any other that all runs have."""
     found = [
-        at for at, group in enumerate(groups)
-        if (all(group.setting(key) == written(value) for key, value in wanted.items())
-            if isinstance(wanted, Mapping) else group.title == str(wanted))
-    ]  # fmt: skip
+        at
+        for at, group in enumerate(groups)
+        if (
+            all(group.setting(key) == written(value) for key, value in wanted.items())
+            if isinstance(wanted, Mapping)
+            else group.title == str(wanted)
+        )
+    ]
     if len(found) != 1:
         known = "; ".join(
             ", ".join([group.title, *(f"{key}: {value}" for key, value in group.settings.items())])

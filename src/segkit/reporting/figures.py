@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,11 +12,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from segkit.pictures import PALETTE, score_of
-from segkit.records import write_bytes, write_text
-from segkit.reporting.collect import Group, Run
+from segkit.console import printable
+from segkit.files.writing import write_bytes, write_text
+from segkit.pictures.charts import score_of
+from segkit.pictures.overlays import PALETTE
+from segkit.reporting.groups import Group, Run
 from segkit.reporting.statistics import Interval
 
 INK = "#222222"  # of which an SVG in a page makes the page's colour of text; nothing else has it
@@ -25,11 +29,18 @@ MOST_PANELS, MOST_NAMES = 40, 14  # groups
 MARKERS = "os^D"
 MOST_POINTS = 200  # of a curve
 STYLE: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "segkit", "font.family": "sans-serif", "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "segkit",
+    "font.family": "sans-serif",
+    "font.size": 9,
     "text.parse_math": False,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.color": INK,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-}  # fmt: skip
+}
 
 
 def figure(width: float, height: float) -> Figure:
@@ -39,11 +50,14 @@ def figure(width: float, height: float) -> Figure:
 def save(drawn: Figure, folder: Path, name: str) -> str:
     """Write `name`.png and `name`.svg into a folder; the SVG as text to stand in a page."""
     pixels, stream = io.BytesIO(), io.StringIO()
-    drawn.savefig(pixels, dpi=130, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # that the font lacks; the browser's, in the SVG, may have it
+        drawn.savefig(pixels, dpi=130, facecolor="white")
+        drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(folder / f"{name}.png", pixels.getvalue())
-    drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    write_text(folder / f"{name}.svg", stream.getvalue())
-    inline = stream.getvalue()[stream.getvalue().index("<svg") :].replace(INK, "currentColor")
+    text = printable(stream.getvalue())  # XML has no control characters
+    write_text(folder / f"{name}.svg", text)
+    inline = text[text.index("<svg") :].replace(INK, "currentColor")
     # ids are unique in a page
     inline = re.sub(r'(id="|url\(#|xlink:href="#)', lambda found: f"{found[1]}{name}-", inline)
     opening = r'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" aria-hidden="true">'
@@ -65,14 +79,40 @@ def curves(groups: Sequence[Group]) -> Figure:
             axes.set_title(f"{group.title}: {name}", fontsize=9, loc="left")
         row[0].legend(frameon=False, fontsize=8)
         row[0].set_xlabel("epoch", fontsize=8)
+        for axes in row:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(groups) > len(shown):
         drawn.supxlabel(f"{len(groups) - len(shown)} more groups are not shown", fontsize=9)
     return drawn
 
 
+def overlay(charts: Sequence[Mapping[str, Any]]) -> Figure:
+    """The curves of `training.curves`, all groups in one chart each: training thin, validation dashed."""
+    drawn = figure(9, 3.4 * len(charts))
+    for axes, chart in zip(drawn.subplots(len(charts), 1, squeeze=False)[:, 0], charts, strict=True):
+        for line in chart["lines"]:
+            held_out, color = line["split"] == "val", COLORS[line["group"] % len(COLORS)]
+            values = [np.nan if value is None else value for value in line["values"]]
+            axes.plot(
+                chart["epochs"],
+                values,
+                color=color,
+                linestyle="--" if held_out else "-",
+                label=line["title"],
+                linewidth=1.6 if held_out else 0.9,
+            )
+        if chart["log"]:
+            axes.set_yscale("log")
+        axes.set_title(chart["title"], fontsize=9, loc="left")
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return drawn
+
+
 def draw_curves(axes: Axes, runs: Sequence[Run], key: str, look: dict[str, Any]) -> None:
     lines = [[(row["epoch"], row[key]) for row in run.curves if key in row and "epoch" in row] for run in runs]
-    lines = [line for line in lines if line]
+    lines = [np.where(np.isfinite(line), line, np.nan).tolist() for line in lines if line]
     for line in lines if len(lines) > 1 else []:
         axes.plot(*zip(*thinned(line), strict=True), **look | {"label": None}, alpha=0.3, linewidth=0.8)
     if lines:
@@ -95,8 +135,17 @@ def distributions(groups: Sequence[Group], column: str) -> Figure:
         scores = np.nanmean(group.values(column), axis=0)
         scores = scores[np.isfinite(scores)]
         line = {"color": INK}
-        axes.boxplot(scores, positions=[place], orientation="horizontal", widths=0.5, showfliers=False, boxprops=line,
-                     whiskerprops=line, capprops=line, medianprops=line)  # fmt: skip
+        axes.boxplot(
+            scores,
+            positions=[place],
+            orientation="horizontal",
+            widths=0.5,
+            showfliers=False,
+            boxprops=line,
+            whiskerprops=line,
+            capprops=line,
+            medianprops=line,
+        )
         axes.scatter(scores, place + rng.uniform(-0.2, 0.2, len(scores)), s=7, alpha=0.5, color=TRAIN, linewidths=0)
     axes.set_yticks(range(len(groups)), [group.title for group in reversed(groups)])
     axes.set_xlabel(f"{column} of a test picture")
@@ -107,8 +156,11 @@ def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Fig
     """Quality against training time, an epoch's time and parameters, the front of what nothing beats in both as a line.
     Of many groups those of the front have their names alone."""
     drawn = figure(9, 4.2)
-    kinds = {"train_seconds": ("minutes of training", 60), "epoch_seconds": ("seconds an epoch", 1),
-             "params": ("million parameters", 1e6)}  # fmt: skip
+    kinds = {
+        "train_seconds": ("minutes of training", 60),
+        "epoch_seconds": ("seconds an epoch", 1),
+        "params": ("million parameters", 1e6),
+    }
     kinds = {key: how for key, how in kinds.items() if len({group.cost(key) for group in groups}) > 1} or {
         "train_seconds": kinds["train_seconds"]  # one number for all would say nothing
     }

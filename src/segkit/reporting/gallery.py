@@ -9,10 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segkit import callbacks, evaluate, pictures, runs
 from segkit.datasets.module import DataModule, collate
-from segkit.reporting.collect import Group, Run
-from segkit.tasks import SegmentationTask
+from segkit.datasets.source import extras_of
+from segkit.evaluation.other_data import evaluation_config
+from segkit.evaluation.sheets import sheet_row
+from segkit.pictures import overlays, sheets
+from segkit.reporting.groups import Group, Run
+from segkit.runs.build import build_data
+from segkit.runs.loading import load
+from segkit.security import stored_configs
+from segkit.tasks.contract import Task
+from segkit.tasks.deciding import set_gate, set_threshold
 
 MOST_DIFFERENT = 3  # pictures of two groups side by side
 
@@ -23,7 +30,7 @@ class Sheet:
 
     title: str
     rows: tuple[str, ...]
-    picture: pictures.Pixels
+    picture: overlays.Pixels
 
 
 class Shown:
@@ -33,28 +40,36 @@ class Shown:
         self.run = run = typical(group, column)
         self.title, self.column, self.scores = group.title, column, run.images[column]
         settings: dict[str, Any] = {
-            "run": str(run.folder),
+            "run": str(run.trained),
             "trust": list(trust),
             "dataset": {},
             "precision": None,
             "accelerator": "cpu",
         }
-        self.task: SegmentationTask = runs.load(str(run.folder), trust)
-        config = evaluate.evaluation_config(self.task.facts["config"], settings)
-        self.data: DataModule = runs.build_data(config, splits=["test"])
-        self.prepared = self.data.eval_dataloader("test").dataset
-        if tuple(self.data.sources["test"].names) != run.names:
+        checkpoint, self.split = run.config.get("checkpoint"), str(run.config.get("split", "test"))
+        weights = run.trained / "checkpoints" / Path(str(checkpoint)).name if checkpoint else run.trained
+        self.task: Task = load(str(weights), trust)
+        config = evaluation_config(self.task.facts["config"], settings)
+        if run.folder != run.trained:  # as evaluate has scored it
+            dataset = stored_configs.stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)
+            config |= {"dataset": dataset | {"cache": "off"}}
+            set_threshold(self.task, run.config.get("threshold"))
+            set_gate(self.task, run.config.get("gate"))
+        self.data: DataModule = build_data(config, splits=[self.split])
+        self.prepared = self.data.eval_dataloader(self.split).dataset
+        if tuple(self.data.sources[self.split].names) != run.names:
             raise ValueError("its test pictures are others by now")
 
     @torch.inference_mode()
     def row(self, index: int, what: str) -> tuple[dict[str, Any], str]:
         """A row of `pictures.sheet`, and its words."""
         note = f"{what}: {Path(self.run.names[index]).name}, {self.column} {self.scores[index]:.3f}"
-        return callbacks.sheet_row(self.task, collate([self.prepared[(0, index, True)]])) | {"note": note}, note
+        return sheet_row(self.task, collate([self.prepared[(0, index, True)]])) | {"note": note}, note
 
     def sheet(self, title: str, rows: Sequence[tuple[dict[str, Any], str]]) -> Sheet:
-        colors = pictures.class_colors(len(self.task.classes), getattr(self.data.sources["test"], "colors", None))
-        picture = pictures.sheet([row for row, _ in rows], colors, self.task.classes)
+        given = extras_of(self.data.sources[self.split]).colors
+        colors = overlays.class_colors(len(self.task.classes), given, self.task.classes)
+        picture = sheets.sheet([row for row, _ in rows], colors, self.task.classes)
         return Sheet(title, tuple(words for _, words in rows), picture)
 
     def extremes(self) -> Sheet:

@@ -1,6 +1,7 @@
 """The report as one HTML file that needs nothing beside it."""
 
 import base64
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -14,8 +15,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup  # of jinja2
 
 from segkit import __version__
-from segkit.pictures import save as save_picture
-from segkit.reporting import conclusions, figures
+from segkit.configs.places import check_notes
+from segkit.pictures.overlays import save as save_picture
+from segkit.reporting import conclusions, figures, summary, training
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.collect import Problem
 from segkit.reporting.gallery import Sheet
@@ -40,19 +42,56 @@ def render(
         old.unlink()
     sheets, why_none = report.sheets()
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("segkit.reporting") / "page.html.j2").read_text(encoding="utf-8"))
+    environment.tests["finite"] = math.isfinite
+    template = environment.from_string(part("page.html.j2"))
+    trained = training.trainings(report)
     return template.render(
-        report=report, titles=titles, cells=cells, problems=problems, version=__version__,
+        report=report,
+        titles=titles,
+        cells=cells,
+        problems=problems,
+        version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        notes=notes, warnings=conclusions.warnings(report, problems),
+        notes=notes,
+        warnings=conclusions.warnings(report, problems),
         rules=conclusions.RULES,
         conclusions=conclusions.drawn(report),
         gaps=conclusions.gaps(report.groups, report.metric),
         charts=charts(report, pictures),
+        answers=summary.answers(report, problems, notes is not None),
+        trainings=trained,
+        score=training.score_name(report),
+        steady=training.STEADY,
+        published=any(any(row.published) for row in trained),
+        published_losses=any(any(row.published_losses) for row in trained),
+        **overlay(report, pictures),
         sheets=[(sheet, embedded(sheet, pictures, f"sheet_{number}")) for number, sheet in enumerate(sheets, 1)],
         why_none=why_none,
-        what=report.what, images=report.sample.pictures,
-    )  # fmt: skip
+        what=report.what,
+        images=report.sample.pictures,
+    )
+
+
+def part(name: str) -> str:
+    """A file of this package."""
+    return (files("segkit.reporting") / name).read_text(encoding="utf-8")
+
+
+def overlay(report: Analysis, folder: Path) -> dict[str, Any]:
+    """The chart of all groups' curves: its data and scripts, and the SVG for print and for pages without scripts."""
+    curves = training.curves(report.groups)
+    if not curves:
+        return {"overlay": None}
+    with figures.styled():
+        still = figures.save(figures.overlay(curves), folder, "overlay")
+    return {
+        "overlay": {"charts": curves, "colors": figures.COLORS},
+        "still": Markup(still),
+        "groups_left_out": max(len(report.groups) - training.MOST_CURVES, 0),
+        "plot_style": Markup(part("vendored/uPlot.min.css")),
+        "plot_script": Markup(part("vendored/uPlot.iife.min.js")),
+        "curves_script": Markup(part("curves.js")),
+    }
 
 
 def charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
@@ -60,18 +99,26 @@ def charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
     groups, label = report.paired, report.label
     with figures.styled():
         made = {
-            "distributions": (f"Of every group the {report.column} of each test picture, mean over the seeds.",
-                              figures.distributions(groups, report.column)),
-            "costs": (f"Mean {label} against what it cost (intervals; the quickest and the slowest run); the line "
-                      "joins what no other mean beats in both, be it by noise.",
-                      figures.costs(groups, report.means, label)),
-            "curves": ("Loss and score by epoch; thin lines are single seeds, blue is training, orange and dashed "
-                       "validation.", figures.curves(report.groups)),
-        }  # fmt: skip
+            "distributions": (
+                f"Of every group the {report.column} of each test picture, mean over the seeds.",
+                figures.distributions(groups, report.column),
+            ),
+            "costs": (
+                f"Mean {label} against what it cost (intervals; the quickest and the slowest run); the line "
+                "joins what no other mean beats in both, be it by noise.",
+                figures.costs(groups, report.means, label),
+            ),
+            "curves": (
+                "Loss and score by epoch; thin lines are single seeds, blue is training, orange and dashed validation.",
+                figures.curves(report.groups),
+            ),
+        }
         if len(report.factors) == 2:
             first, second = report.factors
-            means = {(group.settings[first], group.settings[second]): mean.mean
-                     for group, mean in zip(groups, report.means, strict=True)}  # fmt: skip
+            means = {
+                (group.settings[first], group.settings[second]): mean.mean
+                for group, mean in zip(groups, report.means, strict=True)
+            }
             text = f"Mean {label} of every pair of {first} and {second}. The colours span these values, be it noise."
             made["interaction"] = (text, figures.interaction(means, (first, second), label))
         return {name: (text, Markup(figures.save(chart, folder, name))) for name, (text, chart) in made.items()}
@@ -92,12 +139,7 @@ def notes_of(path: Any) -> Markup | None:
     """A person's own text, from Markdown; HTML in it is shown, not obeyed."""
     if path is None:
         return None
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"notes={path}: there is no such file. Write your hypotheses and answers there, in Markdown."
-        )
-    text = file.read_text(encoding="utf-8")
+    text = check_notes(path).read_text(encoding="utf-8")
     if len(text) > MOST_NOTES:
         raise ValueError(f"notes={path} has {len(text)} characters; at most {MOST_NOTES} are taken.")
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")

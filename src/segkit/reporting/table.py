@@ -1,21 +1,16 @@
 """The report's table: a row a group, for people (Markdown, LaTeX, HTML) and for programs (CSV)."""
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segkit.evaluate import class_of, classes_in, lesser
-from segkit.reporting.collect import Group, experiment_of
+from segkit.files.tables import csv_text
+from segkit.metrics.names import titled
+from segkit.reporting.analysis import Analysis
+from segkit.reporting.groups import Group
+from segkit.reporting.words import described, hardware, markdown_table, metric_names, plain, spread, stated
 
-if TYPE_CHECKING:
-    from segkit.reporting.analysis import Analysis
-
-LEFT_OUT = ("loss", "empty_images")  # of the table for people
 COSTS = {  # entries of results.json: title, unit, digits
     "params": ("parameters", 1e6, "{:.2f} M"),
     "flops": ("FLOPs a picture", 1e9, "{:.2f} G"),
@@ -34,40 +29,12 @@ class Cell:
     best: bool = False
 
 
-def metric_names(groups: Sequence[Group]) -> list[str]:
-    """The metrics of test that all groups have, of those that people look at: of single classes the IoU; losses of one
-    group are not those of another."""
-    metrics = groups[0].runs[0].metrics
-    names = [name for name in metrics if name.startswith("test/") and not lesser(name)]
-    classes = classes_in(metrics, "test")
-    names = [name for name in names if name.startswith("test/iou/") or class_of(name) not in classes]
-    names = [name for name in names if name.split("/")[1] not in LEFT_OUT]
-    return [name for name in names if all(group.metric(name) for group in groups)]
-
-
-def described(group: Group) -> dict[str, str]:
-    """What it has in the columns in which groups differ, after the experiment that it is called by, if it is."""
-    return ({"experiment": group.title} if group.title == experiment_of(group.config) else {}) | group.settings
-
-
-def spread(values: Sequence[float]) -> str:
-    """mean ± sd over seeds."""
-    sd = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{sd}"
-
-
 def mean_of(values: Sequence[float]) -> float:
     """To the digits that are shown, so that what looks the same is as good."""
     return round(float(np.mean(values)), 3)
 
 
-def stated(group: Group, name: str) -> str:
-    """What the experiment's file says a metric should be: published, or expected here."""
-    found = [(kind, (group.config.get(kind) or {}).get(name)) for kind in ("published", "expected")]
-    return ", ".join(f"{kind} {value:.3f}" for kind, value in found if isinstance(value, int | float))
-
-
-def rows(report: "Analysis") -> tuple[list[str], list[list[Cell]]]:
+def rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
     """Titles and cells: settings, seeds, metrics (that of the comparison first), what was stated, costs, hardware. Best
     is who is it of the groups that were tested on the same pictures."""
     groups, metrics = report.groups, sorted(metric_names(report.groups), key=lambda name: name != report.metric)
@@ -76,12 +43,18 @@ def rows(report: "Analysis") -> tuple[list[str], list[list[Cell]]]:
         own = [np.nanmean(group.values(report.column), axis=1).tolist() for group in groups]
         seeds = {report.label: own} | seeds
     compared = [group in report.paired for group in groups]
-    best = {name: max(mean_of(values) for values, has in zip(each, compared, strict=True) if has)
-            for name, each in seeds.items()}  # fmt: skip
+    best = {
+        name: max(mean_of(values) for values, has in zip(each, compared, strict=True) if has)
+        for name, each in seeds.items()
+    }
     told = [metric for metric in metrics if any(stated(group, metric) for group in groups)]
     costs = [key for key in COSTS if any(group.cost(key) is not None for group in groups)]
     settings = [described(group) for group in groups]
-    titles = [*settings[0], "seeds", *(name.removeprefix("test/") for name in seeds)]
+    titles = [
+        *settings[0],
+        "seeds",
+        *(titled(name.removeprefix("test/")) if name in metrics else name for name in seeds),
+    ]
     titles += [f"{metric.removeprefix('test/')} as stated" for metric in told]
     titles += [*(COSTS[key][0] for key in costs), "hardware"]
     cells = []
@@ -100,28 +73,9 @@ def rows(report: "Analysis") -> tuple[list[str], list[list[Cell]]]:
     return titles, cells
 
 
-def hardware(group: Group) -> str:
-    found = dict.fromkeys(one_hardware(run.environment, str(run.results.get("precision", ""))) for run in group.runs)
-    return "; ".join(found)
-
-
-def one_hardware(environment: dict[str, object], precision: str) -> str:
-    gpus = environment.get("gpus")
-    where = ", ".join(map(str, gpus)) if isinstance(gpus, list) and gpus else str(environment.get("cpu", ""))
-    threads = environment.get("threads")
-    used = f"{threads} thread{'s' * (threads != 1)}" if threads and not gpus else ""
-    return ", ".join(filter(None, [where, used, precision]))
-
-
 def markdown(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
-    lines = [[plain(title) for title in titles], ["---"] * len(titles)]
-    lines += [[f"**{plain(cell.text)}**" if cell.best else plain(cell.text) for cell in line] for line in cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def plain(text: str) -> str:
-    """Text of which Markdown makes nothing else; an underscore inside a word stays as it is."""
-    return re.sub(r"([\\|*`<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    rows = [[f"**{plain(cell.text)}**" if cell.best else plain(cell.text) for cell in line] for line in cells]
+    return markdown_table([plain(title) for title in titles], rows)
 
 
 def latex(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
@@ -136,8 +90,15 @@ def latex(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
     return f"\\begin{{tabular}}{{{kinds}}}\n{rules}\\end{{tabular}}\n"
 
 
-SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "²": "$^2$",
-           "×": r"$\times$", **{character: f"\\{character}" for character in "&%$#_{}"}}  # fmt: skip
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "²": "$^2$",
+    "×": r"$\times$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
 
 
 def tex(text: str) -> str:
@@ -149,38 +110,47 @@ def tex(text: str) -> str:
 def full(groups: Sequence[Group]) -> str:
     """CSV: a row a group, every metric of every split with mean and sd, and what it cost."""
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.metrics))
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     of_names = [f"{name} {kind}" for name in names for kind in ("mean", "sd")]
-    writer.writerow(map(inert, [*described(groups[0]), "seeds", *of_names, *COSTS, "hardware", "runs"]))
+    lines: list[list[object]] = [[*described(groups[0]), "seeds", *of_names, *COSTS, "hardware", "runs"]]
     for group in groups:
         line: list[object] = [*described(group).values(), " ".join(str(run.seed) for run in group.runs)]
         for name in names:
             values = group.metric(name)
             line += [np.mean(values) if values else "", np.std(values, ddof=1) if len(values) > 1 else ""]
         line += ["" if (cost := group.cost(key)) is None else cost for key in COSTS]
-        writer.writerow(map(inert, [*line, hardware(group), " ".join(str(run.folder) for run in group.runs)]))
-    return stream.getvalue()
+        lines.append([*line, hardware(group), " ".join(str(run.folder) for run in group.runs)])
+    return csv_text(lines)
 
 
-def outcomes(report: "Analysis") -> str:
+def outcomes(report: Analysis) -> str:
     """CSV: the mean of every compared group, every comparison and every main effect, with its interval and test."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["what", "of", "against", "estimate", "low", "high", "p", "p (Holm)", "verdict"])
+    lines: list[list[object]] = [
+        [
+            "what",
+            "of",
+            "against",
+            "estimate",
+            "low",
+            "high",
+            "p",
+            "p (Holm)",
+            "verdict",
+            "smallest difference",
+            "P(false claim)",
+        ]
+    ]
     titles = [group.title for group in report.paired]
     for title, mean in zip(titles, report.means, strict=True):
-        writer.writerow(map(inert, ["mean", title, "", mean.mean, mean.low, mean.high, "", "", ""]))
+        lines.append(["mean", title, "", mean.mean, mean.low, mean.high, *[""] * 5])
     found = [("difference", titles[one.one], titles[one.other], one.outcome) for one in report.comparisons]
-    found += [(f"effect of {factor}", level, "mean of all", outcome)
-              for factor, levels in report.effects.items() for level, outcome in levels.items()]  # fmt: skip
+    found += [
+        (f"effect of {factor}", level, "mean of all", outcome)
+        for factor, levels in report.effects.items()
+        for level, outcome in levels.items()
+    ]
     for what, of, against, outcome in found:
         value = outcome.difference
         numbers = [value.mean, value.low, value.high, outcome.p, outcome.adjusted]
-        writer.writerow(map(inert, [what, of, against, *numbers, outcome.verdict]))
-    return stream.getvalue()
-
-
-def inert(cell: object) -> object:
-    """A cell of CSV that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t")) else cell
+        more = [outcome.verdict, outcome.detectable, outcome.false_claim]
+        lines.append([what, of, against, *numbers, *more])
+    return csv_text(lines)

@@ -1,0 +1,69 @@
+"""What two runs have in common: the part of a config that the result depends on."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+# What a run's result does not depend on: where it is written, how it is named, who watches it.
+NOT_IDENTITY = (
+    "published",
+    "expected",
+    "departs",
+    "report",
+    "name",
+    "run_dir",
+    "overrides",
+    "choices",
+    "resume",
+    "logger",
+    "trust",
+    "compile",
+    "profile",
+)
+SWEEP_ID = "SEGKIT_SWEEP"  # of the environment in which a job of a sweep runs
+HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that a run's result depends on."""
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
+    kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key not in ("workers", "cache")}
+    if kept.get("lr_find"):  # what it finds is written over these values
+        rate = kept["optimizer"].get("lr")
+        kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
+    folder = Path(str(config.get("run_dir")))
+    whole = folder.parents[1] if folder.parent.name == "stages" else folder  # a stage starts from what lies beside it
+    return rebased(kept, str(whole), "")  # type: ignore[no-any-return]
+
+
+def _without(node: Any, value: Any) -> Any:
+    """A copy of nested mappings with None in the place of `value`."""
+    if isinstance(node, dict):
+        return {key: _without(below, value) for key, below in node.items()}
+    return None if node == value else node
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Equal for two configs whose results must be equal."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """The dotted keys at which two nested mappings have different values."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return [] if one == other else [key]
+    names = sorted(one.keys() | other.keys())
+    return [
+        found for name in names for found in differences(one.get(name), other.get(name), f"{key}.{name}".strip("."))
+    ]
+
+
+def rebased(node: Any, old: str, new: str) -> Any:
+    """A copy of plain containers in which paths below `old` (callbacks and loggers have some) lie below `new`."""
+    if isinstance(node, dict):
+        return {rebased(key, old, new): rebased(value, old, new) for key, value in node.items()}
+    if isinstance(node, list):
+        return [rebased(value, old, new) for value in node]
+    return new + node[len(old) :] if isinstance(node, str) and f"{node}/".startswith(f"{old}/") else node

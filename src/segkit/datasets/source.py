@@ -1,0 +1,83 @@
+"""What a data set is to segkit: what it must have, and what it may say beyond that."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+from torch import Tensor
+
+from segkit.datasets.listing import Pair
+
+Color = tuple[int, int, int]
+
+
+class Sample(TypedDict):
+    """image (3, H, W) uint8 RGB, mask (H, W) uint8 of class indices and 255 = ignore, and the unique name."""
+
+    image: Tensor
+    mask: Tensor
+    name: str
+
+
+class Source(Protocol):
+    """What every data set is: a plain torch data set of one split, with pictures at their own size.
+
+    What else it may have, with what holds without it, is in `Extras`. Where its class has `find_classes`, a static
+    method that takes the settings of the config and returns the classes' names, `dataset.classes=auto` asks it.
+    """
+
+    classes: tuple[str, ...]
+    names: list[str]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+    def shape(self, index: int) -> tuple[int, int]:
+        """(H, W) of a picture, without decoding it where that can be had."""
+        ...
+
+
+def no_fingerprint() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a data set may have beyond `Source`: attributes of these names.
+
+    files: (picture, mask), two paths, for each of its `names`, on which samples depend and on nothing else but the
+    settings of the config and the code: the data set is then read by several threads at once, decoded once and cached,
+    its files are checked, and they tell whether two runs had the same data. fingerprint: a method that says the same of
+    a data set without files. colors: (R, G, B) of each class on pictures. shared: how many pictures the folder has that
+    this split is a share of; 0 where the splits are given.
+    groups: a string for each of the `names` that says which belong together: those of one photograph, patient, video
+    or site. Without, pictures are taken as independent.
+    """
+
+    files: Sequence[Pair] = ()
+    fingerprint: Callable[[], str] = no_fingerprint
+    colors: Sequence[Color] | None = None
+    shared: int = 0
+    groups: Sequence[str] = ()
+
+
+def extras_of(source: Source) -> Extras:
+    """What a data set says beyond `Source`. Raises ValueError for groups that are not one for each name."""
+    found = {field.name: getattr(source, field.name) for field in fields(Extras) if hasattr(source, field.name)}
+    extras = Extras(**found | {"files": pairs_in(found.get("files", ()))})
+    if extras.groups and len(extras.groups) != len(source.names):
+        raise ValueError(
+            f"{type(source).__name__}.groups has {len(extras.groups)} entries; expected one for each of its "
+            f"{len(source.names)} names, or none at all."
+        )
+    return extras
+
+
+def pairs_in(files: Any) -> tuple[Pair, ...]:
+    """Pairs of paths; none where a class of one's own has something else under that name."""
+    entries = list(files) if isinstance(files, Sequence) else []
+    if not all(isinstance(entry, tuple) and len(entry) == 2 for entry in entries):
+        return ()
+    if not all(isinstance(path, str | Path) for entry in entries for path in entry):
+        return ()
+    return tuple(Pair(Path(image), Path(mask)) for image, mask in entries)

@@ -1,0 +1,1 @@
+"""Scores of a task, and what is said and shown of them."""

@@ -1,0 +1,69 @@
+"""What a split was scored by, as rows and tables: a picture, or a sample, each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segkit.datasets.module import CROPS_A_PICTURE, DataModule
+from segkit.datasets.source import extras_of
+from segkit.evaluation.sheets import presence_figure
+from segkit.files.tables import write_rows
+from segkit.pictures import charts, overlays
+from segkit.tasks.contract import Task
+from segkit.tasks.scores import Scores
+
+
+def write_scores(task: Task, data: DataModule, split: str, folder: Path) -> None:
+    """Write per_image.csv of the split that was scored last, confusion.csv of several classes, presence.csv where
+    presence was asked for, and the pictures of both."""
+    scores, names = task.scores("test"), data.sources[split].names
+    groups = extras_of(data.sources[split]).groups
+    write_rows(folder / "per_image.csv", with_groups(image_rows(scores, names), groups))
+    if (confusion := scores.confusion) is not None:
+        counts = zip(task.classes, confusion.tolist(), strict=True)
+        rows = [{"truth": name, **dict(zip(task.classes, row, strict=True))} for name, row in counts]
+        write_rows(folder / "confusion.csv", rows)
+        figure = charts.confusion(confusion.numpy(), task.classes)
+        overlays.save(folder / "pictures" / f"confusion_{split}.png", figure)
+    if scores.presence is not None:
+        write_rows(folder / "presence.csv", with_groups(presence_rows(scores, names), groups))
+        figure = presence_figure(scores.presence, task.classes[0])
+        overlays.save(folder / "pictures" / f"presence_{split}.png", figure)
+
+
+def image_rows(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a picture: its scores; and where presence is asked for, whether the class is there and how probable the
+    network finds it, of crops the most probable one."""
+    rows = {int(row["index"] or 0): dict[str, Any](row) for row in scores.per_image()}
+    for answer in presence_rows(scores, names):
+        row = rows.setdefault(answer["index"], {"index": answer["index"], "label": 0, "probability": 0.0})
+        for key in ("label", "probability"):
+            row[key] = max(row.get(key, 0), answer[key])
+    return [{"name": names[index], **row} for index, row in sorted(rows.items())]
+
+
+def presence_rows(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a sample of which presence is asked: a picture, or a crop, by its number in it."""
+
+    if scores.presence is None:
+        return []
+    answers = scores.presence.answers()
+    found = zip(*(values.tolist() for values in answers), strict=True)
+    each = CROPS_A_PICTURE if scores.of_crops else 1
+    return [
+        {
+            "name": names[sample // each],
+            "index": sample // each,
+            "crop": sample % each,
+            "label": label,
+            "probability": probability,
+        }
+        for sample, label, probability in found
+    ]
+
+
+def with_groups(rows: list[dict[str, Any]], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of pictures with the group (photograph, patient, video) of each after its name, where these are known."""
+    if not groups:
+        return rows
+    return [{"name": row["name"], "group": groups[row["index"]]} | row for row in rows]

@@ -1,0 +1,105 @@
+"""The metrics of a task on a split."""
+
+import logging
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segkit import hardware
+from segkit.datasets.module import DataModule, collate
+from segkit.datasets.source import extras_of
+from segkit.evaluation import advice
+from segkit.evaluation.advice import SplitScores
+from segkit.evaluation.rows import image_rows, write_scores
+from segkit.evaluation.sheets import save_sheet
+from segkit.models.presence import gate_open
+from segkit.runs.build import Run
+from segkit.runs.loading import load
+from segkit.tasks.contract import Task
+
+log = logging.getLogger("segkit")
+
+
+TIMED = 10  # pictures
+
+
+def score_split(task: Task, data: DataModule, split: str, config: dict[str, Any]) -> dict[str, float]:
+    """Metrics of a task on one split, named `<split>/…`. What they were counted from stays in `task.scores("test")`."""
+    trainer = lightning.Trainer(
+        accelerator=config["trainer"].get("accelerator", "auto"),
+        devices=1,
+        precision=hardware.precision(config),  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    scores = task.scores("test")
+    scores.reset()
+    trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
+    if scores.presence is not None:
+        label = scores.presence.answers().label
+        log.info("%s: %d of %d samples show %s", split, label.sum(), len(label), task.classes[0])
+        if label.min() == label.max():
+            log.warning("%s has samples of one kind alone, so presence_… says little there", split)
+    losses = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/loss")}
+    metrics = losses | {f"test/{name}": float(value) for name, value in scores.compute().items()}
+    return {f"{split}/{name.removeprefix('test/')}": value for name, value in metrics.items()}
+
+
+def score_best(
+    run: Run, folder: Path, config: dict[str, Any], own: bool
+) -> tuple[dict[str, float], dict[str, float], dict[str, SplitScores]]:
+    """The best weights of a finished training on all three splits, without augmentation, by the path that the
+    evaluate command takes: a task made anew from the checkpoint, in a trainer of its own. `own`: as in `runs.load`.
+
+    Also what a picture costs, and how each split was scored."""
+    task = load(str(folder), config["trust"], own=own)
+    metrics: dict[str, float] = {}
+    how: dict[str, SplitScores] = {}
+    for split in ("train", "val", "test"):
+        scores = score_split(task, run.data, split, config)
+        how[split] = describe_scores(task, run.data, split, scores)
+        metrics |= scores
+    write_scores(task, run.data, "test", folder)  # the split that was scored last
+    save_sheet(task, run.data, "test", folder, 8)
+    return metrics, measure_cost(task, run.data), how
+
+
+def describe_scores(task: Task, data: DataModule, split: str, metrics: Mapping[str, float]) -> SplitScores:
+    """How the split that was scored last was."""
+    scores, source = task.scores("test"), data.sources[split]
+    images = image_rows(scores, source.names)
+    if (confusion := scores.confusion) is not None:
+        truth, predicted = confusion.sum(1).tolist(), confusion.sum(0).tolist()
+        total = sum(truth)
+    else:
+        tp, fp, fn, tn = (sum(int(row.get(name, 0)) for row in images) for name in ("tp", "fp", "fn", "tn"))
+        truth, predicted, total = [tp + fn], [tp + fp], tp + fp + fn + tn
+    groups = {*extras_of(source).groups}
+    plain = {name.removeprefix(f"{split}/"): value for name, value in metrics.items()}
+    return advice.SplitScores(
+        split, task.classes, plain, images, truth, predicted, total, len(source), len(groups) or None
+    )
+
+
+def measure_cost(task: Task, data: DataModule) -> dict[str, float]:
+    """What the network spends on a test picture as it is scored, all its crops together: `flops`, a multiply-add
+    counted as 2, of the first one, and `seconds_a_picture`, the median over ten, one by one, from pixels to logits."""
+    prepared, seconds = data.eval_dataloader("test").dataset, []
+    images = [collate([prepared[(0, index, True)]])["image"] for index in range(min(len(data.sources["test"]), TIMED))]
+    with torch.inference_mode(), gate_open(task.net):
+        with FlopCounterMode(display=False) as counter:
+            task.detect(images[0].to(task.device))
+        for image in images:
+            started = time.perf_counter()
+            said = task.detect(image.to(task.device))
+            (said.presence if said.masks is None else said.masks).cpu()  # type: ignore[union-attr]  # once it is computed
+            seconds.append(time.perf_counter() - started)
+    return {"flops": int(counter.get_total_flops()), "seconds_a_picture": round(statistics.median(seconds), 6)}

@@ -1,0 +1,175 @@
+"""Files of run folders, read as data: whatever a stranger puts there, it costs a bounded time and memory.
+
+Everything here raises FileNotFoundError or ValueError, with the file's name, for what cannot be read.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from segkit.files.pickles import check_archive_pickle
+
+MEGABYTE = 2**20
+MOST_YAML, MOST_JSON, MOST_CSV, MOST_PICKLE = 0.25 * MEGABYTE, 32 * MEGABYTE, 64 * MEGABYTE, 16 * MEGABYTE
+DEEPEST = 24  # containers inside containers
+MOST_VALUES = 10_000  # in a config: thousands a second are read
+MOST_FILES = 100_000  # in a checkpoint: its tensors
+MOST_IN_CHECKPOINT = 1_000_000  # values
+MOST_SHARED = 8  # times that the numbers of a checkpoint may be those of several tensors
+MOST_CONTAINERS, MOST_ENTRIES = 1_000_000, 4_000_000  # in a JSON file
+
+
+def read_text(path: Path, most: float) -> str:
+    """The text of a plain file that is no larger than `most` bytes."""
+    if not path.is_file():
+        what = "is no plain file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}.")
+    with path.open("rb") as file:
+        content = file.read(int(most) + 1)
+    if len(content) > most:
+        raise ValueError(f"{path} has more than {most / MEGABYTE:g} MB, which segkit never writes into such a file.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text: {error}.") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain containers of a YAML file, with expressions left as texts; no aliases, no tags, no deep nesting."""
+    text = read_text(path, MOST_YAML)
+    try:
+        check_yaml(text)
+        return OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
+    except Exception as error:  # of many kinds: OmegaConf asserts what YAML may break
+        raise ValueError(f"{path} cannot be read as a config: {first_line(error)}") from None
+
+
+def check_yaml(text: str) -> None:
+    """ValueError for what would make a small text large, or have anything built."""
+    depth = 0
+    for at, event in enumerate(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
+        if at > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES} values")
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError("it has an alias or anchor (& or *), which segkit never writes")
+        if (tag := getattr(event, "tag", None)) is not None and tag != "!":
+            raise ValueError(f"it has the tag {tag}, which segkit never writes")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it has more than {DEEPEST} containers inside each other")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, with no more values and no deeper nesting than segkit writes."""
+    try:
+        text = read_text(path, MOST_JSON)
+        if text.count("[") + text.count("{") > MOST_CONTAINERS or text.count(",") > MOST_ENTRIES:
+            raise ValueError(f"it has more than {MOST_CONTAINERS} lists and mappings, or {MOST_ENTRIES} values")
+        found = json.loads(text)
+        check_depth(found)
+        return found
+    except FileNotFoundError:
+        raise
+    except (ValueError, RecursionError) as error:
+        hint = "" if str(path) in str(error) else f"{path} cannot be read as JSON: "
+        raise ValueError(f"{hint}{first_line(error)}") from None
+
+
+def check_depth(found: Any) -> None:
+    """ValueError for too many containers inside each other."""
+    level = [found]
+    for _ in range(DEEPEST + 1):
+        below = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
+        level = [value for values in below for value in values if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"it has more than {DEEPEST} containers inside each other")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The tensors and plain containers of a checkpoint; the tensors stay on the disk until they are looked at.
+
+    Nothing is unpickled but these. Read from the disk, a tensor cannot claim more than the file has.
+    """
+    import torch
+
+    check_archive(path)
+    try:
+        check_archive_pickle(path)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: {first_line(error)}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not a segkit checkpoint: it holds a {type(found).__name__}.")
+    check_contents(found, path)
+    return found
+
+
+def check_contents(checkpoint: dict[str, Any], path: Path) -> None:
+    """ValueError for containers that are too deep, or too many where those in several places count in each; and for
+    tensors, of weights or of whatever else, that claim more than the file has."""
+    import torch
+
+    level: list[tuple[str, Any]] = [("", checkpoint)]
+    stores: dict[int, int] = {}
+    values, claimed, most = 0, 0, tensor_bytes(path)
+    for _ in range(DEEPEST + 2):
+        below: list[tuple[str, Any]] = []
+        for key, node in level:
+            if isinstance(node, torch.Tensor):
+                size, store = node.numel() * node.element_size(), node.untyped_storage()
+                stores[store.data_ptr()], claimed = store.nbytes(), claimed + size
+                if size > store.nbytes() or claimed > MOST_SHARED * most:
+                    raise ValueError(f"{path} is damaged: its tensor {key} claims more than the file has.")
+            elif isinstance(node, dict):
+                inside = (*node.items(), *getattr(node, "__dict__", {}).items())  # of an OrderedDict: its _metadata
+                below += [(str(name)[:200], one) for name, one in inside]
+            elif isinstance(node, list | tuple):
+                below += [(key, one) for one in node]
+            values += 1
+            if len(below) + values > MOST_IN_CHECKPOINT:
+                raise ValueError(f"{path} is not a segkit checkpoint: it has more than {MOST_IN_CHECKPOINT} values.")
+        level = below
+        if not level:
+            break
+    else:
+        raise ValueError(f"{path} is not a segkit checkpoint: it has more than {DEEPEST} containers inside each other.")
+    if sum(stores.values()) > most:
+        raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: its tensors claim more than the file has.")
+
+
+def check_archive(path: Path) -> None:
+    """ValueError for a file that is none of torch's archives, or that would be larger unpacked than it is."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: {first_line(error)}") from None
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    pickles = [entry for entry in entries if entry.filename.endswith(".pkl") and entry.file_size > MOST_PICKLE]
+    total = sum(entry.file_size for entry in entries)
+    if packed or pickles or len(entries) > MOST_FILES or total > path.stat().st_size:
+        raise ValueError(
+            f"{path} is not a segkit checkpoint, or is damaged: unpacked it would be larger than it may be "
+            f"({total / MEGABYTE:,.0f} MB in {len(entries)} parts)."
+        )
+
+
+def tensor_bytes(path: Path) -> int:
+    """How many bytes of tensors lie in a checkpoint."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist() if "/data/" in entry.filename)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without a library's longer advice."""
+    text = str(getattr(error, "problem", None) or error).strip()
+    if "weights_only" in text:  # torch's advice is to unpack it all the same
+        return "it holds more than tensors and plain values, and nothing else is unpacked"
+    return text.splitlines()[0] if text else type(error).__name__

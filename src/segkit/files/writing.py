@@ -1,0 +1,34 @@
+"""Files, written whole or not at all."""
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+DISK_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Written beside and moved into place: a reader sees the old file or the new one, never half of it.
+
+    Raises OSError with the file's name, which Python leaves out where the disk is full.
+    """
+    part = path.with_name(f".{path.name}.part")  # beside it: a move between file systems is a copy
+    try:
+        part.unlink(missing_ok=True)  # of a killed process; or a pipe that somebody put there, which would wait
+        with part.open("xb") as file:
+            file.write(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Written beside and moved into place: a reader sees the old file or the new one, never half of it."""
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_json`, for any text."""
+    write_bytes(path, text.encode())

@@ -1,0 +1,58 @@
+"""Windows of a picture: five crops or a grid, whether one shows anything, and the whole out of its crops."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segkit import UNDECIDED
+
+Crops = Literal["none", "five", "grid"]
+
+
+def corners(shape: tuple[int, int], size: tuple[int, int], crops: Crops, name: str = "") -> list[tuple[int, int]]:
+    """Top-left corners of the windows of `size` in a picture of `shape`, both (height, width).
+
+    five: the four corners and the centre, in that order (as torchvision's five_crop). grid: as few as cover the
+    picture, evenly spaced, overlapping where they do not divide it. Raises ValueError for a smaller picture.
+    """
+    (height, width), (tall, wide) = shape, size
+    if height < tall or width < wide:
+        raise ValueError(
+            f"dataset.crops={crops} takes windows of {tall}×{wide}, but picture {name} is only {height}×{width}. "
+            f"Choose a dataset.size of at most {min(height, width)}, or dataset.crops=none."
+        )
+    bottom, right = height - tall, width - wide
+    if crops == "five":
+        return [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
+    return [(top, left) for top in _spread(height, tall) for left in _spread(width, wide)]
+
+
+def five_cover(shape: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether five crops of `size` leave nothing of a picture of `shape` out."""
+    return shape[0] <= 2 * size[0] and shape[1] <= 2 * size[1]
+
+
+def _spread(length: int, window: int) -> list[int]:
+    """Starts of the fewest windows that cover `length`, evenly spaced."""
+    count = -(-length // window)
+    return [round(number * (length - window) / max(count - 1, 1)) for number in range(count)]
+
+
+def stitch(crops: Tensor, where: Tensor, size: Sequence[int], looked_at: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of a picture's crops (K, C, h, w), at the corners `where` (K, 2), as one of `size`, each pixel once.
+
+    Where crops overlap it is the mean of those that were `looked_at` (K,); where none of them was, `UNDECIDED`. Returns
+    the logits (C, H, W) in float32 and which pixels lie in any crop, (H, W).
+    """
+    tall, wide = crops.shape[-2:]
+    total = torch.zeros(crops.shape[1], *size, device=crops.device)
+    count, covered = total.new_zeros(*size), total.new_zeros(*size, dtype=torch.bool)
+    for crop, (top, left), counted in zip(crops.float(), where.tolist(), looked_at.tolist(), strict=True):
+        window = slice(top, top + tall), slice(left, left + wide)
+        covered[window] = True
+        if counted:
+            total[:, *window] += crop
+            count[window] += 1
+    return torch.where(count > 0, total / count.clamp(min=1), UNDECIDED), covered

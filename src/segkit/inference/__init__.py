@@ -1,0 +1,1 @@
+"""From pictures to masks, with a task that is there."""

@@ -1,0 +1,121 @@
+"""A picture of any size in, probabilities of its size out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segkit import hardware
+from segkit.datasets.module import resize_image
+from segkit.geometry.windows import corners, five_cover, stitch
+from segkit.models.presence import Detection, probability
+from segkit.runs.loading import load
+from segkit.tasks.contract import NOT_FINITE, Task, is_finite
+from segkit.tasks.deciding import set_gate, set_threshold
+
+AT_ONCE = 16  # crops of one picture
+
+
+class Prediction(NamedTuple):
+    """Class numbers (H, W) uint8, the probability that the class is there, and those of the pixels (C, H, W); None for
+    what a run does not say."""
+
+    label: NDArray[np.uint8] | None
+    presence: float | None
+    probabilities: NDArray[np.float32] | None
+
+
+class InputMode(NamedTuple):
+    """How the network sees pictures, as in the run's evaluation: "resize" to `size`, "native", in crops of `size`."""
+
+    mode: Literal["resize", "native", "five", "grid"]
+    size: tuple[int, int]
+
+
+def find_input_mode(config: Mapping[str, Any]) -> InputMode:
+    """How the network of a run's config sees pictures."""
+    dataset = config["dataset"]
+    size = dataset["size"]
+    size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    if dataset.get("crops", "none") != "none":
+        return InputMode(dataset["crops"], size)
+    return InputMode(dataset["eval"], size)
+
+
+class Predictor:
+    """A run as a function of one picture: image (H, W, 3) uint8 RGB to a `Prediction`.
+
+    Resized, the network sees the picture as in training, and its probabilities are brought back to (H, W) by linear
+    interpolation before they are decided on, so that borders stay smooth. In crops it sees the run's five where they
+    cover the picture, else a grid; logits are averaged where they overlap, and the class is there if any shows it.
+
+    accelerator: auto, cpu or gpu. threshold, gate: see `set_threshold` and `set_gate`; None for the run's own.
+    """
+
+    def __init__(
+        self, task: Task, accelerator: str = "auto", threshold: float | None = None, gate: float | None = None
+    ) -> None:
+        set_threshold(task, threshold)
+        self.task, self.present_above = task, set_gate(task, gate)
+        config = task.facts["config"]
+        self.how = find_input_mode(config)
+        self.precision = hardware.precision(config | {"trainer": {"accelerator": accelerator}})
+        task.to(hardware.device(accelerator))
+
+    @classmethod
+    def load(cls, run: str | Path, trust: Sequence[str] = (), **settings: Any) -> Self:
+        """The predictor of a run folder or checkpoint; `trust` as of `segkit.runs.load`."""
+        return cls(load(str(run), trust), **settings)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.task.classes
+
+    def __call__(self, image: NDArray[np.uint8]) -> Prediction:
+        with hardware.computing(self.task.device, self.precision):
+            return predict(self.task, image, self.how)
+
+
+@torch.no_grad()
+def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
+    """What a task says of image (H, W, 3) uint8 RGB that its network sees as `how` says: see `Predictor`."""
+    height, width = image.shape[:2]
+    crops = how.mode in ("five", "grid") and height >= how.size[0] and width >= how.size[1]  # smaller: as it is
+    pixels = resize_image(image, how.size) if how.mode == "resize" else image
+    picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    if crops:
+        out, logits = in_crops(task, picture, how)
+    else:
+        out = task.detect(picture[None].to(task.device))
+        logits = out.masks
+    if not is_finite(out):
+        raise ValueError(NOT_FINITE)
+    presence = None if out.presence is None else float(probability(out.presence).max())
+    if logits is None:
+        return Prediction(None, presence, None)
+    probabilities = task.activated(logits)
+    if probabilities.shape[2:] != (height, width):
+        probabilities = F.interpolate(probabilities, (height, width), mode="bilinear", align_corners=False)
+    return Prediction(task.label(probabilities)[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
+
+
+def in_crops(task: Task, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:
+    """What the network says of the crops of `picture` (3, H, W), and their mask logits as one, (1, C, H, W)."""
+    shape, size = (picture.shape[1], picture.shape[2]), how.size
+    where = corners(shape, size, "five" if how.mode == "five" and five_cover(shape, size) else "grid")
+    crops = [picture[:, top : top + size[0], left : left + size[1]] for top, left in where]
+    outs = [
+        task.detect(torch.stack(crops[start : start + AT_ONCE]).to(task.device))
+        for start in range(0, len(crops), AT_ONCE)
+    ]
+    joined = Detection(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*outs, strict=True)))
+    if joined.masks is None:
+        return joined, None
+    looked_at = torch.ones(len(where)) if joined.decoded is None else joined.decoded
+    logits, _ = stitch(joined.masks, torch.tensor(where), picture.shape[1:], looked_at)
+    return joined, logits[None]

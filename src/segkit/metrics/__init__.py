@@ -1,0 +1,1 @@
+"""Metrics, counted in whole numbers and reduced once."""

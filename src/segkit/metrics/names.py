@@ -1,0 +1,34 @@
+"""What the name of a metric says: its class, its title, whether less is better."""
+
+import re
+
+
+def classes_in(metrics: dict[str, float], split: str) -> list[str]:
+    """Names of the classes that have scores of their own in this split."""
+    start = f"{split}/iou/"
+    return [name.removeprefix(start) for name in metrics if name.startswith(start)]
+
+
+def class_of(metric: str) -> str:
+    """The class in a metric's name (`test/iou/car` → `car`), or "" for an overall metric."""
+    return metric.split("/", 1)[1].partition("/")[2]
+
+
+def titled(name: str) -> str:
+    """A metric without its split's name, and whether it is pooled over all pixels or a mean of pictures."""
+    kind = re.sub(r"_(crops|ungated)$", "", name.partition("/")[0])
+    if kind == "score" or kind.endswith("_image"):
+        return f"{name} (per picture)"
+    pooled = re.fullmatch("iou|dice|precision|recall|accuracy|fbeta|iou_micro|soft_dice|soft_iou", kind)
+    return f"{name} (pooled)" if pooled else name
+
+
+def written(name: str, value: float) -> str:
+    """A metric for people: a count as a whole number."""
+    return f"{value:.0f}" if name.endswith("empty_images") else f"{value:.4f}"
+
+
+def lesser(name: str) -> bool:
+    """Whether the table at the end leaves a metric out; results.json has all."""
+    variants = r"\b(dice|precision|recall|iou_image)_(crops|ungated)|soft_.*_ungated"
+    return re.search(rf"fbeta|(precision|recall|accuracy)_image|{variants}", name) is not None

@@ -1,0 +1,219 @@
+"""Groups of runs that differ in their seed alone, and the settings in which groups differ."""
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.configs.identity import identity
+
+CHOICES = ("dataset", "model", "loss", "optimizer", "scheduler", "augment")
+PIXELS = ("tp", "fp", "fn", "tn")  # columns; of several classes their sums
+TITLE = 60  # most letters of a group's title
+DERIVED = ("channels", "monitor_mode", "mode")  # last words of keys that follow from others
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `trained`: its folder as training left it, another one where evaluate has scored it. `images`:
+    columns of per_image.csv, NaN where a cell is empty, for the pictures `names`; `clusters`: the photograph, patient
+    or video of each, empty where the file does not say; `presence`: label and probability of each picture or crop, and
+    the place of its `picture`, empty where it was not asked for."""
+
+    folder: Path
+    trained: Path
+    config: dict[str, Any]
+    results: dict[str, Any]
+    names: tuple[str, ...]
+    clusters: tuple[str, ...]
+    images: dict[str, NDArray[np.float64]]
+    presence: dict[str, NDArray[np.float64]]
+    curves: list[dict[str, float]]
+    environment: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return int(self.config.get("seed", 0))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those that are numbers: of a class that no picture shows some are not."""
+        return {name: value for name, value in self.results["metrics"].items() if math.isfinite(value)}
+
+    def same_pictures(self, other: "Run") -> bool:
+        """Whether both were tested on the same pictures: of one name, and where as many pixels were scored, with as
+        many of them in the class (of several classes, in any)."""
+        if self.names != other.names:
+            return False
+        if not all(set(PIXELS) <= run.images.keys() for run in (self, other)):
+            return True
+        (total, truth), (others, of_others) = (
+            (sum(run.images[name] for name in PIXELS), run.images["tp"] + run.images["fn"]) for run in (self, other)
+        )
+        return bool((truth == of_others)[total == others].all())
+
+
+@dataclass(eq=False)
+class Group:
+    """Runs that differ in their seed alone. `settings`: what it has in the columns in which groups differ; `title`:
+    some of that, enough to tell it from the others."""
+
+    runs: list[Run]
+    settings: dict[str, str] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.runs[0].config
+
+    def values(self, column: str) -> NDArray[np.float64]:
+        """A column of per_image.csv, (seeds, pictures)."""
+        return np.stack([run.images[column] for run in self.runs])
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.config["dataset"].get("classes") or [])
+
+    def metric(self, name: str) -> list[float]:
+        """One number a seed; runs that lack it are left out."""
+        return [run.metrics[name] for run in self.runs if name in run.metrics]
+
+    def cost(self, key: str) -> float | None:
+        """The median over the runs of an entry of results.json: of seconds some may have been disturbed."""
+        values = self.costs(key)
+        return float(np.median(values)) if values else None
+
+    def costs(self, key: str) -> list[float]:
+        """One number a seed."""
+        return [float(run.results[key]) for run in self.runs if isinstance(run.results.get(key), int | float)]
+
+    def setting(self, key: str) -> str | None:
+        """What the runs have been set to: a column, a choice of a file, or any key of the config."""
+        choices = self.config.get("choices", {})
+        return self.settings.get(key) or choices.get(key) or flattened(identity(self.config)).get(key)
+
+
+def key_of(run: Run) -> str:
+    """What runs of one group have in common."""
+    return json.dumps(identity(run.config | {"seed": 0}), sort_keys=True, default=str)
+
+
+def grouped(runs: Iterable[Run]) -> list[Group]:
+    """Groups in the order of their first runs, with the settings that tell them apart."""
+    found: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        found[key_of(run)].append(run)
+    groups = [Group(sorted(members, key=lambda run: run.seed)) for members in found.values()]
+    found_columns = columns(groups)
+    for column, values in found_columns.items():
+        for group, value in zip(groups, values, strict=True):
+            group.settings[column] = value
+    for group, title in zip(groups, titles(groups, telling(found_columns, len(groups))), strict=True):
+        group.title = title
+    return groups
+
+
+def titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
+    """A name of each group: of its experiment, where each has one of its own, else what it has in some columns; of
+    files the last part of their path."""
+    found = [experiment_of(group.config) for group in groups]
+    if all(found) and len(set(found)) == len(found):
+        return found
+    words = [" / ".join(told(name, group.settings[name]) for name in columns) for group in groups]
+    words = [text or str(group.config.get("name", "")) for text, group in zip(words, groups, strict=True)]
+    seen = Counter(words)
+    return [
+        text if len(text) <= TITLE and seen[text] == 1 else f"{text[: TITLE - 6]}… ({number})"
+        for number, text in enumerate(words, 1)
+    ]
+
+
+def told(name: str, value: str) -> str:
+    """A setting in a title: numbers and switches after the name of what they set, which Hydra takes for baseline=."""
+    bare = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|None", value)
+    return f"{name} {value}" if bare else value.rpartition("/")[2]
+
+
+def experiment_of(config: Mapping[str, Any]) -> str:
+    words = map(str, config.get("overrides") or [])
+    return next((word.partition("=")[2] for word in words if word.startswith("experiment=")), "")
+
+
+def telling(found: Mapping[str, list[str]], count: int) -> list[str]:
+    """The first columns that together tell all groups apart; each adds to what those before it do."""
+    kept: list[str] = []
+    apart = 1
+    for name in found:
+        if apart == count:
+            break
+        distinct = len(set(zip(*(found[key] for key in [*kept, name]), strict=True)))
+        if distinct > apart:
+            kept, apart = [*kept, name], distinct
+    return kept
+
+
+def columns(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """The settings that differ between groups: the choices of files, and single values, which below a choice count
+    only where the choice is the same. Values that always go together with another of the same name are left out."""
+    chosen = [group.config.get("choices", {}) for group in groups]
+    flat = [flattened(identity(group.config | {"seed": 0})) for group in groups]
+    found = {name: [str(one.get(name)) for one in chosen] for name in CHOICES}
+    keys = sorted({key for one in flat for key in one}, key=lambda key: (key.count("."), key))
+    for key in keys:
+        if key.rpartition(".")[2] not in DERIVED and differs(key, flat, chosen):
+            found[key] = [one.get(key, "") for one in flat]
+    kept: dict[str, list[str]] = {}
+    said: set[Any] = set()  # the same is said by equal values, and by those of one name that go together
+    for key, values in found.items():
+        says = {tuple(values), (key.rpartition(".")[2], pattern(values))}
+        if len(set(values)) > 1 and not said & says:
+            kept[key] = values
+            said |= says
+    return shortened(kept)
+
+
+def differs(key: str, flat: Sequence[Mapping[str, str]], chosen: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether groups have different values of a key; of one below a choice, groups with the same choice."""
+    group = key.split(".", 1)[0]
+    seen: dict[Any, set[str]] = defaultdict(set)
+    for values, choice in zip(flat, chosen, strict=True):
+        seen[choice.get(group) if group in CHOICES else None].add(values.get(key, ""))
+    return any(len(values) > 1 for values in seen.values())
+
+
+def pattern(values: Sequence[str]) -> tuple[int, ...]:
+    """Which values are equal, whatever they are: two columns with one pattern go together (model.freeze)."""
+    place: dict[str, int] = {}
+    return tuple(place.setdefault(value, len(place)) for value in values)
+
+
+def shortened(found: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Keys by their last word where that is enough to tell them apart."""
+    lasts = [key.rpartition(".")[2] for key in found]
+    seen = Counter(lasts)
+    return {last if seen[last] == 1 else key: values for (key, values), last in zip(found.items(), lasts, strict=True)}
+
+
+def flattened(node: Any, above: str = "") -> dict[str, str]:
+    """Dotted keys to values as text."""
+    if not isinstance(node, dict):
+        return {above: written(node)}
+    return {
+        key: value
+        for name, below in node.items()
+        for key, value in flattened(below, f"{above}.{name}".strip(".")).items()
+    }
+
+
+def written(value: Any) -> str:
+    """A setting as it is typed, in one line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else " ".join(str(value).splitlines())

@@ -1,0 +1,130 @@
+"""Average precision and the area under the ROC curve of samples, and both with each cluster of samples left out.
+
+Both are exact. Computed again without each cluster they would take clusters × samples; here the area takes a sort, and
+average precision about samples × √samples, however the samples are spread over clusters.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Truth = NDArray[np.bool_]
+Places = NDArray[np.int64]
+
+
+def average_precision(truth: Truth, probability: Array) -> float:
+    """Σ (R_n - R_(n-1)) P_n over the distinct probabilities from the highest; NaN without a positive sample."""
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-probability, kind="stable")
+    hits = np.cumsum(truth[order])
+    last = np.append(np.diff(probability[order]) != 0, True)
+    recall, precision = hits[last] / hits[-1], hits[last] / (np.flatnonzero(last) + 1)
+    return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def area(truth: Truth, probability: Array) -> float:
+    """Under the ROC curve: how often a positive sample is above a negative one, equal ones counting half."""
+    pairs = float(truth.sum()) * float((~truth).sum())
+    return float(wins(truth, probability)[truth].sum() / pairs) if pairs else float("nan")
+
+
+def wins(truth: Truth, probability: Array) -> Array:
+    """Of each sample how many of the other kind a positive one is above, or a negative one below; equal ones half."""
+    _, level = np.unique(probability, return_inverse=True)
+    positive, negative = np.bincount(level, truth), np.bincount(level, ~truth)
+    below, above = np.cumsum(negative) - negative / 2, positive.sum() - np.cumsum(positive) + positive / 2
+    return np.asarray(np.where(truth, below[level], above[level]))
+
+
+def area_without_each(truth: Truth, probability: Array, cluster: Places, clusters: int) -> Array:
+    """`area` with each of the clusters left out: of all pairs those go that have a sample of it, one or both."""
+    every = wins(truth, probability)
+    _, level = np.unique(probability, return_inverse=True)
+    order = np.lexsort((level, cluster))
+    inside = np.empty(len(truth))
+    inside[order] = wins_inside(truth[order], level[order], cluster[order])
+    gone = np.bincount(cluster, every, clusters) - np.bincount(cluster, np.where(truth, inside, 0), clusters)
+    positive, negative = (kind.sum() - np.bincount(cluster, kind, clusters) for kind in (truth, ~truth))
+    pairs = positive * negative
+    return share(every[truth].sum() - gone, pairs, np.nan)
+
+
+def wins_inside(truth: Truth, level: Places, cluster: Places) -> Array:
+    """Of each positive sample how many negative ones of its own cluster it is above; sorted by cluster and level."""
+    negatives: Places = np.cumsum(~truth)
+    first_of_cluster, _ = ends(cluster)
+    first, last = ends(cluster * (level.max() + 1) + level)
+    before: Places = negatives - ~truth  # up to a sample, without it
+    return np.asarray((before[first] + negatives[last]) / 2 - before[first_of_cluster])
+
+
+def share(part: Array, whole: Array, nothing: float) -> Array:
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), nothing, dtype=np.float64), where=whole > 0))
+
+
+def ends(key: Places) -> tuple[Places, Places]:
+    """The places of the first and the last sample that have each sample's key; equal keys stand together."""
+    starts = np.flatnonzero(np.append(True, np.diff(key) != 0))
+    lengths = np.diff(np.append(starts, len(key)))
+    return np.repeat(starts, lengths), np.repeat(starts + lengths - 1, lengths)
+
+
+def precision_without_each(truth: Truth, probability: Array, cluster: Places, clusters: int) -> Array:
+    """`average_precision` with each of the clusters left out.
+
+    A cluster of more than √samples is left out and the number computed again; of those there are fewer than √samples.
+    Without a smaller one of k samples, k + 1 stretches of the curve are left of which each has lost the same counts.
+    """
+    order = np.argsort(-probability, kind="stable")
+    truth, probability, cluster = truth[order], probability[order], cluster[order]
+    most = int(np.sqrt(len(truth)))
+    sizes = np.bincount(cluster, minlength=clusters)
+    found = without_small(truth, probability, cluster, np.where(sizes <= most, sizes, 0))
+    for one in np.flatnonzero(sizes > most):
+        kept = cluster != one
+        found[one] = average_precision(truth[kept], probability[kept])
+    return found
+
+
+def without_small(truth: Truth, probability: Array, cluster: Places, sizes: Places) -> Array:
+    """Of clusters of these sizes; samples come from the highest probability on.
+
+    With h positives at a probability, H at it and above, and N samples there, average precision is Σ h H / N over the
+    probabilities, divided by all positives. Between a cluster's kth sample and its next it is Σ h (H - a) / (N - k)
+    without it, with a the positives among the k: two sums along the curve that clusters have in common. At its samples
+    themselves its own positives count too much in h, and are taken off.
+    """
+    last = np.append(np.diff(probability) != 0, True)
+    level = np.cumsum(last) - last  # which probability a sample has
+    samples = (np.flatnonzero(last) + 1).astype(np.float64)
+    above = np.cumsum(truth)[last].astype(np.float64)
+    here: Array = np.diff(above, prepend=0)
+    order = np.argsort(cluster, kind="stable")
+    levels, hits = level[order], np.cumsum(truth[order])
+    start = np.cumsum(np.bincount(cluster, minlength=len(sizes))) - np.bincount(cluster, minlength=len(sizes))
+    before = np.append(0, hits)
+    total = np.zeros(len(sizes))
+    for k in range(int(sizes.max()) + 1):
+        ones = np.flatnonzero(sizes >= k)
+        rate = share(here, samples - k, 0)
+        sums, weighted = (np.append(0, np.cumsum(values)) for values in (rate, rate * above))
+        place = start[ones] + k  # of the next sample
+        own = (before[place] - before[start[ones]]).astype(np.float64)
+        begin = levels[place - 1] if k else np.zeros(len(ones), dtype=np.int64)
+        end = np.where(sizes[ones] > k, levels[np.minimum(place, len(levels) - 1)], len(here))
+        total[ones] += weighted[end] - weighted[begin] - own * (sums[end] - sums[begin])
+    total -= own_positives(truth[order], levels, cluster[order], above, samples, len(sizes))
+    left_positives = truth.sum() - np.bincount(cluster, truth, len(sizes))
+    return share(total, left_positives, np.nan)
+
+
+def own_positives(truth: Truth, level: Places, cluster: Places, above: Array, samples: Array, clusters: int) -> Array:
+    """What each cluster's own positives add to its sum above; sorted by cluster, from the highest probability on."""
+    first_of_cluster, _ = ends(cluster)
+    _, last = ends(cluster * (level.max() + 1) + level)
+    hits: Places = np.cumsum(truth)
+    own: Places = hits[last] - (hits - truth)[first_of_cluster]
+    left = samples[level] - (last - first_of_cluster + 1)
+    precision = share(above[level] - own, left, 0)
+    return np.asarray(np.bincount(cluster, np.where(truth, precision, 0.0), clusters))

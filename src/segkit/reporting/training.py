@@ -1,0 +1,146 @@
+"""How the trainings of a report's groups went: the table that papers have, how steady they were, and their curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segkit.pictures.charts import score_of
+from segkit.reporting.analysis import Analysis
+from segkit.reporting.groups import Group, Run
+from segkit.reporting.words import spread
+
+STEADY = 0.02  # a standard deviation of a score, up to which a training is called steady
+LEAST_EPOCHS = 8  # from which on the last quarter says something
+MOST_POINTS = 400  # of a curve
+WIDE = 1000  # times its smallest value the largest of a chart has where its axis is logarithmic, as of sums beside Dice
+MOST_CURVES = 24  # groups in the chart of all
+
+
+@dataclass(frozen=True)
+class Training:
+    """A row of the table of trainings: text, empty where nothing is known. `scores` and `published` are of train, val
+    and test, losses of train and val. `epochs_sd`: the standard deviation of the validation score over the last quarter
+    of the epochs, mean over the seeds; `seeds_sd`: of the test score over the seeds. `departs`: in what the experiment
+    departs from its source.
+    """
+
+    title: str
+    epochs: str
+    losses: tuple[str, str]
+    scores: tuple[str, str, str]
+    published: tuple[str, str, str]
+    published_losses: tuple[str, str]
+    epochs_sd: float | None
+    seeds_sd: float | None
+    departs: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Whether it was steady, in words."""
+        found = {"from epoch to epoch": self.epochs_sd, "from seed to seed": self.seeds_sd}
+        known = {what: sd for what, sd in found.items() if sd is not None}
+        moves = [what for what, sd in known.items() if sd > STEADY]
+        if not known:
+            return "not known"
+        return f"moves {' and '.join(moves)}" if moves else "steady"
+
+
+def score_name(report: Analysis) -> str:
+    """The score of the table, without its split: one published of all groups, else that which is compared."""
+    names = [{key.partition("/")[2] for key in stated(group) if not key.endswith("loss")} for group in report.groups]
+    common = [name for name in sorted(set.intersection(*names)) if all(g.metric(f"test/{name}") for g in report.groups)]
+    if common:
+        return min(common, key=len)
+    return (report.metric or "test/iou_image").removeprefix("test/")
+
+
+def stated(group: Group) -> Mapping[str, float]:
+    """What was published of a group, by metric."""
+    found = group.config.get("published") or {}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def trainings(report: Analysis) -> list[Training]:
+    """A row for every group."""
+    name = score_name(report)
+    return [of_group(group, name) for group in report.groups]
+
+
+def of_group(group: Group, name: str) -> Training:
+    def shown(metric: str) -> str:
+        values = group.metric(metric)
+        return spread(values) if values else ""
+
+    epochs = sorted({str(run.results.get("epochs", "")) for run in group.runs}, key=lambda text: (len(text), text))
+    published = stated(group)
+    tests = group.metric(f"test/{name}")
+    swings = [sd for run in group.runs if (sd := last_quarter(run, name)) is not None]
+    splits = ("train", "val", "test")
+    return Training(
+        group.title,
+        " to ".join([epochs[0], epochs[-1]] if len(epochs) > 1 else epochs),
+        (shown("train/loss"), shown("val/loss")),
+        (shown(f"train/{name}"), shown(f"val/{name}"), shown(f"test/{name}")),
+        tuple(f"{published[key]:.3f}" if (key := f"{split}/{name}") in published else "" for split in splits),  # type: ignore[arg-type]
+        tuple(f"{published[key]:g}" if (key := f"{split}/loss") in published else "" for split in splits[:2]),  # type: ignore[arg-type]
+        float(np.mean(swings)) if swings else None,
+        float(np.std(tests, ddof=1)) if len(tests) > 1 else None,
+        tuple(str(text) for text in group.config.get("departs") or ()),
+    )
+
+
+def last_quarter(run: Run, name: str) -> float | None:
+    """The standard deviation of a validation score over the last quarter of a run's epochs; None of a short one."""
+    values = [row[f"val/{name}"] for row in run.curves if f"val/{name}" in row]
+    if len(values) < LEAST_EPOCHS:
+        return None
+    last = np.asarray(values[-(len(values) // 4) :])
+    return float(last.std(ddof=1)) if np.isfinite(last).all() else None
+
+
+def curves(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Two charts, of loss and of score, as plain containers: `title`, `epochs`, whether the axis is `log`, and
+    of every group and split a line with `title`, `group`, `split` and `values`, the mean of the seeds, None where an
+    epoch has none."""
+    shown = list(groups[:MOST_CURVES])
+    rows = [row for group in shown for run in group.runs for row in run.curves]
+    monitor = str(shown[0].config.get("monitor", "val/iou_image"))
+    charts = []
+    for name in ("loss", score_of(rows, monitor)):
+        lines = {
+            (at, split): line
+            for at, group in enumerate(shown)
+            for split in ("train", "val")
+            if (line := mean_curve(group.runs, f"{split}/{name}"))
+        }
+        epochs = sorted({epoch for line in lines.values() for epoch in line})
+        epochs = epochs[:: max(len(epochs) // MOST_POINTS, 1)]
+        values = [value for line in lines.values() for value in line.values()]
+        charts.append(
+            {
+                "title": name,
+                "log": bool(values) and min(values) > 0 and max(values) > WIDE * min(values),
+                "epochs": epochs,
+                "lines": [
+                    {
+                        "title": f"{shown[at].title}, {split}",
+                        "group": at,
+                        "split": split,
+                        "values": [line.get(epoch) for epoch in epochs],
+                    }
+                    for (at, split), line in lines.items()
+                ],
+            }
+        )
+    return [chart for chart in charts if chart["lines"]]
+
+
+def mean_curve(runs: Sequence[Run], key: str) -> dict[int, float]:
+    """Epoch to the mean over the runs, of those epochs that all have."""
+    each = [{int(row["epoch"]): row[key] for row in run.curves if key in row and "epoch" in row} for run in runs]
+    each = [one for one in each if one]
+    common = set.intersection(*map(set, each)) if each else set()
+    values = {epoch: [one[epoch] for one in each] for epoch in sorted(common)}
+    return {epoch: float(np.mean(of_it)) for epoch, of_it in values.items() if np.isfinite(of_it).all()}

@@ -1,0 +1,61 @@
+"""How groups, metrics and hardware are called in a report."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from segkit.metrics.names import class_of, classes_in, lesser
+from segkit.reporting.groups import Group, experiment_of
+
+LEFT_OUT = ("loss", "empty_images")  # of the table for people
+
+
+def metric_names(groups: Sequence[Group]) -> list[str]:
+    """The metrics of test that all groups have, of those that people look at: of single classes the IoU; losses of one
+    group are not those of another."""
+    metrics = groups[0].runs[0].metrics
+    names = [name for name in metrics if name.startswith("test/") and not lesser(name)]
+    classes = classes_in(metrics, "test")
+    names = [name for name in names if name.startswith("test/iou/") or class_of(name) not in classes]
+    names = [name for name in names if name.split("/")[1] not in LEFT_OUT]
+    return [name for name in names if all(group.metric(name) for group in groups)]
+
+
+def described(group: Group) -> dict[str, str]:
+    """What it has in the columns in which groups differ, after the experiment that it is called by, if it is."""
+    return ({"experiment": group.title} if group.title == experiment_of(group.config) else {}) | group.settings
+
+
+def spread(values: Sequence[float]) -> str:
+    """mean ± sd over seeds."""
+    sd = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{sd}"
+
+
+def stated(group: Group, name: str) -> str:
+    """What the experiment's file says a metric should be: published, or expected here."""
+    found = [(kind, (group.config.get(kind) or {}).get(name)) for kind in ("published", "expected")]
+    return ", ".join(f"{kind} {value:.3f}" for kind, value in found if isinstance(value, int | float))
+
+
+def hardware(group: Group) -> str:
+    found = dict.fromkeys(one_hardware(run.environment, str(run.results.get("precision", ""))) for run in group.runs)
+    return "; ".join(found)
+
+
+def one_hardware(environment: dict[str, object], precision: str) -> str:
+    gpus = environment.get("gpus")
+    where = ", ".join(map(str, gpus)) if isinstance(gpus, list) and gpus else str(environment.get("cpu", ""))
+    threads = environment.get("threads")
+    used = f"{threads} thread{'s' * (threads != 1)}" if threads and not gpus else ""
+    return ", ".join(filter(None, [where, used, precision]))
+
+
+def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(line)} |\n" for line in [titles, ["---"] * len(titles), *rows])
+
+
+def plain(text: str) -> str:
+    """Text of which Markdown makes nothing else; an underscore inside a word stays as it is."""
+    return re.sub(r"([\\|*`<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)

@@ -1,0 +1,240 @@
+"""Config to objects, and checkpoint to objects: the only place that instantiates."""
+
+import difflib
+import hashlib
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+import lightning
+import torch
+from hydra.errors import InstantiationException
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+
+from segkit import __version__
+from segkit.configs.settings import check_precision
+from segkit.datasets.checks import check_data, check_meaning
+from segkit.datasets.common import SPLITS, fingerprint
+from segkit.datasets.findings import gathered
+from segkit.datasets.module import DataModule
+from segkit.datasets.source import extras_of
+from segkit.hardware import cores, precision
+from segkit.runs.checkpoints import CheckpointFiles
+from segkit.runs.fits import check_augment, check_fit
+from segkit.runs.initial import initialise
+from segkit.tasks.contract import Task
+from segkit.tasks.segmentation import takes
+
+log = logging.getLogger("segkit")
+
+
+# Of a config: what whoever gets the checkpoint has no use for.
+PRIVATE = ("init_from", "weights", "pretrained", "logger", "overrides", "run_dir")
+LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
+OPTIONAL_LOADING = ("crops", "presence_threshold", "cache")
+MEASURED = ("pos_weight", "weight")  # of a loss: what "auto" counts in the training masks
+
+
+@dataclass
+class Run:
+    """Everything a training needs."""
+
+    task: Task
+    data: DataModule
+    trainer: lightning.Trainer
+    fingerprint: str
+
+
+def make(settings: Mapping[str, Any], **more: Any) -> Any:
+    """The object of a config with `_target_`; an error inside it is raised as it is, without Hydra's wrapping."""
+    try:
+        return hydra.utils.instantiate(dict(settings), _convert_="all", **more)
+    except InstantiationException as error:
+        if error.__cause__ is not None and str(error).startswith("Error in call"):
+            raise error.__cause__ from None
+        why = nearest(str(error)) or (f"\n{error.__cause__}" if error.__cause__ else "")
+        raise ValueError(
+            str(error).replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "") + why
+        ) from None
+
+
+def nearest(error: str) -> str:
+    """What could have been meant by a target that Hydra did not find."""
+    found = re.search(r"Error locating target '([\w.]+)\.(\w+)'", error)
+    module = sys.modules.get(found[1]) if found else None
+    near = difflib.get_close_matches(found[2], dir(module), 3) if found and module else []
+    return f"\nDid you mean {', '.join(near)}?" if near else ""
+
+
+def build(
+    config: dict[str, Any], fresh: bool = True, follow_links: bool = False, callbacks: Sequence[Callback] = ()
+) -> Run:
+    """Data, task and trainer of a resolved config; whatever cannot work together is an error here, before training.
+
+    `fresh`: with weights from `init_from`, which a run that goes on has in its own checkpoint. `follow_links`: see
+    `build_data`. `callbacks`: further ones than the config names.
+    """
+    lightning.seed_everything(config["seed"], workers=True, verbose=False)
+    with gathered():  # what is wrong with files, in one list
+        data = build_data(config, follow_links=follow_links)
+        check_meaning(data)
+        measures = wants_masks(config["loss"])
+        if measures:
+            check_data(data)
+        config = config | {"loss": resolve_auto_weights(config["loss"], data)}
+        task = build_task(config, data)
+        check_fit(config, task)
+        if not measures:  # a wrong setting is told before anything is decoded
+            check_data(data)
+    if data.workers and not torch.accelerator.is_available():  # or loaders and network fight for the cores
+        torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))
+    if fresh:
+        initialise(task, config)
+    return Run(task, data, build_trainer(config, callbacks), fingerprint_of(data))
+
+
+def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow_links: bool = False) -> DataModule:
+    """The data module of `config["dataset"]`: each split's data set, and how its pictures become batches.
+
+    follow_links: whether a data set may read through links out of its root. Only for a root that the command line of
+    the person who runs this has named: a config from elsewhere could have any file of theirs read.
+    """
+    settings = dict(config["dataset"])
+    settings.pop("epochs", None)  # trainer.max_epochs takes it
+    missing = [key for key in (*LOADING, "classes") if key not in settings]
+    if missing:
+        raise ValueError(
+            f"dataset={config['choices']['dataset']} lacks {', '.join(missing)}: begin its YAML with "
+            "`defaults: [loading]` and state its `classes`."
+        )
+    loading = {key: settings.pop(key) for key in (*LOADING, *OPTIONAL_LOADING) if key in settings}
+    settings.pop("follow_links", None)  # never what a config says
+    more = {"follow_links": True} if follow_links and can_follow_links(settings["_target_"]) else {}
+    with gathered():
+        sources = {split: make(settings, split=split, **more) for split in splits}
+    augment = make(config["augment"]) if config.get("augment") else None
+    check_augment(augment, config)
+    content = {key: value for key, value in settings.items() if key not in ("root", "download")}
+    return DataModule(sources, **loading, augment=augment, settings=content, seed=config.get("seed", 0))
+
+
+def can_follow_links(target: str) -> bool:
+    """Whether a data set's class knows the setting."""
+    return "follow_links" in inspect.signature(hydra.utils.get_class(target)).parameters
+
+
+def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Task:
+    """The task of a config; with `data`, ready to train on it."""
+    facts = {
+        "version": __version__,
+        "config": {key: value for key, value in config.items() if key not in PRIVATE},
+        "classes": list(config["dataset"]["classes"]),
+        "threshold": float(config["model"].get("threshold", 0.5)),
+    }
+    fitting: dict[str, Any] = {}
+    if data is not None:
+        colors = extras_of(data.sources["train"]).colors
+        facts["colors"] = [list(map(int, color)) for color in colors] if colors else None
+        schedule = dict(config["scheduler"])
+        fitting = {
+            "optimizer": make(config["optimizer"]),
+            "scheduler": make(schedule["scheduler"]) if schedule.get("scheduler") else None,
+            "interval": schedule.get("interval", "epoch"),
+            "monitor": schedule.get("monitor"),
+            "example_size": data.size,
+        }
+    # `facts` must not pass through Hydra, which would instantiate the config inside
+    new_task = make(config["model"], _partial_=True)
+    task: Task = new_task(
+        classes=facts["classes"],
+        loss=make(config["loss"]),
+        seed=config["seed"],
+        facts=facts,
+        **fitting,
+    )
+    facts["normalisation"] = task.normalisation
+    return task
+
+
+def wants_masks(loss: Mapping[str, Any]) -> bool:
+    """Whether a loss has settings that are counted in the training masks (see `resolve_auto_weights`)."""
+    return any(
+        wants_masks(value) if isinstance(value, Mapping) else key in MEASURED and value == "auto"
+        for key, value in loss.items()
+    )
+
+
+def resolve_auto_weights(loss: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
+    """The loss' settings with "auto" replaced: `pos_weight` by background / foreground pixels of the training masks, of
+    a loss of presence by clean / other training samples; `weight` by each class' inverse frequency, with mean 1 over
+    the classes that occur (0 for those that do not)."""
+    loss = {
+        key: resolve_auto_weights(value, data) if isinstance(value, Mapping) else value for key, value in loss.items()
+    }
+    auto = [key for key in MEASURED if loss.get(key) == "auto"]
+    if not auto:
+        return loss
+    of_samples = "label" in takes(hydra.utils.get_object(loss["_target_"]))
+    if of_samples and data.presence is None:
+        return loss | {"pos_weight": None}  # that there are no labels is said where loss and data are tried
+    shares, what = (data.label_shares(), "sample") if of_samples else (data.class_shares(), "mask")
+    if "pos_weight" in auto:
+        if shares[1] == 0 or (of_samples and shares[0] == 0):
+            lack = "are all of one kind" if of_samples else "have no foreground pixel"
+            raise ValueError(f"loss.pos_weight=auto: the training {what}s {lack}, so there is no ratio.")
+        loss["pos_weight"] = float(shares[0] / shares[1])
+    if "weight" in auto:
+        inverse = torch.where(shares > 0, 1 / shares, 0.0)
+        loss["weight"] = (inverse * (shares > 0).sum() / inverse.sum()).tolist()
+    log.info("measured on the training %ss: %s", what, {key: loss[key] for key in auto})
+    return loss
+
+
+def build_trainer(config: Mapping[str, Any], more: Sequence[Callback] = ()) -> lightning.Trainer:
+    """The trainer with its loggers, its callbacks and `more` of them; null entries are left out."""
+    callbacks = [*(make(entry) for entry in (config.get("callbacks") or {}).values() if entry), *more]
+    loggers = [make(entry) for entry in (config.get("logger") or {}).values() if entry]
+    if not loggers:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
+    if config["trainer"].get("accelerator") in ("gpu", "cuda") and not torch.accelerator.is_available():
+        raise ValueError(
+            "trainer.accelerator=gpu, but torch finds no GPU on this machine. Say trainer=auto or trainer=cpu."
+        )
+    check_precision(
+        config["precision"], config["trainer"].get("accelerator") == "cpu" or not torch.accelerator.is_available()
+    )
+    trainer: lightning.Trainer = make(
+        config["trainer"],
+        callbacks=callbacks,
+        logger=loggers,
+        precision=precision(config),
+        default_root_dir=config["run_dir"],
+        plugins=[CheckpointFiles()],
+    )
+    if trainer.num_devices > 1 and config["trainer"].get("strategy", "auto") == "auto":
+        raise ValueError(
+            f"trainer.devices={config['trainer']['devices']}, but without a strategy: several devices take several "
+            "processes. Say trainer=ddp as well."
+        )
+    if trainer.num_devices * trainer.num_nodes > 1 and config.get("unfreeze_at_epoch") is not None:
+        raise ValueError(
+            "unfreeze_at_epoch needs one process: others would not get the gradients. Leave trainer=ddp away, or train "
+            "twice, the second time with init_from."
+        )
+    return trainer
+
+
+def fingerprint_of(data: DataModule) -> str:
+    """One number for the content of a data set: of all files, whatever their names and order, or what its parts say of
+    themselves."""
+    extras = [extras_of(source) for source in data.sources.values()]
+    if all(one.files for one in extras):
+        digests = fingerprint({path for one in extras for pair in one.files for path in pair})
+    elif not all(digests := [one.fingerprint() for one in extras]):
+        return ""
+    return hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,80 @@
+"""What a command says: on the terminal, and in the run folder's train.log."""
+
+import logging
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from segkit import console
+from segkit.files.writing import DISK_FULL
+
+log = logging.getLogger("segkit")
+
+# Said at every run, with nothing for the person to do about it.
+IDLE_WARNINGS = (
+    r".*does not have many workers.*",  # on two cores loading in the training process is faster
+    r".*smaller than the logging interval.*",  # segkit's values are logged by epoch
+    r".*torch\.jit\.trace.*is deprecated.*",  # Lightning's log_graph
+    r".*Converting a tensor to a Python boolean.*",  # the graph is drawn for one size; padding is decided by it
+    r".*module\(s\) in eval mode at the start of training.*",  # what freeze names
+    r".*LeafSpec.*is deprecated.*",  # Lightning's own
+    r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
+)
+
+
+def log_to(path: Path) -> logging.Handler:
+    """Everything that segkit says goes into this file too, until the handler is removed again."""
+    handler = LogFile(path, delay=True)
+    handler.setFormatter(Plain("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    return handler
+
+
+def report_thread(error: "threading.ExceptHookArgs") -> None:
+    """What an error in another thread prints: nothing where the disk is full, since TensorBoard's writer raises that
+    again in ours."""
+    if not (isinstance(error.exc_value, OSError) and error.exc_value.errno in DISK_FULL):
+        threading.__excepthook__(error)
+
+
+class Plain(logging.Formatter):
+    """Text that may be read on a terminal as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return console.printable(super().format(record))
+
+
+class LogFile(logging.FileHandler):
+    """A log that ends where the disk is full: whoever writes the run's files says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what was not written yet
+            super().close()
+
+
+def log_to_console() -> None:
+    """segkit's messages on standard error, once a process; of Lightning's only warnings, less the known idle ones."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in IDLE_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    threading.excepthook = report_thread
+    log.setLevel(logging.DEBUG)
+    log.propagate = False  # Hydra would print it a second time
+    if not any(isinstance(handler, Console) for handler in log.handlers):
+        log.addHandler(Console(logging.INFO))
+        as_text = warnings.formatwarning
+        warnings.formatwarning = lambda *said, **more: console.printable(as_text(*said, **more))
+
+
+class Console(logging.Handler):
+    """Looks standard error up at every message: while a progress bar is shown, it is one that prints above the bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.say(self.format(record), stderr=True)

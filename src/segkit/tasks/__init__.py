@@ -1,0 +1,5 @@
+"""What is learnt: a network with its loss, scores and optimiser."""
+
+from segkit.tasks.segmentation import SegmentationTask
+
+__all__ = ["SegmentationTask"]

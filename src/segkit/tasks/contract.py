@@ -1,0 +1,97 @@
+"""What a task is to the rest of segkit: to runs, evaluation, prediction and reports."""
+
+from abc import abstractmethod
+from typing import Any, TypedDict
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from segkit.models.presence import Detection
+from segkit.tasks.scores import Scores
+
+NOT_FINITE = (
+    "the network gives NaN or infinite outputs for these pictures, which are no answer. Its training may have "
+    "diverged: train again with a smaller optimizer.lr. With 16-bit numbers, try precision=32-true."
+)
+
+
+class Batch(TypedDict, total=False):
+    """N samples as a loader of segkit gives them. The first four are always there.
+
+    image (N, 3, H, W) uint8 RGB; mask (N, H, W) uint8, 0..C-1 and 255 = ignored; name, a list of N; index (N,) int64,
+    the sample's number in its split, -1 where it only fills up the last batch of a process: metrics leave it out.
+
+    label (N,) int64: with `presence_threshold`, whether the class is there, 0 or 1. photometric (N, …) float32: what
+    was drawn for changes of colour that the device makes.
+
+    Of crops, K of each of P pictures, N is P · K, `name` has P entries, and there are where (N, 2) int64, their corners
+    (top, left), and for scoring whole (P, H, W) uint8, the pictures' masks as they are, and picture (P,) int64, their
+    number; `index` is then picture · CROPS_A_PICTURE + crop.
+    """
+
+    image: Tensor
+    mask: Tensor
+    name: list[str]
+    index: Tensor
+    label: Tensor
+    photometric: Tensor
+    where: Tensor
+    whole: Tensor
+    picture: Tensor
+
+
+class Task(LightningModule):
+    """A network with what it is trained by, scored by, and asked for.
+
+    classes: their names; one is foreground or not. threshold: the probability above which a pixel is foreground, of
+    one class. facts: plain containers that go into every checkpoint, so that it alone is enough to predict. frozen: the
+    parts of the network that stay as they are. loss: None
+    in a task that was built to predict.
+    """
+
+    net: nn.Module
+    classes: tuple[str, ...]
+    threshold: float
+    facts: dict[str, Any]
+    frozen: list[nn.Module]
+    loss: nn.Module | None
+
+    @property
+    @abstractmethod
+    def normalisation(self) -> dict[str, list[float]]:
+        """`mean` and `std`, three numbers each, of pictures scaled to 0..1."""
+
+    @abstractmethod
+    def scores(self, split: str) -> Scores:
+        """The metrics of train, val or test."""
+
+    @abstractmethod
+    def detect(self, image: Tensor) -> Detection:
+        """image (N, 3, H, W) uint8, as read, to what the network says of it."""
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """image (N, 3, H, W) uint8 to probabilities (N, C, H, W) float32; ValueError of a network without
+        masks."""
+        masks = self.detect(image).masks
+        if masks is None:
+            raise ValueError("This network says whether the class is there and gives no masks.")
+        return self.activated(masks)
+
+    @abstractmethod
+    def activated(self, logits: Tensor) -> Tensor:
+        """Mask logits (N, C, H, W) to probabilities, float32."""
+
+    @abstractmethod
+    def label(self, probabilities: Tensor) -> Tensor:
+        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8."""
+
+    @abstractmethod
+    def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
+        """`loss`, and `loss/<part>` where it is a sum, of a batch: mask (N, H, W) int64, label (N,) int64."""
+
+
+def is_finite(out: Detection) -> Tensor:
+    """Whether all logits are, a bool on their device."""
+    logits = [value for value in (out.presence, out.masks) if value is not None]
+    return torch.stack([torch.isfinite(value).all() for value in logits]).all()

@@ -1,0 +1,65 @@
+"""What a task decides by, as settings: the threshold of its masks, and the gate of a detector."""
+
+from typing import Any
+
+from segkit.models.presence import find_gated, gives_masks
+from segkit.tasks.contract import Task
+
+
+def parse_gate(gate: Any, task: Task) -> float | str | None:
+    """The setting `gate`: a probability, "sweep", "recall:<share>", or None; ValueError for anything else, and for a
+    network that has nothing to gate."""
+    if gate is None:
+        return None
+    if find_gated(task.net) is None:
+        raise ValueError(
+            f"gate={gate}: {type(task.net).__name__} has no decoder behind an answer to whether the class is there, so "
+            "there is nothing to gate. Train a model=unet_classifier."
+        )
+    if isinstance(gate, str) and gate.startswith("recall:"):
+        wanted_recall(gate)
+        return gate
+    if gate == "sweep":
+        return "sweep"
+    if isinstance(gate, int | float) and 0 <= gate <= 1:
+        return float(gate)
+    raise ValueError(f"gate={gate}: expected a probability from 0 to 1, sweep, or recall:0.99.")
+
+
+def set_gate(task: Task, gate: Any) -> float:
+    """Give a detector another gate for prediction, unless it is None; returns the probability above which the class
+    counts as present. A classifier without masks takes one too."""
+    chosen = gate if not gives_masks(task.net) and isinstance(gate, int | float) else parse_gate(gate, task)
+    if isinstance(chosen, str):
+        raise ValueError(f"gate={gate}: prediction takes a probability. segkit evaluate gate={gate} says which.")
+    if (gated := find_gated(task.net)) is not None:
+        gated.gate = gated.gate if chosen is None else chosen
+        chosen = gated.gate
+    return 0.5 if chosen is None else float(chosen)
+
+
+def wanted_recall(gate: str) -> float:
+    """The share in "recall:<share>"."""
+    try:
+        share = float(gate.removeprefix("recall:"))
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise ValueError(f"gate={gate}: expected a share above 0 and at most 1 after recall:, such as recall:0.99.")
+    return share
+
+
+def set_threshold(task: Task, threshold: float | None) -> None:
+    """Let a run of one class decide at another probability, in its masks and in its scores; None leaves its own."""
+    if threshold is None:
+        return
+    if len(task.classes) > 1:
+        raise ValueError(
+            f"threshold={threshold}: this run tells {len(task.classes)} classes apart, and a pixel is of the most "
+            "probable one. Leave threshold out; it is for runs of one class."
+        )
+    if not gives_masks(task.net):
+        raise ValueError(f"threshold={threshold}: this run gives no masks. Of presence say gate={threshold}.")
+    task.threshold = threshold
+    for split in ("train", "val", "test"):
+        task.scores(split).threshold = threshold

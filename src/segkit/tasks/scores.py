@@ -1,0 +1,113 @@
+"""What a split is scored by, from what a network says of its samples and what is true of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from segkit import IGNORE_INDEX, UNDECIDED
+from segkit.geometry.windows import stitch
+from segkit.metrics.masks import ImageRow, SegmentationMetrics
+from segkit.metrics.presence import PresenceMetrics
+from segkit.models.presence import Detection, probability
+
+VARIANTS = ("presence", "masks", "masks_ungated", "crops", "crops_ungated")
+SHORT = ("iou", "iou_image", "dice", "precision", "recall", "soft_dice", "soft_iou")  # given of all but `masks`
+
+
+class Scores(nn.Module):
+    """The metrics of one split, each made when a batch first has something for it.
+
+    Masks have the names of `SegmentationMetrics`. Of crops the plain names are those of whole pictures, out of their
+    crops, each pixel in any of them once, against the masks as they are (in training there are none of these);
+    `<name>_crops` are over the crops as they come, overlaps twice and the masks emptied below the presence threshold.
+    With a `gate` plain names are of masks emptied where the probability of presence does not exceed it, and
+    `<name>_ungated` of all masks. Presence is `presence_<name>`.
+    """
+
+    def __init__(self, classes: Sequence[str], threshold: float, beta: float) -> None:
+        super().__init__()
+        self.classes, self.threshold, self.beta = classes, threshold, beta
+        self.gate: float | None = None
+        self.of_crops = False  # whether the samples were crops: their index is picture · CROPS_A_PICTURE + number
+        self.metrics = nn.ModuleDict()
+
+    def update(self, out: Detection, batch: Mapping[str, Any]) -> None:
+        """Count a batch: see `Prepared` for what is in it."""
+        self.of_crops = "where" in batch
+        if out.presence is not None and "label" in batch:
+            presence = self._metric("presence", partial(PresenceMetrics, beta=self.beta), out.presence)
+            presence.threshold = 0.5 if self.gate is None else self.gate
+            presence.update(out.presence, batch["label"], batch["index"])
+        if out.masks is None:
+            return
+        everything = torch.ones(len(out.masks), dtype=torch.bool, device=out.masks.device)
+        looked_at = everything if out.decoded is None else out.decoded
+        if self.gate is not None and out.presence is not None:
+            self._masks(out.masks, looked_at, batch, "_ungated")
+            looked_at = probability(out.presence) > self.gate
+            closed = ~looked_at[:, None, None, None]
+            self._masks(out.masks.masked_fill(closed, UNDECIDED), looked_at, batch, "")
+        else:
+            self._masks(out.masks, looked_at, batch, "")
+
+    def _masks(self, logits: Tensor, looked_at: Tensor, batch: Mapping[str, Any], suffix: str) -> None:
+        def metric(name: str) -> SegmentationMetrics:
+            make = partial(SegmentationMetrics, self.classes, self.threshold, self.beta)
+            return cast(SegmentationMetrics, self._metric(name, make, logits))
+
+        mask = batch["mask"].long()
+        metric(("crops" if self.of_crops else "masks") + suffix).update(logits, mask, batch["index"])
+        if "whole" not in batch:
+            return
+        whole = batch["whole"].long()
+        each = len(logits) // len(whole)
+        for one, truth in enumerate(whole):
+            rows = slice(one * each, (one + 1) * each)
+            joined, covered = stitch(logits[rows], batch["where"][rows], truth.shape, looked_at[rows])
+            truth = truth.masked_fill(~covered, IGNORE_INDEX)
+            metric(f"masks{suffix}").update(joined[None], truth[None], batch["picture"][one : one + 1])
+
+    def _metric(self, name: str, make: Any, like: Tensor) -> Any:
+        if name not in self.metrics:
+            self.metrics[name] = make().to(like.device)
+        return self.metrics[name]
+
+    def compute(self) -> dict[str, float]:
+        """Every score by name, without the split's prefix."""
+        result: dict[str, float] = {}
+        for name in (name for name in VARIANTS if name in self.metrics):
+            scores = cast(SegmentationMetrics, self.metrics[name]).compute()
+            if name == "presence":
+                result |= {f"presence_{key}": value for key, value in scores.items()}
+            elif name == "masks":
+                result |= scores
+            else:
+                variant = name.removeprefix("masks_")
+                result |= {f"{key}_{variant}": scores[key] for key in SHORT if key in scores}
+        return result
+
+    def per_image(self) -> list[ImageRow]:
+        """A row a picture, as `SegmentationMetrics.per_image`; nothing where no masks were scored."""
+        return cast(SegmentationMetrics, self.metrics["masks"]).per_image() if "masks" in self.metrics else []
+
+    def per_sample(self) -> list[ImageRow]:
+        """A row a sample as the network gets it, a crop or a picture, its mask ungated where there is a gate."""
+        name = next(name for name in ("crops_ungated", "masks_ungated", "crops", "masks") if name in self.metrics)
+        return cast(SegmentationMetrics, self.metrics[name]).per_image()
+
+    @property
+    def confusion(self) -> Tensor | None:
+        """Of several classes, pixels by truth and prediction (C, C)."""
+        masks = cast(SegmentationMetrics, self.metrics["masks"]) if "masks" in self.metrics else None
+        return masks.confusion.cpu() if masks is not None and len(self.classes) > 1 else None
+
+    @property
+    def presence(self) -> PresenceMetrics | None:
+        return cast(PresenceMetrics, self.metrics["presence"]) if "presence" in self.metrics else None
+
+    def reset(self) -> None:
+        for metric in self.metrics.values():
+            cast(SegmentationMetrics, metric).reset()

@@ -1,0 +1,321 @@
+"""The LightningModules: what is computed on a batch, what is logged, what a checkpoint carries."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+
+from segkit.metrics.masks import MeanLoss
+from segkit.models.encoders import encoder_of
+from segkit.models.presence import Detection, find_gated, gate_open, probability
+from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
+from segkit.tasks.optimizing import frozen_modules, lacks, scale_rates
+from segkit.tasks.scores import Scores
+
+MISSING = {  # what a loss wants and the network or the data do not give
+    "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
+    "presence": "this loss is of presence, which the network does not give; say "
+    "model=unet_classifier or vgg_classifier",
+    "label": "this loss wants to know of every sample whether the class is there; set dataset.presence_threshold, the "
+    "share of a sample's area from which on it is (0.001)",
+}
+CURE = (
+    "Try a smaller optimizer.lr, trainer.gradient_clip_val=1, precision=32-true, or trainer=debug to find the "
+    "operation."
+)
+
+
+class SegmentationTask(Task):
+    """Semantic segmentation: one foreground class (one logit channel), or C classes; and whether the class is there.
+
+    net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
+    modules of it, by name, whose weights and batch-norm statistics stay as they are, the weights until
+    `unfreeze_at_epoch` (the first is 0). encoder_lr_factor: what the rate of the module `encoder` is multiplied
+    by. mean, std: normalisation of pictures scaled to 0..1, a channel; None for that of a network with `normalisation`,
+    else 0 and 1.
+    optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
+    parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau watches.
+    threshold: probability above which a pixel is foreground (one class). beta: of F_β.
+    facts: plain containers that go into every checkpoint, so that it alone is enough to predict.
+    """
+
+    mean: Tensor
+    std: Tensor
+    bad_step: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        classes: Sequence[str],
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        threshold: float = 0.5,
+        beta: float = 2.0,
+        freeze: Sequence[str] = (),
+        unfreeze_at_epoch: int | None = None,
+        encoder_lr_factor: float = 1.0,
+        loss: nn.Module | None = None,
+        optimizer: Callable[..., Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+        interval: str = "epoch",
+        monitor: str | None = None,
+        seed: int = 0,
+        example_size: tuple[int, int] = (64, 64),
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold={threshold}: expected a probability between 0 and 1.")
+        self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device measured
+        self.classes, self.threshold = tuple(classes), threshold
+        self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
+        self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
+        own_mean, own_std = getattr(net, "normalisation", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+        for name, values in (("mean", own_mean if mean is None else mean), ("std", own_std if std is None else std)):
+            tensor = torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, tensor.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
+        self.finite: list[Tensor] = []  # whether the outputs of each batch were, of this pass over a split
+        self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
+        for split in ("train", "val", "test"):
+            self.add_module(f"{split}_scores", Scores(classes, threshold, beta))
+        self.frozen = frozen_modules(net, freeze)
+        self.unfreeze_at_epoch, self.encoder_lr_factor = unfreeze_at_epoch, encoder_lr_factor
+        # of validation and test; made at the first batch, which shows the parts
+        self.mean_losses: dict[str, MeanLoss] = {}
+
+    @property
+    def normalisation(self) -> dict[str, list[float]]:
+        """mean and std, rounded as they were given."""
+        return {name: [round(value, 6) for value in getattr(self, name).flatten().tolist()] for name in ("mean", "std")}
+
+    def scores(self, split: str) -> Scores:
+        """The metrics of train, val or test."""
+        return cast(Scores, self.get_submodule(f"{split}_scores"))
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Any:
+        """image (N, 3, H, W) uint8, as read, to what the network gives; normalised here, on the device."""
+        return self.net(self.normalised(image))
+
+    def normalised(self, image: Tensor) -> Tensor:
+        pixels = (image.float() / 255 - self.mean) / self.std
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    def detect(self, image: Tensor) -> Detection:
+        """image (N, 3, H, W) uint8 to what the network says of it; in training no more than the loss looks at."""
+        if self.training and (net := find_gated(self.net)) is not None and takes(self.loss) == ("presence", "label"):
+            return net(self.normalised(image), masks=False)
+        out = self(image)
+        if isinstance(out, Tensor):
+            return Detection(None, out, None) if out.ndim == 4 else Detection(out, None, None)
+        return Detection(*out)
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """Mask logits to probabilities, float32: sigmoid for one class, else softmax."""
+        logits = logits.float()
+        return logits.sigmoid() if len(self.classes) == 1 else logits.softmax(1)
+
+    def label(self, probabilities: Tensor) -> Tensor:
+        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8: above the threshold, or the most probable."""
+        if len(self.classes) == 1:
+            return (probabilities[:, 0] > self.threshold).to(torch.uint8)
+        return probabilities.argmax(1).to(torch.uint8)
+
+    def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss, and its parts where it is a sum, in float32 whatever the precision."""
+        loss: Any = self.loss
+        if loss is None:
+            return {}
+        values = {"logits": out.masks, "presence": out.presence, "mask": mask, "label": label}
+        given = [as_float32(values[name]) for name in takes(loss)]
+        for name, value in zip(takes(loss), given, strict=True):
+            if value is None:
+                raise ValueError(MISSING[name])
+        with torch.autocast(mask.device.type, enabled=False):
+            parts = loss.parts(*given) if hasattr(loss, "parts") else {}
+            total = loss.combine(parts) if hasattr(loss, "combine") else loss(*given)
+            return {"loss": total} | {f"loss/{name}": part for name, part in parts.items()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        out, mask = self.detect(batch["image"]), batch["mask"].long()
+        losses = self.losses(out, mask, batch.get("label"))
+        self._watch(losses["loss"].detach())
+        self.scores("train").update(out, batch)
+        size = len(mask)
+        self.log("loss", losses["loss"], prog_bar=True, batch_size=size)  # every trainer.log_every_n_steps
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in losses.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=size,
+            sync_dist=True,
+        )
+        return losses["loss"]
+
+    def _watch(self, loss: Tensor) -> None:
+        """Remember the first step whose loss is not finite, on the device; look at it where that costs nothing."""
+        first = ~torch.isfinite(loss) & (self.bad_step < 0)
+        self.bad_step = torch.where(first, torch.full_like(self.bad_step, self.global_step), self.bad_step)
+        if loss.device.type == "cpu" or self.global_step % 50 == 0:
+            self._stop_if_not_finite()
+
+    def _stop_if_not_finite(self) -> None:
+        if (step := int(self.bad_step)) >= 0:
+            raise ValueError(
+                f"The training loss became NaN or infinite at step {step} (epoch {self.current_epoch}). {CURE}"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        if self.unfreeze_at_epoch is not None and self.current_epoch >= self.unfreeze_at_epoch:
+            for module in self.frozen:  # their batch norm stays as it is: what follows has learnt to live with it
+                module.requires_grad_(True)
+        # dropout and the like then depend on (seed, epoch) alone: a resumed run draws what an uninterrupted one draws
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
+
+    def _stop_if_network_not_finite(self) -> None:
+        """Look at all weights and running statistics once: a loss may stay finite while they do not."""
+        values = [value for value in self.net.state_dict().values() if value.is_floating_point()]
+        if values and not bool(torch.stack([torch.isfinite(value).all() for value in values]).all()):
+            raise ValueError(
+                "The network's weights or running statistics became NaN or infinite in epoch "
+                f"{self.current_epoch}. {CURE}"
+            )
+
+    def on_train_epoch_end(self) -> None:
+        self._stop_if_not_finite()
+        self._stop_if_network_not_finite()
+        self._log_metrics("train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """For `Trainer.predict`. batch: of a segkit loader, or pictures (N, 3, H, W) uint8. Gives `probabilities`
+        (N, C, H, W) float32 and class numbers `mask` (N, H, W) uint8, the probability of `presence` (N,) where the
+        network says it, and of a segkit loader `name` and `index`."""
+        own = isinstance(batch, Mapping)
+        out = self.detect(batch["image"] if own else batch)
+        result: dict[str, Any] = {key: batch[key] for key in ("name", "index") if own}
+        if out.presence is not None:
+            result["presence"] = probability(out.presence)
+        if out.masks is not None:
+            probabilities = self.activated(out.masks)
+            result |= {"probabilities": probabilities, "mask": self.label(probabilities)}
+        return result
+
+    def on_test_epoch_end(self) -> None:
+        if not self._outputs_were_finite():
+            raise ValueError(NOT_FINITE)
+        self._log_metrics("test", reset=False)  # its rows per picture are read after the test
+
+    def _evaluate(self, split: str, batch: Batch) -> None:
+        mask, label = batch["mask"].long(), batch.get("label")
+        with gate_open(self.net) as self.scores(split).gate:  # decoded once for both: gated, masks are then emptied
+            out = self.detect(batch["image"])
+        self.finite.append(is_finite(out))
+        self.scores(split).update(out, batch)
+        step = len(mask) if is_pooled(self.loss) else 1  # one by one, so that the mean holds for any batch size
+        for start in range(0, len(mask), step):
+            rows = slice(start, start + step)
+            part = Detection(*(None if value is None else value[rows] for value in out))
+            for name, value in self.losses(part, mask[rows], None if label is None else label[rows]).items():
+                if name not in self.mean_losses:
+                    self.mean_losses[name] = MeanLoss().to(self.device)
+                self.mean_losses[name].update(value, (batch["index"][rows] >= 0).sum())
+
+    def _outputs_were_finite(self) -> bool:
+        """Whether every output of the pass over a split that ends here was, in all processes."""
+        here = bool(torch.stack(self.finite).all()) if self.finite else True  # no batch came here
+        self.finite.clear()
+        return self.trainer.strategy.reduce_boolean_decision(here)
+
+    def _log_metrics(self, split: str, reset: bool = True) -> None:
+        metrics = self.scores(split)
+        scores = {f"{split}/{name}": value for name, value in metrics.compute().items()}
+        if split == "val" and not self._outputs_were_finite():  # an epoch that must not be the best
+            scores = dict.fromkeys(scores, math.nan)
+        if split != "train":
+            scores = {f"{split}/{name}": float(mean.compute()) for name, mean in self.mean_losses.items()} | scores
+            for mean in self.mean_losses.values():
+                mean.reset()
+        shown = f"{split}/iou_image" if f"{split}/iou_image" in scores else f"{split}/presence_f1"
+        if shown in scores:
+            self.log(shown, scores.pop(shown), prog_bar=split == "val")
+        self.log_dict(scores)
+        if reset:
+            metrics.reset()
+
+    def configure_optimizers(self) -> Any:
+        if self.optimizer is None:
+            raise ValueError("This task was built to predict: give it an optimizer to train it.")
+        optimizer = self.optimizer(self.parameter_groups())
+        scale_rates(optimizer, self.encoder_lr_factor)
+        if isinstance(optimizer, torch.optim.LBFGS):  # flattens gradients by view()
+            self.net.to(memory_format=torch.contiguous_format)
+        if self.scheduler is None:
+            return optimizer
+        accepted = inspect.signature(self.scheduler).parameters
+        total = {"total_steps": int(self.trainer.estimated_stepping_batches)} if "total_steps" in accepted else {}
+        scheduler = self.scheduler(optimizer, **total)
+        if isinstance(scheduler, OneCycleLR):  # which has set the rates of all groups from its own settings
+            scale_rates(optimizer, self.encoder_lr_factor)
+        elif isinstance(scheduler, CyclicLR) and self.encoder_lr_factor != 1:
+            raise ValueError("encoder_lr_factor does not go with scheduler=cyclic; take another schedule.")
+        config = {"scheduler": scheduler, "interval": self.interval}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": config | ({"monitor": self.monitor} if self.monitor else {}),
+        }
+
+    def parameter_groups(self) -> list[Any]:
+        """What is trained now or later; the encoder's in a group of their own, marked so, where it has a rate of its
+        own."""
+        later = self.frozen if self.unfreeze_at_epoch is not None else []
+        waiting = {parameter for module in later for parameter in module.parameters()}
+        trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad or parameter in waiting]
+        if self.encoder_lr_factor == 1:
+            return trained
+        module = encoder_of(self.net)
+        if module is None:
+            raise ValueError(f"encoder_lr_factor={self.encoder_lr_factor}: {lacks(self.net, 'encoder')}")
+        encoder = set(module.parameters())
+        groups = [
+            {"params": [p for p in trained if p not in encoder], "encoder": False},
+            {"params": [p for p in trained if p in encoder], "encoder": True},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["segkit"] = self.facts
+
+
+def takes(loss: Any) -> tuple[str, ...]:
+    """What a loss is called with: names out of logits (of masks), mask, presence and label."""
+    return tuple(getattr(loss, "takes", ("logits", "mask")))
+
+
+def is_pooled(loss: nn.Module | None) -> bool:
+    """Whether a loss, or a part of it, is of a batch as a whole, and not a mean over its samples."""
+    return loss is not None and any(getattr(module, "pooled", False) for module in loss.modules())
+
+
+def as_float32(value: Tensor | None) -> Tensor | None:
+    return value.float() if value is not None and value.is_floating_point() else value

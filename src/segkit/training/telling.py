@@ -1,0 +1,122 @@
+"""What a training says before and after it."""
+
+import logging
+import math
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from segkit import console, hardware
+from segkit.configs.composing import argument, in_sweep, own_config_dirs, tested_by
+from segkit.evaluation import advice
+from segkit.evaluation.advice import SplitScores
+from segkit.evaluation.tables import show_classes
+from segkit.files.reading import read_json
+from segkit.files.writing import write_bytes, write_json, write_text
+from segkit.metrics.names import class_of, classes_in, lesser, titled, written
+from segkit.pictures import network
+from segkit.runs import checkpoints, environment
+from segkit.runs.build import Run
+from segkit.runs.folder import Record, check_same_data, read_epochs
+from segkit.security import stored_configs
+
+log = logging.getLogger("segkit")
+
+
+def findings(run: Run, record: Record, best: int, seen: dict[str, SplitScores]) -> list[str]:
+    """What the person is to be told of a training that has ended."""
+
+    epochs = record.facts["epochs"]
+    batches = math.ceil(len(run.data.train_dataloader()) / run.trainer.world_size)
+    steps = int(checkpoints.read(record.folder)["global_step"]) * run.trainer.accumulate_grad_batches
+    passes = min(epochs, steps / batches) if record.config.get("budget") is not None else epochs  # its last is a part
+    history = read_epochs(record.folder)
+    told = advice.judge_scores(seen["val"], record.config, epochs)
+    told += [text for split in ("val", "test") for text in advice.judge_truth(seen[split])]
+    return told + advice.judge_training(record.config, history, passes, best, seen["train"])
+
+
+def draw_network(run: Run, folder: Path) -> None:
+    """model.svg, where the extra `graph` is installed and the network can be drawn."""
+
+    if not network.can_draw():
+        return
+    try:
+        write_bytes(folder / "model.svg", network.draw(run.task.net, run.data.size))
+    except Exception as error:  # whatever a network of one's own does that cannot be followed
+        if isinstance(error, OSError):
+            raise
+        log.debug("model.svg is left out: %s", error)
+
+
+def describe(run: Run, record: Record, own: bool) -> None:
+    """Write what the run is before it starts: environment.json, split.json, model.txt, model.svg; say it in a line."""
+    from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+
+    device = str(run.trainer.strategy.root_device)
+    split = {name: list(source.names) for name, source in run.data.sources.items()}
+    made_with = environment.current(record.config, run.fingerprint, device, own)
+    if record.resume_from is not None:
+        check_same_data(record.folder, split, run.fingerprint)
+        path = record.folder / "environment.json"
+        earlier = read_json(path) if path.exists() else {}
+        made_with["before"] = [*earlier.pop("before", []), earlier]  # what the epochs before were trained with
+    write_json(record.folder / "environment.json", made_with)
+    write_json(record.folder / "split.json", split)
+    write_text(record.folder / "model.txt", str(ModelSummary(run.task, max_depth=4)) + "\n")
+    draw_network(run, record.folder)
+    parameters = sum(p.numel() for p in run.task.net.parameters())
+    precision = hardware.precision(record.config)
+    record.facts = {"params": parameters, "device": device, "precision": precision}
+    if "protocol" in record.config["dataset"]:
+        record.facts["protocol"] = record.config["dataset"]["protocol"]
+    record.write("running")
+    chosen, counts = record.config["choices"], " / ".join(str(len(names)) for names in split.values())
+    log.info(
+        "%s, %.2f M parameters, on %s (%s); %s: %s train / val / test pictures",
+        chosen["model"],
+        parameters / 1e6,
+        device,
+        precision,
+        chosen["dataset"],
+        counts,
+    )
+
+
+def show_results(record: Record) -> None:
+    """The end of a run: its metrics, its folder, and what to do next; in a sweep one line."""
+    from rich.table import Table
+
+    classes = classes_in(record.metrics, "test")
+    tested = [name for name in record.metrics if name.startswith("test/") and class_of(name) not in classes]
+    shown = [name.removeprefix("test/") for name in tested if not lesser(name)]
+    if in_sweep():
+        name = tested_by(record.config["monitor"])
+        console.say(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
+        return
+    table = Table("metric", "test", "val", "train", title=record.folder.name)
+    for name in shown:
+        scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
+        table.add_row(titled(name), *("" if score is None else written(name, score) for score in scores))
+    console.show(table)
+    if classes:
+        show_classes(record.metrics, classes, "test")
+    words = [str(word) for word in record.config["overrides"]]
+    kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
+    chosen = any(word.startswith(("loss", "experiment=")) for word in words)
+    compared = [] if chosen else [several_losses(record.config)]
+    own = stored_configs.foreign([record.config["model"], record.config["loss"]])
+    predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
+    predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
+    console.say(f"Run folder: {record.folder} (all {len(record.metrics)} metrics are in its results.json)\nNext:")
+    if "tensorboard" in (record.config.get("logger") or {}):
+        console.say(f"  tensorboard --logdir '{record.folder.parent}'")
+    console.say(f"  python -m segkit.predict {' '.join(predict)}")
+    folders = [f"--config-dir {shlex.quote(os.path.relpath(path))}" for path in own_config_dirs()]
+    console.say(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
+
+
+def several_losses(config: dict[str, Any]) -> str:
+    """Losses worth comparing on this data."""
+    return "loss=dice,bce,focal" if len(config["dataset"]["classes"]) == 1 else "loss=dice,ce,focal"

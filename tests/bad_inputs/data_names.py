@@ -1,0 +1,68 @@
+"""Odd names of pictures, and files that lie about in a data set."""
+
+import os
+from pathlib import Path
+
+from bad_inputs.cases import Case
+from bad_inputs.files import CHECK, READ, Maker
+from bad_inputs.makers import both, data
+
+NAMES = {  # of an image and its mask, read as any other
+    "spaces": "a picture of mine",
+    "leading_dash": "-rf",
+    "newline": "two\nlines",
+    "quotes": 'it\'s "quoted"',
+    "shell": "$(id);`id`",
+    "hash_and_percent": "#1 100%",
+    "brackets": "[b]*?",
+    "markup": "[bold red]x[b]",
+    "dots": "a.b.c",
+    "emoji": "🩻",
+    "right_to_left": "שלום",
+    "device_of_windows": "CON",
+    "braces": "{0} ${oc.env:HOME}",
+    "backslash": "a\\b",
+    "equals": "a=b,c",
+    "long": "x" * 240,
+    "trailing_space": "p ",
+    "not_utf8": os.fsdecode(b"p\xff\xfe"),
+}
+STRAY = {  # files that are no pictures of the data set, beside those that are
+    "hidden_copies_of_macos": "images/._p01.png",
+    "ds_store": "masks/.DS_Store",
+    "thumbs_db": "images/Thumbs.db",
+    "desktop_ini": "masks/desktop.ini",
+    "notes": "images/notes.txt",
+    "folder_of_macos": "images/__MACOSX/p01.png",
+    "folder_of_a_nas": "masks/@eaDir/p01.png",
+    "annotations_beside_masks": "masks/p00.json",
+    "table_in_the_root": "labels.csv",
+}
+
+
+def add(name: str, content: bytes = b"no picture") -> Maker:
+    def make(folder: Path) -> None:
+        path = folder / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    return both(data, make)
+
+
+def renamed(image: str, mask: str) -> Maker:
+    """p00's image and mask under other names."""
+
+    def make(folder: Path) -> None:
+        (folder / "data/images/p00.png").rename(folder / "data/images" / image)
+        (folder / "data/masks/p00.png").rename(folder / "data/masks" / mask)
+
+    return both(data, make)
+
+
+CASES = (
+    *(
+        Case(f"name_{kind}", "check", CHECK, (READ,), renamed(f"{name}.png", f"{name}.png"), ends=0)
+        for kind, name in NAMES.items()
+    ),
+    *(Case(f"stray_{kind}", "check", CHECK, (READ,), add(name), ends=0) for kind, name in STRAY.items()),
+)
