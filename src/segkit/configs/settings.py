@@ -4,6 +4,7 @@
 function that gets it takes.
 """
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -18,6 +19,7 @@ from segkit.configs.composing import LAST_EPOCH, compose, dotted, group_names, k
 from segkit.configs.identity import HARDWARE
 from segkit.configs.kinds import LOADING, OWN, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
+from segkit.metrics.names import SCORES, VARIANT
 
 # What segkit gives an object itself, so that the same word in its group would change nothing; and what to say instead.
 GIVEN = {
@@ -325,6 +327,20 @@ def check_loggers(config: Mapping[str, Any]) -> None:
                 raise ValueError(f"logger={name}: {module} is not installed: pip install 'segkit[{module}]'.")
 
 
+def check_monitors(config: Mapping[str, Any]) -> None:
+    """ValueError for a metric of a name that no validation gives, whatever the classes and the loss."""
+    for key in ("monitor", "scheduler.monitor"):
+        monitor = config["monitor"] if key == "monitor" else config["scheduler"].get("monitor")
+        name = str(monitor).removeprefix("val/").partition("/")[0]
+        if monitor in (None, LAST_EPOCH) or name.startswith("loss") or VARIANT.sub("", name) in SCORES:
+            continue
+        found = difflib.get_close_matches(name, ("loss", *SCORES), 3) or ("iou_image", "iou", "loss")
+        raise ValueError(
+            f"{key}={monitor}: expected a metric that validation gives; "
+            f"did you mean {' or '.join(f'val/{one}' for one in found)}?"
+        )
+
+
 def check_last_epoch(config: Mapping[str, Any]) -> None:
     """ValueError for what waits for an improvement of monitor=epoch, which is no score."""
     callbacks = {f"callbacks.{name}": node for name, node in (config.get("callbacks") or {}).items()}
@@ -341,6 +357,7 @@ def check_together(config: Mapping[str, Any]) -> None:
     """ValueError for settings that do not go together, or that would change nothing."""
     check_loss(config)
     check_loggers(config)
+    check_monitors(config)
     check_last_epoch(config)
     check_precision(config["precision"], config["trainer"].get("accelerator") == "cpu")
     if config.get("budget") is not None and config.get("compile"):

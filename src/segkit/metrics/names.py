@@ -2,6 +2,12 @@
 
 import re
 
+POOLED = ("iou", "dice", "precision", "recall", "fbeta", "accuracy", "iou_micro", "soft_dice", "soft_iou")
+PER_PICTURE = ("iou_image", "dice_image", "precision_image", "recall_image", "fbeta_image", "accuracy_image", "score")
+OF_PRESENCE = ("f1", "fbeta", "precision", "recall", "accuracy", "ap", "auroc")
+VARIANT = re.compile(r"_(crops|ungated|crops_ungated)$")
+SCORES = (*POOLED, *PER_PICTURE, *(f"presence_{name}" for name in OF_PRESENCE))  # of a split, without what follows a /
+
 
 def classes_in(metrics: dict[str, float], split: str) -> list[str]:
     """Names of the classes that have scores of their own in this split."""
@@ -16,11 +22,10 @@ def class_of(metric: str) -> str:
 
 def titled(name: str) -> str:
     """A metric without its split's name, and whether it is pooled over all pixels or a mean of pictures."""
-    kind = re.sub(r"_(crops|ungated)$", "", name.partition("/")[0])
-    if kind == "score" or kind.endswith("_image"):
+    kind = VARIANT.sub("", name.partition("/")[0])
+    if kind in PER_PICTURE:
         return f"{name} (per picture)"
-    pooled = re.fullmatch("iou|dice|precision|recall|accuracy|fbeta|iou_micro|soft_dice|soft_iou", kind)
-    return f"{name} (pooled)" if pooled else name
+    return f"{name} (pooled)" if kind in POOLED else name
 
 
 def written(name: str, value: float) -> str:
