@@ -111,6 +111,15 @@ def test_a_known_effect_is_found_and_none_is_not_invented(grid):
     assert text in words
 
 
+def test_a_difference_that_no_score_can_have_is_not_said_to_be_found():
+    none = "no difference, which is at most 1, would have been found"
+    assert none in conclusions.size_of([2.49, 1.2])
+    assert conclusions.size_of([0.2, 1.2]) == (
+        " (a difference of 0.200 or more would have been found 4 times in 5, of some not even one of 1)"
+    )
+    assert conclusions.size_of([0.2, 0.9]) == " (a difference of 0.200 to 0.900 would have been found 4 times in 5)"
+
+
 def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path):
     for name, loss, shift in (("a", "bce", 0.0), ("b", "dice", 0.1)):
         folder = write_run(tmp_path, name, SCORES, loss=loss)

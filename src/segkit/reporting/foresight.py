@@ -50,15 +50,18 @@ def sentence(seeds: int, settings: int, dataset: dict[str, Any], folder: Path) -
             f"{settings} settings with one seed each: the report will speak of these runs alone; with seed=0,1,2 it "
             "can judge settings."
         )
-    found = earlier(folder, dataset)
-    spreads, clusters = found if found is not None else (Spreads(), None)
+    before = earlier(folder, dataset)
+    spreads, clusters = before if before is not None else (Spreads(), None)
     known = clusters or count(dataset)
     tests = settings * (settings - 1) // 2 if settings <= MOST_PAIRS else settings - 1
     size = expected_detectable(seeds, known or CLUSTERS, tests, spreads.seeds, spreads.clusters)
     where = f"{known}" if known else f"say {CLUSTERS}"
+    found = f"a difference of {size:.3f} between two would be found 4 times in 5"
+    if size > 1:
+        found = "no difference between two, which is at most 1, would be found; more seeds help most"
     return (
-        f"{settings} settings with {seeds} seeds on {where} independent groups of test pictures: a difference of "
-        f"{size:.3f} between two would be found 4 times in 5 ({spreads.source})."
+        f"{settings} settings with {seeds} seeds on {where} independent groups of test pictures: {found} "
+        f"({spreads.source})."
     )
 
 
