@@ -115,7 +115,7 @@ def test_a_difference_that_no_score_can_have_is_not_said_to_be_found():
     none = "no difference, which is at most 1, would have been found"
     assert none in conclusions.size_of([2.49, 1.2])
     assert conclusions.size_of([0.2, 1.2]) == (
-        " (a difference of 0.200 or more would have been found 4 times in 5, of some not even one of 1)"
+        " (a difference of 0.200 or more would have been found 4 times in 5, for some not even 1)"
     )
     assert conclusions.size_of([0.2, 0.9]) == " (a difference of 0.200 to 0.900 would have been found 4 times in 5)"
 

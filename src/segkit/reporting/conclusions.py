@@ -253,7 +253,7 @@ def size_of(differences: Iterable[float]) -> str:
     if found[0] > 1:
         return " (the seeds of a setting differ so much that no difference, which is at most 1, would have been found)"
     if found[-1] > 1:
-        return f" (a difference of {found[0]:.3f} or more would have been found 4 times in 5, of some not even one of 1)"
+        return f" (a difference of {found[0]:.3f} or more would have been found 4 times in 5, for some not even 1)"
     sizes = f"{found[0]:.3f}" if f"{found[0]:.3f}" == f"{found[-1]:.3f}" else f"{found[0]:.3f} to {found[-1]:.3f}"
     return f" (a difference of {sizes} would have been found 4 times in 5)"
 
