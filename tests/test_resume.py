@@ -220,12 +220,17 @@ def test_a_run_folder_in_use_is_refused(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == []
 
 
+def heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+
+
 def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "segkit.train", *TINY, "trainer.max_epochs=5000", "hydra.run.dir=run"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         for line in process.stderr:
@@ -233,8 +238,8 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path):
                 break
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
-        assert process.wait(60) == 130
+        _, rest = process.communicate(timeout=60)
+        assert process.returncode == 130
     finally:
         process.kill()
     assert "python -m segkit.train resume=" in rest
