@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import time
 
 import pytest
 from conftest import TINY, results
@@ -12,6 +13,15 @@ from segkit.train import train
 from segkit.training.budget import Budget, batches
 
 LEAN = [*TINY, "callbacks.pictures=null", "callbacks.lr=null"]
+
+
+HURRY = 4  # seconds of a budget in one of computing
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Budgets in seconds of this process's own computing, of which a busy machine takes none away, and in a hurry."""
+    monkeypatch.setattr(time, "perf_counter", lambda: HURRY * time.process_time())
 
 
 @pytest.mark.parametrize(
@@ -49,11 +59,11 @@ def rates(run) -> list[float]:
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
-def test_time_and_schedule_end_together(tmp_path, scheduler):
+def test_time_and_schedule_end_together(tmp_path, scheduler, clock):
     train(compose(*LEAN, f"scheduler={scheduler}", "budget=8s", f"run_dir={tmp_path}/run"))
     found = results(tmp_path / "run")
     assert found["budget"]["seconds"] == 8
-    assert 6 < found["budget"]["used"] < 10  # of a busy machine
+    assert 6 < found["budget"]["used"] < 10
     assert found["epochs"] > 4  # trainer.max_epochs does not end it
     last, middle = rates(tmp_path / "run")[-1], rates(tmp_path / "run")[found["epochs"] // 2]
     assert last < 5e-5
@@ -62,7 +72,7 @@ def test_time_and_schedule_end_together(tmp_path, scheduler):
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
-def test_a_resumed_run_keeps_what_is_left(tmp_path, scheduler):
+def test_a_resumed_run_keeps_what_is_left(tmp_path, scheduler, clock):
     run = tmp_path / "run"
     train(compose(*LEAN, f"scheduler={scheduler}", "budget=6s", f"run_dir={run}"))
     first = results(run)
@@ -90,7 +100,7 @@ def test_too_little_time_is_told_before_training(tmp_path):
     assert json.loads((tmp_path / "run" / "results.json").read_text())["status"] == "failed"
 
 
-def test_a_run_killed_in_its_test_is_only_tested(tmp_path):
+def test_a_run_killed_in_its_test_is_only_tested(tmp_path, clock):
     """Its budget is used up, and the training over."""
     run = tmp_path / "run"
     train(compose(*LEAN, "budget=4s", f"run_dir={run}"))
@@ -121,11 +131,11 @@ def test_compiling_is_not_foretold(tmp_path):
 
 
 def test_processes_share_a_budget(tmp_path):
-    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "budget=12s", f"run_dir={tmp_path}/run"]
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "budget=9s", f"run_dir={tmp_path}/run"]
     train(compose(*LEAN, *words))
     found = results(tmp_path / "run")
     assert found["status"] == "finished"
-    assert found["budget"]["used"] > 6  # on a busy machine the second process takes longer than that to start
+    assert found["budget"]["used"] > 3  # on a busy machine the second process takes most of it to start
     assert found["epochs"] >= 1
 
 
@@ -139,8 +149,9 @@ def test_times_as_one_says_them(seconds, said):
     assert roughly(seconds) == said
 
 
-def test_the_final_test_is_announced(tmp_path):
-    train(compose(*LEAN, "budget=4s", f"run_dir={tmp_path}/run"))
+@pytest.mark.filterwarnings("error:.*Disabling autocast")  # or the probe would time another precision
+def test_the_final_test_is_announced(tmp_path, clock):
+    train(compose(*LEAN, "budget=4s", "precision=bf16-mixed", f"run_dir={tmp_path}/run"))
     log = (tmp_path / "run" / "train.log").read_text()
     assert re.search(r"budget: about [\d.]+ epochs in 4 s, then testing \d+ pictures, about \d+ s;", log), log
     assert re.search(r"testing \d+ pictures, about \d+ s\n", log), log

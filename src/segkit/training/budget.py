@@ -199,7 +199,7 @@ def probe(run: Run, total: float) -> tuple[float, float, int]:
     train = batches(len(run.data.train_dataloader()), own.limit_train_batches)
     val = batches(len(run.data.val_dataloader()), own.limit_val_batches)
     trainer = lightning.Trainer(
-        accelerator=own.accelerator,
+        accelerator=own.accelerator.name(),  # of the object itself Lightning does not see that it is a CPU
         devices=1,
         precision=own.precision,
         max_epochs=1,
