@@ -1,12 +1,10 @@
-"""`python -m segkit.train` as a person types it: one run, a sweep, an ablation, two processes."""
+"""`python -m segkit.train` as a person types it: one run, a sweep, an ablation."""
 
-import csv
 import json
 import re
 import shlex
 
 import pytest
-import torch
 from conftest import TINY, results, segkit, write_pair
 
 from segkit.configs.composing import argument, config_dir
@@ -123,29 +121,6 @@ def test_list_says_what_can_be_chosen(tmp_path):
     wrong = segkit("list", "nets", cwd=tmp_path, module="__main__")
     assert wrong.returncode == 2
     assert "expected one of models, losses" in wrong.stderr
-
-
-def test_two_processes_train_and_score(tmp_path):
-    done = segkit(
-        *TINY,
-        "trainer=ddp",
-        "trainer.accelerator=cpu",
-        "trainer.devices=2",
-        "hydra.run.dir=run",
-        cwd=tmp_path,
-        alone=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert results(tmp_path / "run")["status"] == "finished"
-    assert results(tmp_path / "run")["epochs"] == 2
-    with (tmp_path / "run" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
-    for name in ("val/loss", "val/soft_dice", "val/accuracy", "val/iou_image"):  # 5 pictures on 2 processes, and on one
-        alone = results(tmp_path / "run")["metrics"][name]
-        assert float(rows[best][name]) == pytest.approx(alone, abs=1e-5), name
-    assert "epoch 2 of 2" in (tmp_path / "run" / "train.log").read_text()
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_grid_over_two_roots_has_folders_of_their_own_and_columns(tmp_path):

@@ -318,21 +318,18 @@ def results_of(words: list[str], *more: str) -> dict:
     return results(Path(cfg.run_dir))
 
 
-def test_two_processes_score_presence_alike(tmp_path):
-    words = [
-        *SMALL,
-        "model=vgg_classifier",
-        HEAD,
-        "loss=presence",
-        LABELS,
-        "model.freeze=[]",
-        "monitor=val/loss",
-        "precision=32-true",
-    ]
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.run.dir=run"]
+def test_two_processes_train_and_score_masks_and_presence(tmp_path):
+    words = ["experiment=crack_joint", *SMALL, HEAD, "dataset.counts=[12,5,5]", "dataset.epochs=2"]
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "precision=32-true", "hydra.run.dir=run"]
     done = segkit(*words, *ddp, cwd=tmp_path, alone=True)
     assert done.returncode == 0, done.stderr
+    found = results(tmp_path / "run")
+    assert (found["status"], found["epochs"]) == ("finished", 2)
     with (tmp_path / "run" / "metrics.csv").open() as file:
-        row = min(csv.DictReader(file), key=lambda row: float(row["val/loss"]))  # the epoch that was tested
-    for name in ("val/presence_f1", "val/presence_recall/0", "val/presence_ap", "val/loss"):
-        assert float(row[name]) == pytest.approx(results(tmp_path / "run")["metrics"][name], abs=1e-5), name
+        rows = list(csv.DictReader(file))
+    tested = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+    masks = ("loss", "soft_dice", "accuracy", "iou_image")  # 5 pictures on 2 processes, and on one
+    for name in (*masks, "presence_f1", "presence_recall/0", "presence_ap"):
+        assert float(rows[tested][f"val/{name}"]) == pytest.approx(found["metrics"][f"val/{name}"], abs=1e-5), name
+    assert "epoch 2 of 2" in (tmp_path / "run" / "train.log").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

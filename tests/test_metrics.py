@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchmetrics.functional.classification as tm
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from segkit.metrics.masks import SegmentationMetrics
 
@@ -361,7 +361,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(_one_process, args=(port, str(tmp_path)), nprocs=2)
+    start_processes(_one_process, args=(port, str(tmp_path)), nprocs=2, start_method="fork")
     for rank in range(2):
         results = torch.load(tmp_path / f"{rank}.pt")
         for (channels, shares), (computed, per_image, batches) in zip(SHARES, results, strict=True):
