@@ -1,7 +1,7 @@
 """Run folders that are changed at random: whatever a stranger wrote there, code does not run, nothing is fetched or
 written elsewhere, and what is wrong is told as a mistake of the person's, soon and in little memory.
 
-`make test` tries some hundred changes, always the same; `make soak` (SEGKIT_SOAK=<seconds>) goes on with new ones.
+`make test` tries 150 changes, always the same; `make soak` (SEGKIT_SOAK=<seconds>) goes on with new ones.
 """
 
 import copy
@@ -361,7 +361,7 @@ def test_whatever_a_run_folder_holds(workshop, guard, monkeypatch):
     signal.signal(signal.SIGALRM, hangs)
     before, end = memory(), time.monotonic() + SOAK
     quick = settings(
-        max_examples=400,
+        max_examples=150,
         deadline=None,
         derandomize=not SOAK,
         database=None,
@@ -375,5 +375,5 @@ def test_whatever_a_run_folder_holds(workshop, guard, monkeypatch):
             quick(given(examples())(example))()
             if time.monotonic() >= end:
                 break
-    assert done["told"] > 50
+    assert done["told"] > 30
     assert memory() - before < MORE_MEMORY
