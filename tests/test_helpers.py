@@ -53,7 +53,7 @@ def test_a_forked_command_ends_as_one_of_its_own(run, tmp_path):
 
 def test_a_command_that_hangs_is_ended_with_what_it_had_said(run):
     with pytest.raises(subprocess.TimeoutExpired) as caught:
-        run("waits", timeout=1)
+        run("waits", timeout=5)
     assert caught.value.output == "begun\n"
 
 
