@@ -2,9 +2,7 @@
 
 import csv
 import json
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -445,51 +443,6 @@ def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path):
     assert "no run folder there" in wrong.stderr
 
 
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: make chromium")
-
-
-@needs_chromium
-def test_the_page_in_a_browser(grid, tmp_path):
-    page = report_of(grid).read_text()
-    # sorts the table by its fourth column, then writes what a reader sees
-    script = """<script>
-      window.addEventListener("load", () => {
-        const table = document.querySelector("#table table");
-        const button = table.querySelectorAll("thead button")[3];
-        const read = () => [...table.tBodies[0].rows].map(row => row.cells[3].textContent.slice(0, 5)).join(" ");
-        button.click(); const down = read(); button.click(); const up = read();
-        const charts = [...document.querySelectorAll("figure svg")];
-        const drawn = charts.filter(one => one.getBoundingClientRect().height > 50).length;
-        const sorted = table.querySelector("[aria-sort]").getAttribute("aria-sort");
-        document.title = JSON.stringify({down, up, drawn, sorted});
-      });</script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", script))
-    done = subprocess.run(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            "--v=0",
-            "--dump-dom",
-            f"--user-data-dir={tmp_path}/profile",
-            f"file://{tmp_path}/page.html",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ":CONSOLE" not in done.stderr
-    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
-    down = [float(text) for text in seen["down"].split()]
-    assert down == sorted(down, reverse=True)
-    assert [float(text) for text in seen["up"].split()] == sorted(down)
-    assert seen["sorted"] == "ascending"
-    assert seen["drawn"] == 4
-
-
 def test_what_chose_the_epochs_is_what_is_compared_unless_it_is_said(tmp_path):
     write_run(tmp_path / "same", "a", SCORES)
     found = Analysis(groups_in(tmp_path / "same"), SETTINGS)
@@ -557,39 +510,3 @@ def test_runs_that_paint_everything_are_told(tmp_path):
     (folder / "per_image.csv").write_text("name,index,iou,tp,fp,fn,tn\n" + rows)
     said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
     assert "Some runs paint nearly every pixel of the test pictures: made_up." in said
-
-
-@needs_chromium
-def test_a_narrow_page_keeps_both_names_of_a_comparison_in_sight(grid, tmp_path):
-    page = report_of(grid).read_text()
-    script = """<script>window.addEventListener("load", () => {
-      const cells = [...document.querySelectorAll("#comparisons th.said")];
-      const sides = cells.map(cell => cell.getBoundingClientRect().right);
-      document.title = JSON.stringify({right: Math.max(...sides), body: document.documentElement.scrollWidth,
-        said: document.querySelector("#comparisons th.said").textContent});
-    });</script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", script))
-    told = "setTimeout(() => { document.title = this.contentDocument.title }, 200)"
-    frame = f'<iframe src="page.html" width="400" height="800" onload="{told}"></iframe>'
-    (tmp_path / "frame.html").write_text(frame)
-    done = subprocess.run(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--dump-dom",
-            "--allow-file-access-from-files",
-            "--virtual-time-budget=4000",
-            f"--user-data-dir={tmp_path}/profile",
-            f"file://{tmp_path}/frame.html",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
-    assert seen["right"] <= 400
-    assert seen["body"] <= 400
-    assert re.fullmatch(r"\w+ / dice is (better than|not distinguishable with these data from) \w+ / \w+", seen["said"])

@@ -1,13 +1,11 @@
 """What a report says of trainings: the table, how steady they were, the curves, and the four answers on top."""
 
-import json
 import re
-import subprocess
 
 import numpy as np
 import pytest
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
-from test_report import needs_chromium
+from test_report_page import browse, needs_chromium
 
 from segkit.reporting import summary, training
 from segkit.reporting.analysis import Analysis
@@ -116,21 +114,5 @@ def test_a_browser_draws_all_groups_in_one_chart_and_hides_a_line_on_a_click(tmp
         still: getComputedStyle(document.querySelector("#overlay .still")).display});
     });</script></body>"""
     (tmp_path / "page.html").write_text(page.replace("</body>", script))
-    done = subprocess.run(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--dump-dom",
-            "--virtual-time-budget=4000",
-            f"--user-data-dir={tmp_path}/profile",
-            f"file://{tmp_path}/page.html",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1].replace("&quot;", '"'))
+    seen = browse(tmp_path / "page.html")
     assert seen == {"canvases": 2, "lines": 8, "hidden": 1, "still": "none"}
