@@ -136,7 +136,7 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["dataset=folder", "dataset.classes=[a,b]", "loss=bce"], r"training masks show only a and 255"),
         (["dataset.batch_size=0"], "dataset.batch_size=0: expected a whole number, 1 or more"),
         (["dataset.train=squash"], "dataset.train=squash: expected resize or crop"),
-        (["monitor=val/iuo"], r"monitor=val/iuo: validation gives no such metric. Did you mean: val/iou"),
+        (["monitor=val/iuo"], r"monitor=val/iuo: expected a metric that validation gives; did you mean val/iou"),
         (["callbacks.best=null"], "callbacks lack the checkpoints best and last"),
         (
             ["trainer.devices=2", "trainer.accelerator=cpu"],

@@ -117,7 +117,7 @@ VALUES = (
     wrong("interval_word", "scheduler.interval=day", "scheduler.interval=day: ", "epoch or step"),
     wrong("precision_word", "precision=8-bit", "precision=8-bit: ", "bf16-mixed"),
     wrong("monitor_without_its_split", "monitor=iou", "monitor=iou: ", "such as val/iou"),
-    wrong("monitor_unknown", "monitor=val/iuo", "monitor=val/iuo: ", "did you mean val/iou?"),
+    wrong("monitor_unknown", "monitor=val/iuo", "monitor=val/iuo: ", "did you mean val/iou or"),
     wrong("monitor_of_the_test", "monitor=test/iou", "monitor=test/iou: ", "a metric of validation"),
     wrong("compile_word", "compile=maybe", "compile=maybe: ", "true or false"),
     wrong("profile_number", "profile=2", "profile=2: "),
@@ -206,7 +206,7 @@ LINES = (
     told("last_epoch_stopped_early", "monitor=epoch", "callbacks=[default,early_stopping]",
          says=("callbacks.early_stopping waits", "callbacks.early_stopping.monitor=val/loss")),
     told("monitor_unknown_of_the_scheduler", "scheduler=plateau", "scheduler.monitor=val/los",
-         says=("scheduler.monitor=val/los: expected", "did you mean val/loss?")),
+         says=("scheduler.monitor=val/los: expected", "did you mean val/loss or")),
     told("last_epoch_on_a_plateau", "monitor=epoch", "scheduler=plateau",
          says=("scheduler waits", "scheduler.monitor=val/loss scheduler.scheduler.mode=min")),
     told("compile_and_budget", "compile=true", "budget=5m", says=("do not go together", "compile=false")),
@@ -286,7 +286,7 @@ LINES = (
 
 DEEPER = (
     on_data("monitor_of_a_class_it_has_not", "monitor=val/iou/lesion",
-            says=("monitor=val/iou/lesion", "Did you mean: val/precision, val/iou")),
+            says=("monitor=val/iou/lesion", "did you mean val/precision or val/iou")),
     on_data("float16_mixed_without_a_gpu", "precision=16-mixed", says=("precision=16-mixed: float16",)),
     on_data("loss_for_several_classes", "loss=ce", says=("loss=ce and dataset=folder", "two or more classes")),
     on_data("threshold_above_all", "dataset.threshold=300", says=("dataset.threshold=300",)),

@@ -4,7 +4,6 @@
 function that gets it takes.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -19,7 +18,7 @@ from segkit.configs.composing import LAST_EPOCH, compose, dotted, group_names, k
 from segkit.configs.identity import HARDWARE
 from segkit.configs.kinds import LOADING, OWN, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
-from segkit.metrics.names import SCORES, VARIANT
+from segkit.metrics.names import SCORES, VARIANT, unknown
 
 # What segkit gives an object itself, so that the same word in its group would change nothing; and what to say instead.
 GIVEN = {
@@ -334,11 +333,7 @@ def check_monitors(config: Mapping[str, Any]) -> None:
         name = str(monitor).removeprefix("val/").partition("/")[0]
         if monitor in (None, LAST_EPOCH) or name.startswith("loss") or VARIANT.sub("", name) in SCORES:
             continue
-        found = difflib.get_close_matches(name, ("loss", *SCORES), 3) or ("iou_image", "iou", "loss")
-        raise ValueError(
-            f"{key}={monitor}: expected a metric that validation gives; "
-            f"did you mean {' or '.join(f'val/{one}' for one in found)}?"
-        )
+        raise unknown(key, str(monitor), [f"val/{one}" for one in ("loss", *SCORES)])
 
 
 def check_last_epoch(config: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """What the name of a metric says: its class, its title, whether less is better."""
 
+import difflib
 import re
+from collections.abc import Sequence
 
 POOLED = ("iou", "dice", "precision", "recall", "fbeta", "accuracy", "iou_micro", "soft_dice", "soft_iou")
 PER_PICTURE = ("iou_image", "dice_image", "precision_image", "recall_image", "fbeta_image", "accuracy_image", "score")
@@ -37,3 +39,9 @@ def lesser(name: str) -> bool:
     """Whether the table at the end leaves a metric out; results.json has all."""
     variants = r"\b(dice|precision|recall|iou_image)_(crops|ungated)|soft_.*_ungated"
     return re.search(rf"fbeta|(precision|recall|accuracy)_image|{variants}", name) is not None
+
+
+def unknown(key: str, monitor: str, known: Sequence[str]) -> ValueError:
+    """What to raise where a setting names a metric that validation does not give."""
+    near = difflib.get_close_matches(monitor, known) or [*known[:12]]
+    return ValueError(f"{key}={monitor}: expected a metric that validation gives; did you mean {' or '.join(near)}?")

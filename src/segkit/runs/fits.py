@@ -1,6 +1,5 @@
 """Whether the settings of a run fit together, asked before a file is decoded."""
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from segkit.configs.composing import LAST_EPOCH, names
 from segkit.console import counted
 from segkit.datasets.augment import Augment
+from segkit.metrics.names import unknown
 from segkit.models.presence import Detection
 from segkit.tasks.contract import Task
 from segkit.tasks.scores import Scores
@@ -139,5 +139,4 @@ def check_monitor(config: Mapping[str, Any], classes: Sequence[str], losses: Any
     known = [LAST_EPOCH, *dict.fromkeys(f"val/{name}" for name in given)]
     for monitor in (config["monitor"], config["scheduler"].get("monitor")):
         if monitor is not None and monitor not in known:
-            near = ", ".join(difflib.get_close_matches(monitor, known)) or ", ".join(known[:12])
-            raise ValueError(f"monitor={monitor}: validation gives no such metric. Did you mean: {near}?")
+            raise unknown("monitor", monitor, known)
