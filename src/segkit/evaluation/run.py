@@ -1,0 +1,77 @@
+"""The story of an evaluation: load, say what is scored, score, write, tell."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segkit import hardware
+from segkit.datasets.module import DataModule
+from segkit.datasets.source import extras_of
+from segkit.evaluation import advice, gate
+from segkit.evaluation.other_data import evaluation_config
+from segkit.evaluation.rows import write_scores
+from segkit.evaluation.score import describe_scores, score_split
+from segkit.evaluation.sheets import save_sheet
+from segkit.evaluation.tables import show_metrics
+from segkit.files.writing import write_json
+from segkit.models.presence import find_gated
+from segkit.runs.build import build_data
+from segkit.runs.loading import load
+from segkit.tasks.contract import Task
+from segkit.tasks.deciding import set_threshold
+
+log = logging.getLogger("segkit")
+
+
+def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
+    """Score the run that the settings of `segkit evaluate` name, write everything into `folder`, return the metrics."""
+    task = load(settings["run"], settings["trust"])
+    set_threshold(task, settings["threshold"])
+    config, split = evaluation_config(task.facts["config"], settings), settings["split"]
+    chosen = gate.apply_gate(task, config, settings)
+    named = bool((settings["dataset"] or {}).get("root"))  # by the command line
+    data = build_data(config, splits=[split], follow_links=named)
+    announce(data, settings)
+    metrics = score_split(task, data, split, config)
+    write_scores(task, data, split, folder)
+    told = advice.judge_scores(describe_scores(task, data, split, metrics), task.facts["config"])
+    if chosen == "sweep":
+        log.info("sweeping the gate")
+        device = hardware.device(settings["accelerator"])
+        gate.sweep(task, data, split, hardware.precision(config), device, folder)
+    if settings["pictures"]:
+        save_sheet(task, data, split, folder, settings["pictures"])
+    entry = {"status": "finished", **described(task, config, settings), "metrics": metrics, "advice": told}
+    write_json(folder / "results.json", entry)
+    for finding in told:
+        log.warning("%s", finding)
+    show_metrics(metrics, folder, f"gate {entry['gate']:g}" if entry.get("gate") is not None else None)
+    return metrics
+
+
+def announce(data: DataModule, settings: Mapping[str, Any]) -> None:
+    """Say how many pictures are scored, of how many, and how to score all."""
+    source = data.sources[settings["split"]]
+    whole = extras_of(source).shared
+    more = f" of {whole}" if whole > len(source) else ""
+    plus = "" if "_target_" in settings["dataset"] else "+"  # of the run's own data set nothing else is composed
+    hint = f"; '{plus}dataset.fractions=[0,0,1]' scores all" if more and settings["split"] == "test" else ""
+    log.info("scoring %d%s pictures, the %s split%s", len(source), more, settings["split"], hint)
+
+
+def described(task: Task, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What results.json says beside the metrics: of which run, on which data, decided how."""
+    entry: dict[str, Any] = {
+        "run": str(Path(settings["run"]).absolute()),
+        "split": settings["split"],
+        "dataset": config["dataset"],
+        "precision": hardware.precision(config),
+    }
+    if len(task.classes) == 1:
+        entry["threshold"] = task.threshold
+    if (gated := find_gated(task.net)) is not None:
+        entry["gate"] = gated.gate
+    if "protocol" in config["dataset"]:
+        entry["protocol"] = config["dataset"]["protocol"]
+    return entry
