@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 COLUMNS = re.compile(r"epoch|seconds|lr|(train|val)/(loss|score|iou_image|iou)")
-PLACES = re.compile(r"(/[\w.@+-]+){2,}")  # absolute paths
+PLACES = re.compile(r"(?<![\w:/])(/[\w.@+-]+){2,}")  # absolute paths, not addresses
 
 
 def keep(run: Path, folder: Path) -> None:
