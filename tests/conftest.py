@@ -52,7 +52,15 @@ def disc(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
-def write_pair(images: Path, masks: Path, stem: str, seed: int, size=(40, 48), scale: int = 255, suffix=".png") -> None:
+def write_pair(
+    images: Path,
+    masks: Path,
+    stem: str,
+    seed: int,
+    size: tuple[int, int] = (40, 48),
+    scale: int = 255,
+    suffix: str = ".png",
+) -> None:
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     image, mask = disc(size, seed)

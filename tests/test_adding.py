@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def commands(thing: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("thing", QUICK)
-def test_in_a_folder_of_ones_own(thing, tmp_path):
+def test_in_a_folder_of_ones_own(thing: Any, tmp_path: Path) -> None:
     assert len(write_files(thing, tmp_path, "my_")) == 2
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((40, 40, 3), np.uint8))
@@ -73,7 +74,7 @@ def test_in_a_folder_of_ones_own(thing, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory) -> Path:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of segkit to which a loss, a data set and a verb are added: a file and a YAML file each, and two rows."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -99,7 +100,7 @@ def say(copy: Path, *words: str) -> subprocess.CompletedProcess:
     return segkit(*words, cwd=copy, module="__main__", alone=True, env=environment)
 
 
-def test_what_was_added_is_offered(copy):
+def test_what_was_added_is_offered(copy: Path) -> None:
     assert "\n  segkit count run=outputs/…" in say(copy, "--help").stdout
     assert "parameters of its network, part by part\n" in say(copy, "--help").stdout
     assert "\nhinge" in say(copy, "list", "losses").stdout
@@ -108,13 +109,13 @@ def test_what_was_added_is_offered(copy):
     assert say(copy, "complete", "segkit count le").stdout.split() == ["least="]
 
 
-def test_what_was_added_is_checked_before_it_starts(copy):
+def test_what_was_added_is_checked_before_it_starts(copy: Path) -> None:
     assert "least=many: expected a number, such as 1" in say(copy, "count", "run=outputs", "least=many").stderr
     assert "leest: did you mean least?" in say(copy, "count", "run=outputs", "leest=3").stderr
     assert "run=nothing: no checkpoint there" in say(copy, "count", "run=nothing").stderr
 
 
-def test_what_was_added_runs_and_needs_no_trust(copy):
+def test_what_was_added_runs_and_needs_no_trust(copy: Path) -> None:
     words = ["loss=combo", "loss.weights={dice: 1, hinge: 0.5}", "dataset=squares", NARROW, "hydra.run.dir=run"]
     done = say(copy, "train", *words)
     assert done.returncode == 0, done.stderr
@@ -124,7 +125,7 @@ def test_what_was_added_runs_and_needs_no_trust(copy):
     assert re.match(r"\w+: [\d,]+\n", done.stdout)
 
 
-def test_what_was_added_fits_the_house(copy):
+def test_what_was_added_fits_the_house(copy: Path) -> None:
     (copy / "tests").mkdir()
     shutil.copy(ROOT / "tests" / "test_house.py", copy / "tests")
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_house.py"]
@@ -132,7 +133,7 @@ def test_what_was_added_fits_the_house(copy):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_pages_test_of_a_loss_passes():
+def test_the_pages_test_of_a_loss_passes() -> None:
     names = {"torch": torch, "pytest": pytest}
     for block in blocks("loss", "python"):
         if block.startswith(("# src/segkit/losses/", "# in tests/test_losses.py")):

@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,12 +29,12 @@ CONFIG = {
 SEVERAL = CONFIG | {"dataset": {"classes": ["road", "car", "sky"]}, "choices": {"loss": "ce"}}
 
 
-def row(tp=50, fp=0, fn=0, tn=50):
+def row(tp: int = 50, fp: int = 0, fn: int = 0, tn: int = 50):
     union = tp + fp + fn
     return {"iou": tp / union if union else 1.0, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
 
 
-def seen(rows, split="val", groups=None, **metrics):
+def seen(rows: Any, split: str = "val", groups: Any = None, **metrics: Any):
     tp, fp, fn, tn = (sum(row[name] for row in rows) for name in ("tp", "fp", "fn", "tn"))
     scores = {"recall": tp / (tp + fn) if tp + fn else 1.0} | {
         name.replace("__", "/"): v for name, v in metrics.items()
@@ -40,17 +42,17 @@ def seen(rows, split="val", groups=None, **metrics):
     return SplitScores(split, ["crack"], scores, rows, [tp + fn], [tp + fp], tp + fp + fn + tn, len(rows), groups)
 
 
-def classes(truth, predicted, **metrics):
+def classes(truth: Any, predicted: Any, **metrics: Any):
     scores = {f"recall/{name}": value for name, value in metrics.items()}
     rows = [row()] * 20
     return SplitScores("val", ["road", "car", "sky"], scores, rows, truth, predicted, sum(truth), len(rows))
 
 
-def told(*values):
+def told(*values: Any):
     return "\n".join(advice.judge_scores(*values))
 
 
-def test_masks_that_are_all_alike_are_told_and_counts_agree_with_their_words():
+def test_masks_that_are_all_alike_are_told_and_counts_agree_with_their_words() -> None:
     (found,) = advice.judge_truth(seen([row(0, 0, 0, 100)] * 20, "test"))
     assert found.startswith("the test masks are all empty, so their scores say nothing of how well crack is found")
     assert "all full" in advice.judge_truth(seen([row(100, 0, 0, 0)] * 20))[0]
@@ -63,12 +65,12 @@ def test_masks_that_are_all_alike_are_told_and_counts_agree_with_their_words():
     ]
 
 
-def test_a_run_that_does_well_is_told_nothing():
+def test_a_run_that_does_well_is_told_nothing() -> None:
     assert advice.judge_scores(seen([row()] * 20, groups=5), CONFIG) == []
     assert advice.judge_scores(classes([50, 30, 20], [50, 30, 20], road=1.0, car=1.0, sky=1.0), SEVERAL) == []
 
 
-def test_nothing_found():
+def test_nothing_found() -> None:
     assert "find nothing of what the validation masks show: try more epochs" in told(
         seen([row(0, 0, 5, 95)] * 20), CONFIG
     )
@@ -79,24 +81,24 @@ def test_nothing_found():
 
 
 @pytest.mark.parametrize(("tp", "fp", "says"), [(5, 95, True), (96, 4, False), (5, 45, False)])
-def test_everything_painted(tp, fp, says):
+def test_everything_painted(tp: int, fp: int, says: bool) -> None:
     text = told(seen([row(tp, fp, 0, 100 - tp - fp)] * 20), CONFIG)
     assert ("paint nearly every validation pixel as crack" in text) == says
 
 
-def test_everything_painted_as_one_class_of_several():
+def test_everything_painted_as_one_class_of_several() -> None:
     text = told(classes([50, 30, 20], [100, 0, 0], road=1.0, car=0.0, sky=0.0), SEVERAL)
     assert "paint nearly every validation pixel as road" in text
     assert "never found" not in text  # which follows
 
 
-def test_a_class_that_is_never_found():
+def test_a_class_that_is_never_found() -> None:
     text = told(classes([50, 30, 20], [70, 30, 0], road=1.0, car=1.0, sky=0.0), SEVERAL)
     assert "never found, though the validation masks show it: sky" in text
     assert told(classes([50, 50, 0], [50, 50, 0], road=1.0, car=1.0, sky=0.0), SEVERAL) == ""
 
 
-def test_scores_that_come_from_empty_pictures():
+def test_scores_that_come_from_empty_pictures() -> None:
     nothing = [row(0, 0, 0, 100)] * 15
     text = told(seen([*nothing, *[row(1, 4, 5, 90)] * 5]), CONFIG)  # 15 · 1 + 5 · 0.1 of 20
     assert "IoU a picture of validation, 0.775, comes from pictures that show nothing (15 of 20" in text
@@ -104,7 +106,7 @@ def test_scores_that_come_from_empty_pictures():
     assert told(seen([*nothing, *[row(8, 1, 1, 90)] * 5]), CONFIG) == ""
 
 
-def test_few_pictures_and_few_groups():
+def test_few_pictures_and_few_groups() -> None:
     assert "9 validation pictures are few to choose an epoch by" in told(seen([row()] * 9), CONFIG)
     assert "9 test pictures are few: expect" in told(seen([row()] * 9, "test"), CONFIG)
     assert "the 20 validation pictures come from 2 groups" in told(seen([row()] * 20, groups=2), CONFIG)
@@ -123,13 +125,13 @@ def test_few_pictures_and_few_groups():
         (SEVERAL | {"choices": {"loss": "dice"}}, "loss=focal", "loss=dice"),
     ],
 )
-def test_a_remedy_never_names_what_the_run_has(own, named, never):
+def test_a_remedy_never_names_what_the_run_has(own: Any, named: str, never: str) -> None:
     text = advice.suggest_remedies(CONFIG | own, 5)
     assert named in text
     assert never not in text
 
 
-def history(*scores, monitor="val/iou_image", **more):
+def history(*scores: Any, monitor: str = "val/iou_image", **more: Any):
     return [{"epoch": at, monitor: score, "val/loss": 0.5} | more for at, score in enumerate(scores, 1)]
 
 
@@ -146,20 +148,20 @@ def history(*scores, monitor="val/iou_image", **more):
         ((0.1, float("nan"), 0.05), 1, 3, {}, "NaN or infinite values in epoch 2"),
     ],
 )
-def test_how_a_training_went(scores, best, passes, own, says):
+def test_how_a_training_went(scores: Any, best: int, passes: float, own: dict[str, Any], says: str) -> None:
     rows = seen([row()] * 20, "train")
     text = "\n".join(advice.judge_training(CONFIG | own, history(*scores), passes, best, rows))
     assert re.search(says, text)
     assert says or not text
 
 
-def test_a_class_in_no_training_mask():
+def test_a_class_in_no_training_mask() -> None:
     rows = classes([50, 50, 0], [50, 50, 0], road=1.0, car=1.0)
     text = "\n".join(advice.judge_training(SEVERAL, history(0.1, 0.3, 0.2), 3, 2, rows))
     assert "in no training mask, so never learnt: sky" in text
 
 
-def test_a_run_and_its_evaluation_say_it(tmp_path, tiny_run):
+def test_a_run_and_its_evaluation_say_it(tmp_path: Path, tiny_run: Path) -> None:
     checkpoint = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
     checkpoint["state_dict"]["net.head.weight"].zero_()
     checkpoint["state_dict"]["net.head.bias"].fill_(9.0)

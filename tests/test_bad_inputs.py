@@ -54,5 +54,5 @@ def outside(place: Path) -> Iterator[str]:
             yield from (str(one) for one in [path, *path.rglob("*")])
 
 
-def test_every_row_says_something():
+def test_every_row_says_something() -> None:
     assert all(any(text.strip() for text in case.says) for case in ROWS.values())

@@ -27,17 +27,17 @@ def clock(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "expected"), [("90s", 90), ("90", 90), (90, 90), ("10m", 600), ("1h30m", 5400), ("0.5m", 30), ("1m5s", 65)]
 )
-def test_times(text, expected):
+def test_times(text: str | int, expected: int) -> None:
     assert budget_seconds(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "ten minutes", "0", "m", "-5s", "1.2.3s", "10 min"])
-def test_what_is_no_time(text):
+def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=f"budget={text}: expected a time such as 90s, 10m or 1h30m"):
         budget_seconds(text)
 
 
-def test_how_many_steps_fit():
+def test_how_many_steps_fit() -> None:
     clock = Budget(100, 0)
     clock.step, clock.check, clock.batches = 1.0, 2.0, 10
     assert clock.to_come(left=5, rest=10) == 3  # 3 steps and a validation
@@ -49,11 +49,11 @@ def test_how_many_steps_fit():
     assert clock.to_come(left=4 + 2 + 12 + 3, rest=4) == 15  # one step more, too
 
 
-def test_limits_of_the_trainer_count():
+def test_limits_of_the_trainer_count() -> None:
     assert [batches(10, limit) for limit in (1.0, 0.35, 2, 40)] == [10, 3, 2, 10]
 
 
-def rates(run) -> list[float]:
+def rates(run: Path) -> list[float]:
     with (run / "metrics.csv").open() as file:
         return [float(row["lr"]) for row in csv.DictReader(file)]
 
@@ -92,7 +92,7 @@ def test_a_resumed_run_keeps_what_is_left(tmp_path, scheduler, clock):
     assert rates(run)[-1] < 5e-5
 
 
-def test_too_little_time_is_told_before_training(tmp_path):
+def test_too_little_time_is_told_before_training(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"budget=0.001s is too short: a step takes .* Give at least \d+ s, or take a smaller"
     ):
@@ -113,19 +113,19 @@ def test_a_run_killed_in_its_test_is_only_tested(tmp_path, clock):
     assert again["budget"] == whole["budget"]
 
 
-def test_a_run_without_a_budget_gets_none(tiny_run):
+def test_a_run_without_a_budget_gets_none(tiny_run: Path) -> None:
     before = (tiny_run / "results.json").read_bytes()
     with pytest.raises(ValueError, match=r"budget=10m: .*tiny was trained without a budget. Go on with trainer.max_ep"):
         train(compose(f"resume={tiny_run}", "budget=10m"))
     assert (tiny_run / "results.json").read_bytes() == before
 
 
-def test_validation_is_once_an_epoch(tmp_path):
+def test_validation_is_once_an_epoch(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"budget=… plans one validation an epoch"):
         train(compose(*LEAN, "budget=10m", "+trainer.check_val_every_n_epoch=2", f"run_dir={tmp_path}/run"))
 
 
-def test_compiling_is_not_foretold(tmp_path):
+def test_compiling_is_not_foretold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"budget=… and compile=true do not go together: compiling takes minutes"):
         train(compose(*LEAN, "budget=10s", "compile=true", f"run_dir={tmp_path}/run"))
 
@@ -143,7 +143,7 @@ def test_processes_share_a_budget(tmp_path):
     ("seconds", "said"),
     [(0.2, "1 s"), (8.4, "8 s"), (89, "89 s"), (125, "2 min"), (3599, "1 h 0 min"), (4200, "1 h 10 min")],
 )
-def test_times_as_one_says_them(seconds, said):
+def test_times_as_one_says_them(seconds: float, said: str) -> None:
     from segkit.training.budget import roughly
 
     assert roughly(seconds) == said

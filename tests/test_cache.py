@@ -6,6 +6,7 @@ import signal
 import time
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from segkit.runs.build import build_data
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nine pictures of two sizes, and a cache folder of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     rng = np.random.default_rng(0)
@@ -62,7 +63,7 @@ def files(root: Path) -> list[Path]:
     ],
     ids=["resize", "resize-native", "crop-native", "crop-resize", "five"],
 )
-def test_samples_are_those_of_the_files(root, where, words):
+def test_samples_are_those_of_the_files(root: Path, where: str, words: tuple[str] | tuple[str, str]) -> None:
     words = (*words, "augment=flips", "dataset.batch_size=2")
     expected = samples(root, *words, "dataset.cache=off")
     for _ in range(2):  # built, then found
@@ -71,7 +72,7 @@ def test_samples_are_those_of_the_files(root, where, words):
     assert len(files(root)) == (0 if where == "ram" else 2)  # train and test
 
 
-def test_nothing_is_decoded_twice_and_a_changed_file_is_noticed(root, monkeypatch):
+def test_nothing_is_decoded_twice_and_a_changed_file_is_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples(root, "dataset.cache=disk")
     before = {path: path.stat().st_ino for path in files(root)}
     decoded = []
@@ -89,15 +90,15 @@ def test_nothing_is_decoded_twice_and_a_changed_file_is_noticed(root, monkeypatc
     assert before.items() <= {path: path.stat().st_ino for path in files(root)}.items()
 
 
-def test_where_it_lies_changes_no_result(root):
+def test_where_it_lies_changes_no_result(root: Path) -> None:
     assert config_hash(config(root, "dataset.cache=disk")) == config_hash(config(root, "dataset.cache=off"))
 
 
-def _build(root: str, home: str, out) -> None:
+def _build(root: str, home: str, out: Any) -> None:
     os.environ["XDG_CACHE_HOME"] = home
     fill = cache.fill
 
-    def slow(*given) -> None:
+    def slow(*given: Any) -> None:
         time.sleep(1)  # so that the other one comes meanwhile
         fill(*given)
         out.put("built")
@@ -106,7 +107,7 @@ def _build(root: str, home: str, out) -> None:
     out.put([float(value.double().sum()) for value in samples(Path(root), "dataset.cache=disk", "augment=none")])
 
 
-def test_two_processes_at_once_build_one_file(root):
+def test_two_processes_at_once_build_one_file(root: Path) -> None:
     context = get_context("spawn")
     out = context.Queue()
     both = [context.Process(target=_build, args=(str(root), str(root.parent / "xdg"), out)) for _ in range(2)]
@@ -127,7 +128,7 @@ def _die(root: str, home: str) -> None:
     samples(Path(root), "dataset.cache=disk")
 
 
-def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root):
+def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root: Path) -> None:
     process = get_context("spawn").Process(target=_die, args=(str(root), str(root.parent / "xdg")))
     process.start()
     process.join(120)
@@ -144,10 +145,10 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root):
     assert all(torch.equal(one, other) for one, other in zip(got, plain, strict=True))
 
 
-def test_files_that_change_while_they_are_read_are_not_kept(root, monkeypatch):
+def test_files_that_change_while_they_are_read_are_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill = cache.fill
 
-    def changing(*given) -> None:
+    def changing(*given: Any) -> None:
         fill(*given)
         for path in (root / "images").iterdir():
             cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
@@ -158,8 +159,8 @@ def test_files_that_change_while_they_are_read_are_not_kept(root, monkeypatch):
     assert not files(root)
 
 
-def test_a_folder_that_takes_no_file(root, monkeypatch):
-    def full(*_) -> None:
+def test_a_folder_that_takes_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache.os, "posix_fallocate", full)
@@ -169,7 +170,7 @@ def test_a_folder_that_takes_no_file(root, monkeypatch):
     assert all(torch.equal(one, other) for one, other in zip(got, plain, strict=True))
 
 
-def test_what_segkit_does_not_know_is_not_kept(root):
+def test_what_segkit_does_not_know_is_not_kept(root: Path) -> None:
     sources = {"train": Folder(root, "train")}
     sources["train"].files = [list(pair) for pair in sources["train"].files]  # no pairs: it says nothing of files
     sources["train"].shape = lambda index: (48, 36)
@@ -180,7 +181,7 @@ def test_what_segkit_does_not_know_is_not_kept(root):
     assert not files(root)[1:]
 
 
-def test_a_damaged_picture_is_named_before_the_training(root):
+def test_a_damaged_picture_is_named_before_the_training(root: Path) -> None:
     for path in (root / "images").iterdir():
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"images/\d\.png cannot be read"):
@@ -188,7 +189,7 @@ def test_a_damaged_picture_is_named_before_the_training(root):
     assert not files(root)
 
 
-def test_files_that_nobody_opens_go(root):
+def test_files_that_nobody_opens_go(root: Path) -> None:
     samples(root, "dataset.cache=disk")
     old = files(root)
     for path in old:
@@ -197,7 +198,7 @@ def test_files_that_nobody_opens_go(root):
     assert not set(old) & set(files(root))
 
 
-def test_another_process_opens_the_file_itself(root):
+def test_another_process_opens_the_file_itself(root: Path) -> None:
     data = build_data(config(root, "dataset.cache=disk"))
     source = data.decoded("train")
     packed = pickle.dumps(source)
@@ -205,7 +206,7 @@ def test_another_process_opens_the_file_itself(root):
     assert torch.equal(pickle.loads(packed)[0]["image"], source[0]["image"])
 
 
-def test_auto_goes_by_what_is_free(monkeypatch):
+def test_auto_goes_by_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "free_disk", lambda: 1000)
     monkeypatch.setattr(cache, "free_memory", lambda: 1000)
     assert [cache.choose(size, size, "auto") for size in (100, 101, 250, 251)] == ["disk", "ram", "ram", "off"]
@@ -213,13 +214,15 @@ def test_auto_goes_by_what_is_free(monkeypatch):
 
 
 @pytest.mark.parametrize(("where", "also"), [("disk", "XDG_CACHE_HOME"), ("ram", "dataset.cache=disk")])
-def test_what_does_not_fit_is_told_before_it_is_built(root, monkeypatch, where, also):
+def test_what_does_not_fit_is_told_before_it_is_built(
+    root: Path, monkeypatch: pytest.MonkeyPatch, where: str, also: str
+) -> None:
     monkeypatch.setattr(cache, f"free_{'disk' if where == 'disk' else 'memory'}", lambda: 10)
     with pytest.raises(ValueError, match=rf"dataset.cache={where}: \d+ kB are needed and 0 kB are free.*{also}"):
         samples(root, f"dataset.cache={where}")
 
 
-def test_the_device_changes_brightness_and_colour_as_albumentations_does():
+def test_the_device_changes_brightness_and_colour_as_albumentations_does() -> None:
     import albumentations as A
 
     rng = np.random.default_rng(0)
@@ -235,7 +238,7 @@ def test_the_device_changes_brightness_and_colour_as_albumentations_does():
     assert torch.equal(Photometric()(image, torch.zeros(1, 5)), image)
 
 
-def test_what_the_device_does_depends_on_the_sample_alone(root):
+def test_what_the_device_does_depends_on_the_sample_alone(root: Path) -> None:
     words = ("augment=light_device", "dataset.cache=ram", "dataset.fractions=[0.8,0.1,0.1]")
 
     def pictures(size: int) -> dict[str, torch.Tensor]:

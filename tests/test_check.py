@@ -1,5 +1,7 @@
 """The sheet of what the network will see."""
 
+from pathlib import Path
+
 import albumentations as A
 import cv2
 import pytest
@@ -11,13 +13,13 @@ from segkit.datasets.augment import Augment
 from segkit.runs.build import build_data, make
 
 
-def test_positions_are_spread():
+def test_positions_are_spread() -> None:
     assert spread(10, 4) == [0, 3, 6, 9]
     assert spread(2, 6) == [0, 1]
     assert spread(1, 3) == [0]
 
 
-def test_a_sheet_from_the_command_line(tmp_path):
+def test_a_sheet_from_the_command_line(tmp_path: Path) -> None:
     words = [
         "dataset=synthetic_shapes",
         "dataset.size=48",
@@ -34,7 +36,7 @@ def test_a_sheet_from_the_command_line(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]
 
 
-def test_what_would_be_a_class_outside_of_the_picture_is_told(caplog):
+def test_what_would_be_a_class_outside_of_the_picture_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", logger="segkit"):
         build_data(to_plain(compose("dataset=synthetic_shapes", "augment=light", "run_dir=unused")), ["train"])
         assert caplog.text == ""
@@ -42,7 +44,7 @@ def test_what_would_be_a_class_outside_of_the_picture_is_told(caplog):
     assert "augment: what Rotate brings from outside of a picture counts as background. For" in caplog.text
 
 
-def test_what_fills_nothing_is_not_told():
+def test_what_fills_nothing_is_not_told() -> None:
     safe = [A.RandomCrop(8, 8), A.OneOf([A.MaskDropout(), A.CoarseDropout(fill_mask=0)]), A.Rotate(border_mode=4)]
     assert Augment(transforms=safe).fills == []
     assert Augment(transforms=[A.OneOf([A.Affine(), A.CenterCrop(8, 8, pad_if_needed=True)])]).fills == [
@@ -51,7 +53,7 @@ def test_what_fills_nothing_is_not_told():
     ]
 
 
-def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path, monkeypatch):
+def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = to_plain(compose("run_dir=unused"))
     bare = {"_target_": "albumentations.Compose", "transforms": []}
     with pytest.raises(
@@ -70,7 +72,7 @@ def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path, monkeypat
         make({"_target_": "broken.Turn"})
 
 
-def test_crops_are_shown_as_they_are_taken(tmp_path):
+def test_crops_are_shown_as_they_are_taken(tmp_path: Path) -> None:
     words = ["dataset.size=32", "dataset.crops=five", "dataset.picture_size=64", "dataset.counts=[4,2,2]", "count=1"]
     check(compose(*words, f"output={tmp_path}", config="check"))
     assert cv2.imread(str(tmp_path / "augmented.png")).shape[1] == 7 * 262

@@ -1,5 +1,7 @@
 """The networks that say whether the class is there: the gate, weights taken over, frozen parts."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,13 +15,13 @@ from segkit.tasks.segmentation import SegmentationTask
 NET = {"widths": [4, 8, 16], "hidden": [8]}
 
 
-def classifier(**more) -> UNetClassifier:
+def classifier(**more: Any) -> UNetClassifier:
     torch.manual_seed(0)
     return UNetClassifier(**(NET | more)).eval()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (37, 21), (224, 224)])
-def test_the_gate_decodes_the_positive_samples_alone(size):
+def test_the_gate_decodes_the_positive_samples_alone(size: tuple[int, int]) -> None:
     net = classifier()
     image = torch.rand(6, 3, *size)
     with torch.no_grad():
@@ -42,7 +44,7 @@ def test_the_gate_decodes_the_positive_samples_alone(size):
             assert out.masks.shape == (6, 1, *size)
 
 
-def test_in_training_nothing_is_gated():
+def test_in_training_nothing_is_gated() -> None:
     net = classifier(gate=1.0).train()
     out = net(torch.rand(4, 3, 32, 32))
     assert out.decoded.all()
@@ -53,17 +55,17 @@ def test_in_training_nothing_is_gated():
 
 @pytest.mark.parametrize("size", [17, 64, 224])
 @pytest.mark.parametrize("width", [2, 5])
-def test_the_head_fits_any_size_and_width(size, width):
+def test_the_head_fits_any_size_and_width(size: int, width: int) -> None:
     net = VGGClassifier(widths=[width, 2 * width], hidden=[8]).eval()
     assert net(torch.rand(3, 3, size, size)).shape == (3,)
 
 
-def test_a_gate_is_a_probability():
+def test_a_gate_is_a_probability() -> None:
     with pytest.raises(ValueError, match=r"gate=1\.5: expected a probability"):
         UNetClassifier(**NET, gate=1.5)
 
 
-def test_taking_weights_over_says_which():
+def test_taking_weights_over_says_which() -> None:
     unet, net = UNet(1, [4, 8, 16]), VGGClassifier(**NET)
     taken = take_over(net, unet.state_dict(), "run")
     encoder = len(unet.encoder.state_dict())
@@ -85,7 +87,7 @@ def test_taking_weights_over_says_which():
 
 
 @pytest.mark.parametrize("net", [VGGClassifier(**NET), UNetClassifier(**NET)])
-def test_nothing_that_is_frozen_changes_in_a_training_step(net):
+def test_nothing_that_is_frozen_changes_in_a_training_step(net: Any) -> None:
     part = "encoder" if isinstance(net, VGGClassifier) else "unet"
     task = SegmentationTask(net, ["crack"], freeze=[part], loss=Presence(), optimizer=lambda p: torch.optim.SGD(p, 1.0))
     before = {name: tensor.clone() for name, tensor in task.net.state_dict().items()}
@@ -104,7 +106,7 @@ def test_nothing_that_is_frozen_changes_in_a_training_step(net):
         SegmentationTask(net, ["crack"], freeze=["encodre"])
 
 
-def test_inference_casts_the_heads_weights_once():
+def test_inference_casts_the_heads_weights_once() -> None:
     net = classifier(gate=1.0)
     task = SegmentationTask(net, ["crack"]).eval()
     shape = list(net.presence.layers[1].weight.shape)
@@ -116,7 +118,7 @@ def test_inference_casts_the_heads_weights_once():
     assert len(casts) == 1
 
 
-def test_present_if_anywhere_by_hand():
+def test_present_if_anywhere_by_hand() -> None:
     head = PresenceHead(1, hidden=[], pooling="any")
     torch.nn.init.constant_(head.layers[0].weight, 1.0)
     torch.nn.init.zeros_(head.layers[0].bias)
@@ -131,6 +133,6 @@ def test_present_if_anywhere_by_hand():
     assert fresh(torch.zeros(1, 4, 7, 7)).sigmoid().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_an_unknown_pooling_is_named():
+def test_an_unknown_pooling_is_named() -> None:
     with pytest.raises(ValueError, match="got 'max', expected one of dense, any"):
         VGGClassifier(**NET, pooling="max")

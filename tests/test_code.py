@@ -32,7 +32,7 @@ def state(place: Path) -> tuple[str, str]:
     return ("", "") if found is None else (found.commit, code.changes(found))
 
 
-def test_the_commit_and_what_differs_from_it(repository, tmp_path):
+def test_the_commit_and_what_differs_from_it(repository: Path, tmp_path: Path) -> None:
     head = git("rev-parse", "HEAD", at=repository)
     assert state(repository) == (head, "")
     (repository / "a.txt").write_text("two\n")
@@ -47,7 +47,7 @@ def test_the_commit_and_what_differs_from_it(repository, tmp_path):
     assert state(tmp_path / "other") == (head, git("diff", "HEAD", at=tmp_path / "other"))
 
 
-def test_where_there_is_no_commit_nothing_is_said(tmp_path):
+def test_where_there_is_no_commit_nothing_is_said(tmp_path: Path) -> None:
     git("init", "-q", at=tmp_path)
     assert code.find(tmp_path) is None
     (tmp_path / ".git" / "HEAD").write_text("ref: refs/../../../etc/hostname\n")
@@ -57,7 +57,7 @@ def test_where_there_is_no_commit_nothing_is_said(tmp_path):
     assert code.find(tmp_path) is None
 
 
-def test_a_repository_runs_no_programs(repository, tmp_path):
+def test_a_repository_runs_no_programs(repository: Path, tmp_path: Path) -> None:
     touch = f"touch {tmp_path}/pwned; cat"
     for key in (
         "core.fsmonitor",

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from conftest import TINY, results, segkit, write_pair
@@ -10,7 +11,7 @@ from conftest import TINY, results, segkit, write_pair
 from segkit.configs.composing import argument, config_dir
 
 
-def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
+def test_command_line_ends_with_metrics_and_next_commands(tmp_path: Path) -> None:
     done = segkit(*TINY, cwd=tmp_path, alone=True)
     assert done.returncode == 0, done.stderr
     run = next((tmp_path / "outputs" / "synthetic").iterdir())
@@ -39,7 +40,7 @@ def test_command_line_ends_with_metrics_and_next_commands(tmp_path):
         (["dataset=ph2", "dataset.root=nowhere"], "nowhere does not exist"),
     ],
 )
-def test_a_users_error_ends_without_a_traceback(tmp_path, words, message):
+def test_a_users_error_ends_without_a_traceback(tmp_path: Path, words: list[str], message: str) -> None:
     done = segkit(*words, cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
@@ -47,7 +48,7 @@ def test_a_users_error_ends_without_a_traceback(tmp_path, words, message):
     assert not list(tmp_path.glob("outputs/*/*/"))[1:]
 
 
-def test_a_sweep_tells_which_job_failed_and_repeats_only_that(tmp_path):
+def test_a_sweep_tells_which_job_failed_and_repeats_only_that(tmp_path: Path) -> None:
     words = ["-m", *TINY, "loss=dice,presence", "trainer.max_epochs=1", "name=grid"]
     done = segkit(*words, cwd=tmp_path)
     assert done.returncode == 1
@@ -64,7 +65,7 @@ def test_a_sweep_tells_which_job_failed_and_repeats_only_that(tmp_path):
     assert (jobs["finished"] / "results.json").stat().st_mtime_ns == before
 
 
-def test_a_sweep_lists_jobs_whose_values_were_refused(tmp_path):
+def test_a_sweep_lists_jobs_whose_values_were_refused(tmp_path: Path) -> None:
     done = segkit("-m", *TINY, "seed=1,x", "trainer.max_epochs=1", "name=grid", cwd=tmp_path)
     assert done.returncode == 1
     assert "1 of 2 jobs did not finish" in done.stderr
@@ -73,7 +74,7 @@ def test_a_sweep_lists_jobs_whose_values_were_refused(tmp_path):
     assert len(list((tmp_path / "outputs" / "grid").glob("*/results.json"))) == 1
 
 
-def test_a_bare_sweep_and_its_folders_in_later_commands(tmp_path):
+def test_a_bare_sweep_and_its_folders_in_later_commands(tmp_path: Path) -> None:
     done = segkit("-m", *TINY, "trainer.max_epochs=1", "seed=0,1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     jobs = sorted((tmp_path / "outputs" / "synthetic").glob("*seed*"))
@@ -95,7 +96,7 @@ def test_a_bare_sweep_and_its_folders_in_later_commands(tmp_path):
     assert results(jobs[0])["status"] == "finished"
 
 
-def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
+def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path: Path) -> None:
     ablation = tmp_path / "conf" / "ablation"
     ablation.mkdir(parents=True)
     (ablation / "two.yaml").write_text(
@@ -107,7 +108,7 @@ def test_an_ablation_file_runs_as_a_sweep_by_itself(tmp_path):
     assert statuses == ["finished", "finished"]
 
 
-def test_list_says_what_can_be_chosen(tmp_path):
+def test_list_says_what_can_be_chosen(tmp_path: Path) -> None:
     overview = segkit("list", cwd=tmp_path, module="__main__").stdout
     assert (
         "loss=bce, bce_dice, ce, cldice, combo, dice, focal, focal_tversky, jaccard, joint, l1, lovasz, mcc, mse, "
@@ -151,7 +152,7 @@ def test_a_grid_over_two_roots_has_folders_of_their_own_and_columns(tmp_path):
     assert jobs < {path.parent.name for path in (tmp_path / "outputs" / "grid").glob("*/results.json")}
 
 
-def test_what_changes_no_run_is_not_in_its_folder_and_other_data_are_refused(tmp_path):
+def test_what_changes_no_run_is_not_in_its_folder_and_other_data_are_refused(tmp_path: Path) -> None:
     for root in ("one", "two"):
         for number in range(10):
             write_pair(tmp_path / root / "images", tmp_path / root / "masks", f"p{number}", number)
@@ -189,7 +190,7 @@ def test_what_changes_no_run_is_not_in_its_folder_and_other_data_are_refused(tmp
         ("", "job"),
     ],
 )
-def test_folders_of_jobs_are_named_by_what_was_set_the_seed_last(words, name):
+def test_folders_of_jobs_are_named_by_what_was_set_the_seed_last(words: str, name: str) -> None:
     from omegaconf import OmegaConf
 
     cfg = OmegaConf.create({"words": words, "name": "${segkit.job_name:${words}}"})

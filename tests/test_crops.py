@@ -1,5 +1,7 @@
 """Windows of pictures: where they lie, what they are called, and the whole picture out of them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -32,13 +34,13 @@ class Lines:
         return {"image": image, "mask": mask, "name": self.names[index]}
 
 
-def crops(**more) -> DataModule:
+def crops(**more: Any) -> DataModule:
     settings = {"size": [12, 16], "crops": "five", "batch_size": 2, "workers": 0} | more
     return DataModule({split: Lines() for split in ("train", "val", "test")}, **settings)
 
 
 @pytest.mark.parametrize("shape", [(448, 448), (20, 24), (21, 27), (12, 16)])
-def test_five_crops_are_torchvisions(shape):
+def test_five_crops_are_torchvisions(shape: tuple[int, int]) -> None:
     picture = torch.arange(shape[0] * shape[1]).view(1, *shape)
     expected = five_crop(picture, [12, 16])
     where = corners(shape, (12, 16), "five")
@@ -46,18 +48,18 @@ def test_five_crops_are_torchvisions(shape):
         assert torch.equal(picture[:, top : top + 12, left : left + 16], crop)
 
 
-def test_a_grid_covers_with_as_few_as_can_be():
+def test_a_grid_covers_with_as_few_as_can_be() -> None:
     assert corners((24, 48), (12, 16), "grid") == [(top, left) for top in (0, 12) for left in (0, 16, 32)]
     assert corners((25, 16), (12, 16), "grid") == [(0, 0), (6, 0), (13, 0)]
     assert corners((12, 16), (12, 16), "grid") == [(0, 0)]
 
 
-def test_crops_larger_than_the_picture():
+def test_crops_larger_than_the_picture() -> None:
     with pytest.raises(ValueError, match=r"windows of 12×30, but picture line\d is only 20×24\. Choose .* at most 20"):
         next(iter(crops(size=[12, 30]).train_dataloader()))
 
 
-def test_a_crop_below_the_threshold_is_clean_and_emptied():
+def test_a_crop_below_the_threshold_is_clean_and_emptied() -> None:
     mask = torch.zeros(3, 10, 10, dtype=torch.uint8)
     mask[0, 0, :2] = 1  # 2 %
     mask[1, 0, 0] = 1  # 1 %
@@ -68,7 +70,7 @@ def test_a_crop_below_the_threshold_is_clean_and_emptied():
     assert kept[1].sum() == 255
 
 
-def test_the_whole_out_of_its_crops():
+def test_the_whole_out_of_its_crops() -> None:
     logits = torch.stack([torch.full((1, 2, 2), value) for value in (1.0, 2.0, 3.0)])
     where = torch.tensor([[0, 0], [0, 1], [1, 1]])
     joined, covered = stitch(logits, where, (3, 4), torch.tensor([True, True, False]))
@@ -78,7 +80,7 @@ def test_the_whole_out_of_its_crops():
     assert covered.int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0]]
 
 
-def test_a_batch_of_pictures_is_a_batch_of_crops():
+def test_a_batch_of_pictures_is_a_batch_of_crops() -> None:
     batch = next(iter(crops(presence_threshold=0.01).train_dataloader()))
     assert batch["image"].shape == (10, 3, 12, 16)
     assert batch["mask"].shape == (10, 12, 16)
@@ -91,7 +93,7 @@ def test_a_batch_of_pictures_is_a_batch_of_crops():
     assert "label" not in next(iter(crops().test_dataloader()))
 
 
-def test_each_pixel_counts_once_in_the_whole_and_overlaps_twice_in_the_crops():
+def test_each_pixel_counts_once_in_the_whole_and_overlaps_twice_in_the_crops() -> None:
     scores = Scores(("line",), 0.5, 1.0)
     for batch in crops().eval_dataloader("test"):
         logits = torch.where(batch["mask"] == 1, 5.0, -5.0)[:, None]
@@ -106,7 +108,7 @@ def test_each_pixel_counts_once_in_the_whole_and_overlaps_twice_in_the_crops():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_scores_of_crops_do_not_depend_on_the_batch_size(batch_size):
+def test_scores_of_crops_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     def compute(size: int) -> dict[str, float]:
         scores = Scores(("line",), 0.5, 1.0)
         scores.gate = 0.5
@@ -121,12 +123,12 @@ def test_scores_of_crops_do_not_depend_on_the_batch_size(batch_size):
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, 2])
-def test_a_presence_threshold_is_a_share(threshold):
+def test_a_presence_threshold_is_a_share(threshold: float) -> None:
     with pytest.raises(ValueError, match=rf"presence_threshold={threshold}: expected a share .* between 0 and 1"):
         crops(presence_threshold=threshold)
 
 
-def test_presence_is_of_one_class():
+def test_presence_is_of_one_class() -> None:
     sources = {"train": Lines()}
     sources["train"].classes = ("ground", "line")
     with pytest.raises(ValueError, match="names 2"):

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ LABELS = "dataset.presence_threshold=0.001"
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory):
+def detector(tmp_path_factory: pytest.TempPathFactory):
     """A run of both stages."""
     run = tmp_path_factory.mktemp("detector") / "run"
     train(compose("experiment=crack_detector_small", *SMALL, HEAD, f"run_dir={run}"))
@@ -61,12 +62,12 @@ def detector(tmp_path_factory):
         (["model=unet_classifier", HEAD, "loss=joint", LABELS], "freeze=unet and loss=joint disagree: .*freeze=none"),
     ],
 )
-def test_what_cannot_work_fails_before_training(tmp_path, words, message):
+def test_what_cannot_work_fails_before_training(tmp_path: Path, words: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train(compose(*SMALL, *words, f"run_dir={tmp_path}/run"))
 
 
-def test_a_checkpoint_that_is_none(tmp_path, detector):
+def test_a_checkpoint_that_is_none(tmp_path: Path, detector: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"init_from=.*nowhere: no checkpoint there"):
         train(compose(*SMALL, "model=unet", "init_from=nowhere", f"run_dir={tmp_path}/run"))
     (tmp_path / "bad.ckpt").write_bytes(b"nothing")
@@ -77,7 +78,7 @@ def test_a_checkpoint_that_is_none(tmp_path, detector):
         predict(compose(f"run={tmp_path}/half", f"input={detector}/pictures", "output=out", config="predict"))
 
 
-def test_a_stages_own_words_win_and_a_mistake_is_found_before_the_first(tmp_path):
+def test_a_stages_own_words_win_and_a_mistake_is_found_before_the_first(tmp_path: Path) -> None:
     words = [*SMALL, HEAD, f"run_dir={tmp_path}/run"]
     stage = '\'stages.segmentation=["experiment=crack_segmentation_small","dataset.epochs=2"]\''
     train(compose("experiment=crack_detector_small", *words, stage.strip("'")))
@@ -88,7 +89,9 @@ def test_a_stages_own_words_win_and_a_mistake_is_found_before_the_first(tmp_path
     assert not (tmp_path / "other" / "stages").exists()
 
 
-def test_other_widths_and_an_untrained_encoder(tmp_path, detector, capsys):
+def test_other_widths_and_an_untrained_encoder(
+    tmp_path: Path, detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [*SMALL[:-1], "experiment=crack_presence_small", HEAD]
     with pytest.raises(ValueError, match=r"encoder\.blocks\.0\.0\.weight: \(4, 3, 3, 3\), here \(6, 3, 3, 3\)"):
         train(compose(*words, "model.net.widths=[6,12]", f"init_from={detector}", f"run_dir={tmp_path}/other"))
@@ -97,7 +100,7 @@ def test_other_widths_and_an_untrained_encoder(tmp_path, detector, capsys):
     assert "freeze=['unet']: 40 tensors keep the random values they start with" in capsys.readouterr().err
 
 
-def test_both_stages_leave_one_run(detector):
+def test_both_stages_leave_one_run(detector: Path) -> None:
     entry = results(detector)
     assert entry["status"] == "finished"
     for name in ("presence_f1", "presence_f1/0", "presence_ap", "iou", "iou_ungated", "iou_crops", "soft_dice_crops"):
@@ -123,7 +126,9 @@ def test_both_stages_leave_one_run(detector):
     assert sorted(events.Tags()["images"]) == ["presence", "validation"]
 
 
-def test_a_detector_that_was_cut_short_goes_on_with_its_stages(detector, tmp_path, capsys):
+def test_a_detector_that_was_cut_short_goes_on_with_its_stages(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["experiment=crack_detector_small", *SMALL, HEAD, f"run_dir={detector}"]
     assert train(compose(*words)) == results(detector)["metrics"]
     before = (detector / "stages/segmentation/results.json").stat().st_mtime_ns
@@ -136,7 +141,7 @@ def test_a_detector_that_was_cut_short_goes_on_with_its_stages(detector, tmp_pat
         train(compose("experiment=crack_detector_small", *SMALL, "loss=dice", f"run_dir={tmp_path}/run"))
 
 
-def test_a_moved_detector_from_a_stranger_builds_nothing_foreign(detector, tmp_path):
+def test_a_moved_detector_from_a_stranger_builds_nothing_foreign(detector: Path, tmp_path: Path) -> None:
     folder = tmp_path / "moved"
     shutil.copytree(detector, folder)
     for path in (folder, folder / "stages" / "presence"):
@@ -164,7 +169,7 @@ def test_a_moved_detector_from_a_stranger_builds_nothing_foreign(detector, tmp_p
     assert not list(tmp_path.glob("**/pwned"))
 
 
-def test_evaluation_at_a_gate_and_the_sweep(detector, tmp_path):
+def test_evaluation_at_a_gate_and_the_sweep(detector: Path, tmp_path: Path) -> None:
     def scored(gate: str) -> dict[str, float]:
         return evaluate(compose(f"run={detector}", f"gate={gate}", f"output_dir={tmp_path}/{gate}", config="evaluate"))
 
@@ -201,7 +206,7 @@ def test_evaluation_at_a_gate_and_the_sweep(detector, tmp_path):
         )
 
 
-def test_prediction_says_whether_it_is_there(detector, tmp_path):
+def test_prediction_says_whether_it_is_there(detector: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(0)
     for name, size in (("large", (80, 70)), ("small", (20, 30))):
@@ -217,7 +222,7 @@ def test_prediction_says_whether_it_is_there(detector, tmp_path):
         assert row["present"] == "1" or row["area/crack"] == "0"
 
 
-def middle_gate(detector) -> float:
+def middle_gate(detector: Any) -> float:
     """A gate that lets some of the test crops through."""
     with (detector / "presence.csv").open() as file:
         values = sorted(float(row["probability"]) for row in csv.DictReader(file))
@@ -225,7 +230,7 @@ def middle_gate(detector) -> float:
     return (values[number] + values[number + 1]) / 2
 
 
-def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector, tmp_path):
+def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector: Path, tmp_path: Path) -> None:
     gate = middle_gate(detector)
     stored = torch.load(detector / "checkpoints" / "best.ckpt", weights_only=True)
     stored["segkit"]["threshold"] = 0.2  # one at which the hardly trained network finds something
@@ -252,7 +257,9 @@ def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector, 
         predict(compose(*words, "gate=sweep", config="predict"))
 
 
-def test_a_resumed_detector_keeps_what_is_finished(detector, tmp_path, monkeypatch):
+def test_a_resumed_detector_keeps_what_is_finished(
+    detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "it's moved"
     shutil.copytree(detector, folder)
     before = results(folder)["metrics"]
@@ -266,7 +273,7 @@ def test_a_resumed_detector_keeps_what_is_finished(detector, tmp_path, monkeypat
     assert again["test/presence_ap"] == pytest.approx(before["test/presence_ap"], abs=1e-6)
 
 
-def test_a_classifier_alone_from_the_command_line(tmp_path, detector):
+def test_a_classifier_alone_from_the_command_line(tmp_path: Path, detector: Path) -> None:
     words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", "monitor=val/presence_f1", LABELS]
     done = segkit(*words, f"init_from={detector}/stages/segmentation", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -281,7 +288,7 @@ def test_a_classifier_alone_from_the_command_line(tmp_path, detector):
         evaluate(compose(f"run={tmp_path}/run", "gate=0.5", f"output_dir={tmp_path}/scored", config="evaluate"))
 
 
-def test_joint_training_trains_both(tmp_path):
+def test_joint_training_trains_both(tmp_path: Path) -> None:
     cfg = compose("experiment=crack_joint", *SMALL, HEAD, "precision=32-true", f"run_dir={tmp_path}/run")
     metrics = train(cfg)
     assert metrics["test/loss"] == pytest.approx(metrics["test/loss/mask"] + metrics["test/loss/presence"])
@@ -293,7 +300,7 @@ def test_joint_training_trains_both(tmp_path):
     assert all(parameter.requires_grad for parameter in task.net.parameters())
 
 
-def test_a_monitor_of_masks_is_doubted_where_presence_alone_is_trained(caplog):
+def test_a_monitor_of_masks_is_doubted_where_presence_alone_is_trained(caplog: pytest.LogCaptureFixture) -> None:
     config = {"monitor": "val/iou_image", "choices": {"loss": "presence"}}
     check_monitor_of_presence(config, {"iou_image": 0.0, "presence_f1": 0.0})
     assert "monitor=val/iou_image is of masks, which loss=presence does not train" in caplog.text
@@ -305,7 +312,7 @@ def test_a_monitor_of_masks_is_doubted_where_presence_alone_is_trained(caplog):
     assert not caplog.text
 
 
-def test_a_monitor_of_presence(tmp_path):
+def test_a_monitor_of_presence(tmp_path: Path) -> None:
     words = [*SMALL, "model=vgg_classifier", HEAD, "loss=presence", LABELS, f"run_dir={tmp_path}/run"]
     assert results_of(words, "monitor=val/presence_recall/1")["status"] == "finished"
     with pytest.raises(ValueError, match="expected a metric that validation gives"):

@@ -142,7 +142,9 @@ def check_command(verb: str, words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_every_command_is_one(path, places, roots, tmp_path, monkeypatch):
+def test_every_command_is_one(
+    path: Any, places: dict[str, str], roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     wrong = []
     for words in commands(path):
@@ -196,7 +198,7 @@ def known_settings() -> set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_every_setting_that_is_named_is_one(path):
+def test_every_setting_that_is_named_is_one(path: Any) -> None:
     known = known_settings()
     code = re.findall(r"`([^`\n]+)`", outside_blocks(path.read_text()))
     words = [word for text in code for word in text.split() if re.match(r"['\"]?\+?[a-z_.]+=", word)]
@@ -205,12 +207,12 @@ def test_every_setting_that_is_named_is_one(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_blocks_have_a_language(path):
+def test_blocks_have_a_language(path: Any) -> None:
     assert {language for language, _ in blocks(path)} <= LANGUAGES
 
 
 @pytest.mark.parametrize("path", OWN_CODE, ids=name_of)
-def test_ones_own_code_runs_without_forking(path, tmp_path):
+def test_ones_own_code_runs_without_forking(path: Any, tmp_path: Path) -> None:
     for language, text in blocks(path):
         name = text.split("\n", 1)[0].removeprefix("# ")
         if language in ("python", "yaml") and name.endswith((".py", ".yaml")):
@@ -238,7 +240,7 @@ def test_ones_own_code_runs_without_forking(path, tmp_path):
     assert segkit(*words, cwd=tmp_path, module="predict").returncode == 0
 
 
-def test_the_lines_for_a_notebook_run(tmp_path, folder, monkeypatch):
+def test_the_lines_for_a_notebook_run(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder / "images", tmp_path / "photos")
     [lines] = [text for kind, text in blocks(DOCS / "how-to" / "use-segkit-from-python.md") if kind == "python"]
@@ -250,7 +252,7 @@ def test_the_lines_for_a_notebook_run(tmp_path, folder, monkeypatch):
     assert names["task"].probabilities(torch.zeros(1, 3, 20, 20, dtype=torch.uint8)).shape == (1, 1, 20, 20)
 
 
-def test_the_readmes_way_from_pictures_to_masks_runs(tmp_path, folder):
+def test_the_readmes_way_from_pictures_to_masks_runs(tmp_path: Path, folder: Path) -> None:
     """Its commands for one's own pictures, each as it stands there, but for a tiny network."""
     shutil.copytree(folder / "images", tmp_path / "photos")
     text = (ROOT / "README.md").read_text()
@@ -267,7 +269,7 @@ def test_the_readmes_way_from_pictures_to_masks_runs(tmp_path, folder):
     assert "[the run folder]" in text
 
 
-def test_the_readme_is_short_and_has_its_pictures():
+def test_the_readme_is_short_and_has_its_pictures() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= LONGEST_README
     pictures = re.findall(r"!\[[^\]]+\]\((docs/img/\w+\.png)\)", text[: text.index("## Your own pictures")])
@@ -307,11 +309,11 @@ def dead_links(path: Path, slug: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [*ALL, *PAPERS], ids=name_of)
-def test_every_link_leads_somewhere(path):
+def test_every_link_leads_somewhere(path: Any) -> None:
     assert not dead_links(path, github_slug)
 
 
-def test_every_link_of_the_site_leads_somewhere(tmp_path):
+def test_every_link_of_the_site_leads_somewhere(tmp_path: Path) -> None:
     write_pages.write(tmp_path / "pages")
     pages = sorted((tmp_path / "pages").rglob("*.md"))
     assert not {str(path): dead for path in pages if (dead := dead_links(path, site_slug))}
@@ -323,7 +325,7 @@ def in_navigation(entries: Any) -> Iterator[str]:
             yield from [target] if isinstance(target, str) else in_navigation(target)
 
 
-def test_every_page_of_the_site_is_in_its_navigation(tmp_path):
+def test_every_page_of_the_site_is_in_its_navigation(tmp_path: Path) -> None:
     write_pages.write(tmp_path)
     project = tomllib.loads((DOCS / "zensical.toml").read_text())["project"]
     listed = set(in_navigation(project["nav"]))
@@ -333,7 +335,7 @@ def test_every_page_of_the_site_is_in_its_navigation(tmp_path):
     assert (tmp_path / project["extra_css"][0]).is_file()
 
 
-def test_the_reference_has_every_choice_and_setting(tmp_path):
+def test_the_reference_has_every_choice_and_setting(tmp_path: Path) -> None:
     write_pages.write(tmp_path)
     choices, settings = ((tmp_path / "reference" / f"{name}.md").read_text() for name in ("choices", "settings"))
     seen = 0
@@ -355,7 +357,7 @@ def test_the_reference_has_every_choice_and_setting(tmp_path):
     assert seen > 300
 
 
-def test_a_comment_goes_with_its_setting():
+def test_a_comment_goes_with_its_setting() -> None:
     text = "# It is.\na: 1    # one,\n        # and more\nb:\n  c: [1, 2]  # two\n  d:\n    - x\n    - y\ne: 'a # b'\n"
     assert list(write_pages.settings(text)) == [
         ("a", "1", "one, and more"),

@@ -1,6 +1,8 @@
 """The network as a picture."""
 
 import re
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,7 +17,7 @@ MODELS = ["unet", "unet_bilinear", "unet_levels", "segnet", "unet_classifier", "
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_networks_are_drawn_with_their_shapes(model, capfd):
+def test_networks_are_drawn_with_their_shapes(model: Any, capfd: pytest.CaptureFixture[str]) -> None:
     config = to_plain(compose(f"model={model}", "dataset.size=64", "run_dir=x"))
     svg = network.draw(make(config["model"]["net"]), (64, 64))
     texts = [
@@ -32,12 +34,14 @@ def test_networks_are_drawn_with_their_shapes(model, capfd):
         assert width < 1050  # 1400 pixels
 
 
-def test_a_run_has_its_network_as_a_picture(tiny_run):
+def test_a_run_has_its_network_as_a_picture(tiny_run: Path) -> None:
     assert b"ConvBlock" in (tiny_run / "model.svg").read_bytes()
 
 
-def test_a_network_that_cannot_be_drawn_costs_nothing_but_its_picture(tmp_path, monkeypatch):
-    def broken(net, size):
+def test_a_network_that_cannot_be_drawn_costs_nothing_but_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(net: Any, size: int) -> None:
         raise RuntimeError("no such thing on meta")
 
     from segkit.train import train

@@ -50,7 +50,7 @@ def folder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return base / "run", base / "data"
 
 
-def test_evaluate_gives_the_metrics_that_training_printed(tmp_path, folder_run):
+def test_evaluate_gives_the_metrics_that_training_printed(tmp_path: Path, folder_run: tuple[Path, Path]) -> None:
     run, _ = folder_run
     printed = json.loads((run / "results.json").read_text())["metrics"]
     assert printed["test/iou"] > 0.2  # it has learnt something, or the comparison says nothing
@@ -96,7 +96,9 @@ def camera_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 @pytest.mark.parametrize("kind", ["one class", "several"])
-def test_scores_do_not_depend_on_the_batch_size(tmp_path, folder_run, camera_run, kind, batch_size):
+def test_scores_do_not_depend_on_the_batch_size(
+    tmp_path: Path, folder_run: tuple[Path, Path], camera_run: Path, kind: str, batch_size: int
+) -> None:
     run = folder_run[0] if kind == "one class" else camera_run
     printed = json.loads((run / "results.json").read_text())["metrics"]
     got = scored(run, tmp_path, f"dataset.batch_size={batch_size}")
@@ -107,7 +109,7 @@ def test_scores_do_not_depend_on_the_batch_size(tmp_path, folder_run, camera_run
         assert value == pytest.approx(printed[name], abs=1e-6), name
 
 
-def test_on_other_pictures_size_and_classes_stay_the_runs(tmp_path, tiny_run):
+def test_on_other_pictures_size_and_classes_stay_the_runs(tmp_path: Path, tiny_run: Path) -> None:
     for number in range(3):
         write_pair(
             tmp_path / "other" / "test" / "images", tmp_path / "other" / "test" / "masks", str(number), number, scale=1
@@ -122,7 +124,7 @@ def test_on_other_pictures_size_and_classes_stay_the_runs(tmp_path, tiny_run):
         scored(tiny_run, tmp_path / "no", "dataset=folder", f"dataset.root={tmp_path}/other", "dataset.classes=[a,b]")
 
 
-def test_other_classes_or_no_root_are_errors(tmp_path, camera_run, tiny_run):
+def test_other_classes_or_no_root_are_errors(tmp_path: Path, camera_run: Path, tiny_run: Path) -> None:
     words = ["dataset=folder", f"dataset.root={tmp_path}", "dataset.classes=[disc,ground]"]
     with pytest.raises(ValueError, match=r"knows the classes \['ground', 'disc'\], the data set \['disc', 'ground'\]"):
         scored(camera_run, tmp_path / "no", *words)
@@ -130,7 +132,9 @@ def test_other_classes_or_no_root_are_errors(tmp_path, camera_run, tiny_run):
         scored(tiny_run, tmp_path / "no", "dataset=folder")
 
 
-def test_pictures_that_moved_are_found_by_root(tmp_path, folder_run, capsys):
+def test_pictures_that_moved_are_found_by_root(
+    tmp_path: Path, folder_run: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     run, data = folder_run
     shutil.copytree(data, tmp_path / "moved")
     got = scored(run, tmp_path / "out", f"dataset.root={tmp_path}/moved")
@@ -139,7 +143,7 @@ def test_pictures_that_moved_are_found_by_root(tmp_path, folder_run, capsys):
     assert hint in capsys.readouterr().err
 
 
-def test_command_line(tmp_path, tiny_run):
+def test_command_line(tmp_path: Path, tiny_run: Path) -> None:
     done = segkit(f"run={tiny_run}", "hydra.run.dir=scores", cwd=tmp_path, module="evaluate")
     assert done.returncode == 0, done.stderr
     assert "test/iou" in done.stdout
@@ -152,7 +156,7 @@ def test_command_line(tmp_path, tiny_run):
     assert not (tmp_path / "outputs").exists()  # nothing of it is left
 
 
-def test_weights_that_are_not_finite_are_no_network(tmp_path, tiny_run):
+def test_weights_that_are_not_finite_are_no_network(tmp_path: Path, tiny_run: Path) -> None:
     checkpoint = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
     checkpoint["state_dict"]["net.head.weight"][0] = float("nan")
     torch.save(checkpoint, tmp_path / "nan.ckpt")
@@ -173,7 +177,9 @@ def test_weights_that_are_not_finite_are_no_network(tmp_path, tiny_run):
         train(compose(*TINY, f"init_from={tmp_path}/nan.ckpt", f"run_dir={tmp_path}/run"))
 
 
-def test_outputs_that_are_not_finite_are_no_masks(tmp_path, tiny_run, capsys):
+def test_outputs_that_are_not_finite_are_no_masks(
+    tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
     for name, tensor in checkpoint["state_dict"].items():
         if name.endswith("weight"):
@@ -195,7 +201,7 @@ def test_outputs_that_are_not_finite_are_no_masks(tmp_path, tiny_run, capsys):
     assert not (tmp_path / "p" / "masks").exists()
 
 
-def test_another_threshold_of_one_class(tmp_path, tiny_run):
+def test_another_threshold_of_one_class(tmp_path: Path, tiny_run: Path) -> None:
     recall = {}
     for threshold in (0.1, 0.9):
         words = [f"run={tiny_run}", f"threshold={threshold}", "pictures=0", f"output_dir={tmp_path}/{threshold}"]

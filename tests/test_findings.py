@@ -60,7 +60,7 @@ FAULTS = (
 
 @pytest.mark.parametrize("cache", ["disk", "ram", "off"])
 @pytest.mark.parametrize("verb", ["train", "check"])
-def test_all_findings_come_at_once(root: Path, verb: str, cache: str):
+def test_all_findings_come_at_once(root: Path, verb: str, cache: str) -> None:
     damage(root)
     words = ["dataset=folder", f"dataset.root={root}", "dataset.size=32", f"dataset.cache={cache}"]
     if verb == "train":
@@ -76,21 +76,21 @@ def test_all_findings_come_at_once(root: Path, verb: str, cache: str):
     assert not list((root.parent / "xdg").rglob("*.cache"))[1:]  # test's could be kept: its own pairs are whole
 
 
-def test_masks_are_checked_before_their_pixels_are_counted(root: Path):
+def test_masks_are_checked_before_their_pixels_are_counted(root: Path) -> None:
     damage(root)
     words = ["dataset=folder", f"dataset.root={root}", "dataset.size=32", "loss.pos_weight=auto", "loss=bce"]
     with pytest.raises(DataError, match="8 findings in the data set:"):
         build(to_plain(compose(*words, *TINY_NET, f"run_dir={root.parent}/run")))
 
 
-def test_a_wrong_setting_is_told_before_files_are_decoded(root: Path):
+def test_a_wrong_setting_is_told_before_files_are_decoded(root: Path) -> None:
     (root / "val/images/p06.png").write_bytes(b"no picture")
     words = ["dataset=folder", f"dataset.root={root}", "dataset.size=32", "loss=ce"]
     with pytest.raises(ValueError, match="loss=ce and dataset=folder"):
         build(to_plain(compose(*words, *TINY_NET, f"run_dir={root.parent}/run")))
 
 
-def test_long_lists_are_cut_and_values_are_put_together():
+def test_long_lists_are_cut_and_values_are_put_together() -> None:
     few = Kind("odd file", "odd files", "Ignore [{values}].")
     text = listed([Finding(few, f"{number:02} is odd.", (number % 3,)) for number in range(30)])
     assert text.startswith("30 findings in the data set:\n30 odd files:\n  00 is odd.\n")
@@ -146,7 +146,9 @@ def checked(root: Path, *words: str) -> None:
 
 @pytest.mark.parametrize("cache", ["disk", "off"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
-def test_a_jpeg_that_was_cut_and_closed_is_a_fault(jpegs: Path, options: dict, cache: str, capfd):
+def test_a_jpeg_that_was_cut_and_closed_is_a_fault(
+    jpegs: Path, options: dict, cache: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     (jpegs / "images/3.jpg").write_bytes(cut(jpeg(3, **options)))
     with pytest.raises(DataError) as error:
         checked(jpegs, f"dataset.cache={cache}")
@@ -157,7 +159,7 @@ def test_a_jpeg_that_was_cut_and_closed_is_a_fault(jpegs: Path, options: dict, c
     assert "Corrupt JPEG data" not in capfd.readouterr().err  # the decoder's own words name no file
 
 
-def test_a_damaged_jpeg_is_told_each_time(jpegs: Path, caplog: pytest.LogCaptureFixture):
+def test_a_damaged_jpeg_is_told_each_time(jpegs: Path, caplog: pytest.LogCaptureFixture) -> None:
     (jpegs / "images/2.jpg").write_bytes(shifted(jpeg(2)))
     for _ in range(2):  # decoded, then found decoded
         caplog.clear()
@@ -167,13 +169,13 @@ def test_a_damaged_jpeg_is_told_each_time(jpegs: Path, caplog: pytest.LogCapture
         assert "They are used as they are: look at them" in caplog.text
 
 
-def test_what_others_write_to_standard_error_comes_through(jpegs: Path, capfd):
+def test_what_others_write_to_standard_error_comes_through(jpegs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = Folder(jpegs, "train", fractions=[1, 0, 0])
     read_all(lambda index: os.write(2, b"something else\n"), data)
     assert capfd.readouterr().err == "something else\n" * 6
 
 
-def test_links_are_followed_for_ones_own_command_alone(root: Path, tmp_path: Path):
+def test_links_are_followed_for_ones_own_command_alone(root: Path, tmp_path: Path) -> None:
     (root / "train/images").rename(tmp_path / "elsewhere")
     (root / "train/images").symlink_to(tmp_path / "elsewhere")
     config = to_plain(compose("dataset=folder", f"dataset.root={root}", "dataset.size=32", "run_dir=x"))
@@ -183,7 +185,7 @@ def test_links_are_followed_for_ones_own_command_alone(root: Path, tmp_path: Pat
         build_data(config)
 
 
-def test_every_pair_is_read_on_several_threads_and_errors_of_another_kind_end_it(root: Path):
+def test_every_pair_is_read_on_several_threads_and_errors_of_another_kind_end_it(root: Path) -> None:
     data = DataModule({"train": Folder(root, "train")}, size=32, settings={})
 
     def broken(index: int) -> None:

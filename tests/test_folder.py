@@ -61,7 +61,7 @@ def read_all(data: Folder) -> None:
         data[index]
 
 
-def test_splits_that_are_there_are_taken(three: Path):
+def test_splits_that_are_there_are_taken(three: Path) -> None:
     data = {split: Folder(three, split, ["crack"]) for split in SPLITS}
     assert [len(data[split]) for split in SPLITS] == [5, 2, 3]
     assert data["val"].names == ["valid/images/p05.png", "valid/images/p06.png"]
@@ -70,7 +70,7 @@ def test_splits_that_are_there_are_taken(three: Path):
     assert published.names == data["test"].names
 
 
-def test_a_sample(three: Path):
+def test_a_sample(three: Path) -> None:
     data = Folder(three, "test", ["crack"])
     sample = data[1]
     assert sample["name"] == "test/images/p08.png"
@@ -82,7 +82,7 @@ def test_a_sample(three: Path):
     assert data.classes == ("crack",)
 
 
-def test_one_pair_of_folders_is_split_by_fractions_and_seed(one: Path):
+def test_one_pair_of_folders_is_split_by_fractions_and_seed(one: Path) -> None:
     names = [Folder(one, split, ["crack"]).names for split in SPLITS]
     assert [len(part) for part in names] == [14, 3, 3]
     assert sorted(name for part in names for name in part) == [f"images/p{number:02}.png" for number in range(20)]
@@ -92,7 +92,7 @@ def test_one_pair_of_folders_is_split_by_fractions_and_seed(one: Path):
     assert halves == [10, 5, 5]
 
 
-def test_the_split_is_that_of_every_machine():
+def test_the_split_is_that_of_every_machine() -> None:
     """Written down once: a change of these numbers is a change of everybody's test pictures."""
     assert split_indices(10, [0.5, 0.3, 0.2], seed=0) == ([0, 1, 2, 8, 9], [4, 6, 7], [3, 5])
     train, val, test = split_indices(200, [0.5, 0.25, 0.25], seed=3)
@@ -101,7 +101,7 @@ def test_the_split_is_that_of_every_machine():
 
 
 @pytest.mark.parametrize("held_out", ["val", "valid", "test"])
-def test_with_two_folders_the_second_is_scored_once(tmp_path: Path, held_out: str):
+def test_with_two_folders_the_second_is_scored_once(tmp_path: Path, held_out: str) -> None:
     fill(tmp_path / "train", 20)
     fill(tmp_path / held_out, 4, start=20)
     train, val, test = (Folder(tmp_path, split, ["crack"]) for split in SPLITS)
@@ -114,7 +114,7 @@ def test_with_two_folders_the_second_is_scored_once(tmp_path: Path, held_out: st
     check_disjoint(train.files, val.files, test.files)
 
 
-def test_the_published_protocol_chooses_on_what_it_scores(tmp_path: Path):
+def test_the_published_protocol_chooses_on_what_it_scores(tmp_path: Path) -> None:
     fill(tmp_path / "train", 20)
     fill(tmp_path / "valid", 4, start=20)
     train, val, test = (Folder(tmp_path, split, ["crack"], protocol="published") for split in SPLITS)
@@ -123,14 +123,14 @@ def test_the_published_protocol_chooses_on_what_it_scores(tmp_path: Path):
     check_disjoint(train.files, val.files, test.files)  # which is allowed here
 
 
-def test_a_test_folder_alone_can_be_scored(tmp_path: Path):
+def test_a_test_folder_alone_can_be_scored(tmp_path: Path) -> None:
     fill(tmp_path / "test", 2)
     assert len(Folder(tmp_path, "test", ["crack"])) == 2
     text = error_of(FileNotFoundError, tmp_path, "train")
     assert text.endswith("has no train folder, only test.\nAdd it, or ask for a split that is there.")
 
 
-def test_pairing_is_by_name_in_subfolders_and_free_of_extensions(tmp_path: Path):
+def test_pairing_is_by_name_in_subfolders_and_free_of_extensions(tmp_path: Path) -> None:
     for name in ("b", "sub/a", "sub/c.d"):
         write(tmp_path / f"images/{name}.JPG", np.zeros((6, 8, 3)))
         write(tmp_path / f"masks/{name}_mask.bmp", MASK)
@@ -142,13 +142,13 @@ def test_pairing_is_by_name_in_subfolders_and_free_of_extensions(tmp_path: Path)
     assert data[2]["mask"].sum() == 9
 
 
-def test_a_missing_root_says_how_to_get_the_data(tmp_path: Path):
+def test_a_missing_root_says_how_to_get_the_data(tmp_path: Path) -> None:
     text = error_of(FileNotFoundError, tmp_path / "nowhere", download="Get it from its makers.")
     assert text.startswith(f"dataset.root={tmp_path / 'nowhere'} does not exist; expected the folder")
     assert text.endswith("Get it from its makers.")
 
 
-def test_another_layout_says_what_was_found_and_expected(tmp_path: Path):
+def test_another_layout_says_what_was_found_and_expected(tmp_path: Path) -> None:
     (tmp_path / "pics").mkdir()
     text = error_of(FileNotFoundError, tmp_path, download="Get it.")
     assert "holds pics; expected train, val (or valid) and test, each with images and masks in it" in text
@@ -164,7 +164,7 @@ def test_another_layout_says_what_was_found_and_expected(tmp_path: Path):
     assert "has an images folder and those of splits (test, train, val)" in error_of(ValueError, tmp_path)
 
 
-def test_folders_without_pictures_say_which_endings_are_read(tmp_path: Path):
+def test_folders_without_pictures_say_which_endings_are_read(tmp_path: Path) -> None:
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.heic").touch()
@@ -173,7 +173,7 @@ def test_folders_without_pictures_say_which_endings_are_read(tmp_path: Path):
     assert " .png " in text
 
 
-def test_partners_that_are_missing_are_listed_and_counted(one: Path):
+def test_partners_that_are_missing_are_listed_and_counted(one: Path) -> None:
     for number in (3, 5, 7, 9):
         (one / f"masks/p{number:02}.png").unlink()
     (one / "images/p11.png").unlink()
@@ -184,20 +184,20 @@ def test_partners_that_are_missing_are_listed_and_counted(one: Path):
     assert "same name up to the extension" in text
 
 
-def test_a_suffix_of_the_masks_is_recognised_and_named(tmp_path: Path):
+def test_a_suffix_of_the_masks_is_recognised_and_named(tmp_path: Path) -> None:
     fill(tmp_path, 4, suffix="_mask")
     text = error_of(ValueError, tmp_path)
     assert "The masks' names end in _mask: set dataset.mask_suffix=_mask." in text
 
 
-def test_two_pictures_of_one_name(one: Path):
+def test_two_pictures_of_one_name(one: Path) -> None:
     write(one / "images/p03.jpg", np.zeros((6, 8, 3)))
     text = error_of(ValueError, one)
     assert re.search(r"p03\.jpg and .*p03\.png have the same name", text)
     assert "Remove or rename" in text
 
 
-def test_sizes_that_differ(tmp_path: Path):
+def test_sizes_that_differ(tmp_path: Path) -> None:
     write(tmp_path / "test/images/a.png", np.zeros((6, 8, 3)))
     mask = write(tmp_path / "test/masks/a.png", MASK.repeat(2, 0).repeat(2, 1))
     text = error_of(ValueError, tmp_path, "test")
@@ -216,7 +216,7 @@ def test_sizes_that_differ(tmp_path: Path):
     assert "EXIF" in text
 
 
-def test_masks_that_do_not_fit_the_classes_name_file_values_and_classes(tmp_path: Path):
+def test_masks_that_do_not_fit_the_classes_name_file_values_and_classes(tmp_path: Path) -> None:
     fill(tmp_path / "test", 1, mask=MASK // 255 * 2)
     text = error_of(ValueError, tmp_path, "test")
     assert re.search(r"masks.p00\.png has no value above dataset\.threshold=127: its values are 0, 2\.", text)
@@ -230,7 +230,7 @@ def test_masks_that_do_not_fit_the_classes_name_file_values_and_classes(tmp_path
     assert ignored[0]["mask"].unique().tolist() == [0, 255]
 
 
-def test_damaged_files_are_named(three: Path):
+def test_damaged_files_are_named(three: Path) -> None:
     image = three / "test/images/p07.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:48])
@@ -241,19 +241,19 @@ def test_damaged_files_are_named(three: Path):
 
 
 @pytest.mark.parametrize("fractions", [[0.7, 0.15, 0.2], [0.5, 0.5], [1.2, -0.1, -0.1]])
-def test_fractions_must_sum_to_one(one: Path, fractions: list[float]):
+def test_fractions_must_sum_to_one(one: Path, fractions: list[float]) -> None:
     text = error_of(ValueError, one, fractions=fractions)
     assert text.startswith(f"dataset.fractions={fractions} sum to ")
     assert "sum to 1, like [0.7, 0.15, 0.15]" in text
 
 
-def test_an_empty_split_says_what_the_fractions_give(one: Path):
+def test_an_empty_split_says_what_the_fractions_give(one: Path) -> None:
     text = error_of(ValueError, one, "val", fractions=[0.98, 0.01, 0.01])
     assert "the val split is empty: 20 pictures split by [0.98, 0.01, 0.01] give 20 train, 0 val, 0 test" in text
     assert len(Folder(one, "test", ["crack"], fractions=[0, 0, 1])) == 20  # all of them for scoring
 
 
-def test_an_empty_holdout_names_its_setting(tmp_path: Path):
+def test_an_empty_holdout_names_its_setting(tmp_path: Path) -> None:
     fill(tmp_path / "train", 3)
     fill(tmp_path / "valid", 1, start=3)
     text = error_of(ValueError, tmp_path, "val")
@@ -261,7 +261,7 @@ def test_an_empty_holdout_names_its_setting(tmp_path: Path):
     assert "dataset.holdout" in text
 
 
-def test_settings_that_cannot_be(three: Path):
+def test_settings_that_cannot_be(three: Path) -> None:
     assert "split='valid'; expected one of train, val, test" in error_of(ValueError, three, "valid")
     assert "dataset.protocol=x; expected honest" in error_of(ValueError, three, protocol="x")
     assert "dataset.holdout=1; expected the share" in error_of(ValueError, three, holdout=1.0)
@@ -269,7 +269,7 @@ def test_settings_that_cannot_be(three: Path):
     assert "dataset.palette has 2 colours; expected an [r, g, b] for each of the 1 classes" in text
 
 
-def test_colours_to_show(three: Path):
+def test_colours_to_show(three: Path) -> None:
     red = (255, 0, 0)
     assert Folder(three, "test", ["crack"]).colors is None
     assert Folder(three, "test", ["crack"], palette=[red]).colors == (red,)
@@ -278,7 +278,7 @@ def test_colours_to_show(three: Path):
     assert Folder(three, "test", ["a", "b"], colors=table).colors == (red, (1, 1, 1))
 
 
-def test_links_stay_inside_of_the_root(three: Path, tmp_path_factory: pytest.TempPathFactory):
+def test_links_stay_inside_of_the_root(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = write(tmp_path_factory.mktemp("outside") / "secret.png", np.zeros((6, 8, 3)))
     link = three / "test/images/p07.png"
     link.unlink()
@@ -296,7 +296,7 @@ def test_links_stay_inside_of_the_root(three: Path, tmp_path_factory: pytest.Tem
     assert "link to a folder above itself" in error_of(ValueError, three, "test")
 
 
-def test_links_out_of_a_root_of_ones_own_are_followed(three: Path, tmp_path_factory: pytest.TempPathFactory):
+def test_links_out_of_a_root_of_ones_own_are_followed(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (three / "test/images").rename(elsewhere / "images")
     (three / "test/images").symlink_to(elsewhere / "images")
@@ -308,7 +308,7 @@ def test_links_out_of_a_root_of_ones_own_are_followed(three: Path, tmp_path_fact
     read_all(data)
 
 
-def test_a_ring_of_links_is_told(three: Path):
+def test_a_ring_of_links_is_told(three: Path) -> None:
     for one, other in (("p07", "ring"), ("ring", "p07")):
         (three / f"test/images/{one}.png").unlink(missing_ok=True)
         (three / f"test/images/{one}.png").symlink_to(three / f"test/images/{other}.png")
@@ -317,7 +317,7 @@ def test_a_ring_of_links_is_told(three: Path):
     assert f"{three / 'test/images/ring.png'} is a link that leads back to itself." in text
 
 
-def test_a_pipe_called_like_a_picture_is_told(three: Path):
+def test_a_pipe_called_like_a_picture_is_told(three: Path) -> None:
     os.mkfifo(three / "test/images/pipe.png")
     text = error_of(ValueError, three, "test")
     assert text.startswith(f"{three / 'test/images/pipe.png'} is no file.\nIt is a pipe, a socket or a device")
@@ -335,7 +335,7 @@ def test_a_pipe_called_like_a_picture_is_told(three: Path):
         ((6, 8), (6, 10), False),
     ],
 )
-def test_a_scale_is_judged_from_both_sides(tmp_path: Path, image: Any, mask: Any, fits: bool):
+def test_a_scale_is_judged_from_both_sides(tmp_path: Path, image: Any, mask: Any, fits: bool) -> None:
     write(tmp_path / "test/images/a.png", np.zeros((*image, 3)))
     write(tmp_path / "test/masks/a.png", np.zeros(mask))
     if fits:
@@ -346,7 +346,7 @@ def test_a_scale_is_judged_from_both_sides(tmp_path: Path, image: Any, mask: Any
     assert "differ in shape, not only in scale, so that dataset.resize_masks=true does not help" in text
 
 
-def test_names_that_look_alike(tmp_path: Path):
+def test_names_that_look_alike(tmp_path: Path) -> None:
     fill(tmp_path, 6)
     write(tmp_path / "images" / unicodedata.normalize("NFC", "grün.png"), np.zeros((6, 8, 3)))
     write(tmp_path / "masks" / unicodedata.normalize("NFD", "grün.png"), MASK)  # as macOS writes it
@@ -359,7 +359,7 @@ def test_names_that_look_alike(tmp_path: Path):
     assert f"{tmp_path / 'images/P03.png'} and {tmp_path / 'masks/p03.png'} differ in upper and lower case." in text
 
 
-def test_tables_in_the_place_of_masks_are_named(tmp_path: Path):
+def test_tables_in_the_place_of_masks_are_named(tmp_path: Path) -> None:
     fill(tmp_path, 6)
     for path in (tmp_path / "masks").iterdir():
         path.rename(path.with_suffix(".csv"))
@@ -367,13 +367,13 @@ def test_tables_in_the_place_of_masks_are_named(tmp_path: Path):
     assert "its masks folder holds no pictures but p00.csv, p01.csv, p02.csv, p03.csv, p04.csv, …; expected" in text
 
 
-def test_a_root_may_be_a_link(three: Path, tmp_path_factory: pytest.TempPathFactory):
+def test_a_root_may_be_a_link(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("links") / "root"
     root.symlink_to(three)
     assert len(Folder(root, "test", ["crack"])) == 3
 
 
-def test_fingerprints_tell_contents(tmp_path: Path):
+def test_fingerprints_tell_contents(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "abc"]
     for path, text in zip(paths, ("x", "y", "x"), strict=True):
         path.write_text(text)
@@ -385,7 +385,7 @@ def test_fingerprints_tell_contents(tmp_path: Path):
     assert fingerprint(paths)[2] != first
 
 
-def test_splits_that_share_a_picture(three: Path):
+def test_splits_that_share_a_picture(three: Path) -> None:
     (three / "test/images/p09.png").write_bytes((three / "train/images/p02.png").read_bytes())
     with pytest.raises(ValueError) as error:
         check_disjoint(*(Folder(three, split, ["crack"]).files for split in SPLITS))
@@ -397,7 +397,7 @@ def test_splits_that_share_a_picture(three: Path):
         check_disjoint(*(Folder(three, split, ["crack"]).files for split in SPLITS))
 
 
-def test_empty_files_are_no_pictures_that_splits_share(three: Path):
+def test_empty_files_are_no_pictures_that_splits_share(three: Path) -> None:
     for path in ("train/images/p02.png", "test/images/p09.png"):
         (three / path).write_bytes(b"")
     check_disjoint(*(Folder(three, split, ["crack"]).files for split in SPLITS))
@@ -419,7 +419,7 @@ def shares(data: Folder) -> np.ndarray:
 
 
 @pytest.mark.real_data
-def test_real_crack():
+def test_real_crack() -> None:
     root = needs("crack")
     train, val, test = (Folder(root, split, ["crack"]) for split in SPLITS)
     assert [len(train), len(val), len(test)] == [65, 7, 46]
@@ -433,7 +433,7 @@ def test_real_crack():
 
 
 @pytest.mark.real_data
-def test_real_deepcrack():
+def test_real_deepcrack() -> None:
     data = [Folder(needs("deepcrack"), split, ["crack"]) for split in SPLITS]
     assert [len(part) for part in data] == [808, 200, 254]
     assert {data[2].shape(index) for index in range(254)} == {(128, 181), (181, 128)}
@@ -442,7 +442,7 @@ def test_real_deepcrack():
 
 
 @pytest.mark.real_data
-def test_real_camvid():
+def test_real_camvid() -> None:
     classes = [str(index) for index in range(11)]
     data = [Folder(needs("camvid"), split, classes, ignore_values=[11]) for split in SPLITS]
     assert [len(part) for part in data] == [367, 101, 233]
@@ -453,7 +453,7 @@ def test_real_camvid():
         Folder(DATA / "camvid", "train", classes)[0]
 
 
-def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path):
+def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path) -> None:
     for patient in range(8):
         for eye in "LR":
             write(tmp_path / "images" / f"child{patient}-{eye}.png", np.full((6, 8, 3), patient))
@@ -475,7 +475,7 @@ def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path):
         Folder(tmp_path, "train", ["crack"], group="(")
 
 
-def test_groups_of_one_picture_are_split_as_pictures_are():
+def test_groups_of_one_picture_are_split_as_pictures_are() -> None:
     names = [str(number) for number in range(57)]
     for seed in range(20):
         assert split_indices(57, (0.7, 0.15, 0.15), seed, names) == split_indices(57, (0.7, 0.15, 0.15), seed)
@@ -490,6 +490,6 @@ def test_groups_of_one_picture_are_split_as_pictures_are():
         ("crack", "valid/images/CFD_073.jpg", "CFD_073.jpg"),
     ],
 )
-def test_the_data_sets_know_their_photographs_and_videos(name: str, path: str, group: str):
+def test_the_data_sets_know_their_photographs_and_videos(name: str, path: str, group: str) -> None:
     pattern = compose(f"dataset={name}", "dataset.root=x").dataset.group
     assert groups_of([path], pattern) == [group]

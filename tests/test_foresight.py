@@ -13,7 +13,7 @@ from segkit.reporting.statistics import expected_detectable
 NOWHERE = Path("nowhere")
 
 
-def test_the_sentence_has_the_figure_of_its_seeds_settings_and_groups():
+def test_the_sentence_has_the_figure_of_its_seeds_settings_and_groups() -> None:
     size = expected_detectable(3, 20, 3)
     text = foresight.sentence(3, 3, {"counts": [80, 10, 20]}, NOWHERE)
     assert text == (
@@ -26,7 +26,7 @@ def test_the_sentence_has_the_figure_of_its_seeds_settings_and_groups():
     assert expected_detectable(5, 20, 3) < size < expected_detectable(3, 20, 10)
 
 
-def test_groups_are_counted_by_names_alone(tmp_path):
+def test_groups_are_counted_by_names_alone(tmp_path: Path) -> None:
     for number in range(12):
         write_pair(tmp_path / "a/images", tmp_path / "a/masks", f"IMG{number // 3}-{number}", number)
         write_pair(tmp_path / "b/test/images", tmp_path / "b/test/masks", f"IMG{number // 3}-{number}", number)
@@ -39,7 +39,7 @@ def test_groups_are_counted_by_names_alone(tmp_path):
     assert foresight.count({"root": "???"}) is None
 
 
-def test_spreads_are_those_of_finished_runs(tmp_path):
+def test_spreads_are_those_of_finished_runs(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     difficulty = rng.normal(0.7, 0.05, 40)
     for loss in ("bce", "dice"):

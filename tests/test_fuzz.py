@@ -313,12 +313,12 @@ class Workshop:
 
 
 @pytest.fixture(scope="module")
-def workshop(tiny_run, tmp_path_factory) -> Workshop:
+def workshop(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tiny_run, tmp_path_factory.mktemp("fuzz"))
 
 
 @pytest.fixture(scope="module")
-def guard(workshop) -> Guard:
+def guard(workshop: Workshop) -> Guard:
     return Guard(workshop.folder)
 
 
@@ -330,7 +330,7 @@ def memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def test_whatever_a_run_folder_holds(workshop, guard, monkeypatch):
+def test_whatever_a_run_folder_holds(workshop: Workshop, guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = DataLoader
     monkeypatch.setattr(
         module, "DataLoader", lambda *words, num_workers, persistent_workers, **more: loader(*words, **more)

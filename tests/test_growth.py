@@ -1,6 +1,7 @@
 """What augmentation may make of a picture's size."""
 
 import pickle
+from typing import Any
 
 import albumentations as A
 import numpy as np
@@ -24,14 +25,14 @@ GROWS = A.CropAndPad(px=500, keep_size=False, p=1)
         [*[GROWS] * 9, A.Resize(40, 50)],
     ],
 )
-def test_no_chain_makes_a_picture_of_any_size(chain):
+def test_no_chain_makes_a_picture_of_any_size(chain: Any) -> None:
     with pytest.raises(
         ValueError, match=r"augment: \w+ makes a picture of \d+×\d+ pixels; expected at most 16,777,216"
     ):
         Augment(transforms=chain)(PICTURE, MASK, 0)
 
 
-def test_a_picture_may_grow_somewhat_and_a_large_one_stays():
+def test_a_picture_may_grow_somewhat_and_a_large_one_stays() -> None:
     grown, mask = pickle.loads(pickle.dumps(Augment(transforms=[GROWS])))(PICTURE, MASK, 0)
     assert grown.shape[:2] == mask.shape == (1040, 1050)
     made = Augment(transforms=[A.HorizontalFlip(p=1)])
@@ -40,7 +41,7 @@ def test_a_picture_may_grow_somewhat_and_a_large_one_stays():
     assert made.largest == 40 * 50
 
 
-def test_a_batch_of_grown_pictures_has_room(monkeypatch):
+def test_a_batch_of_grown_pictures_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "MOST_PIXELS", 1040 * 1050)
     Augment(transforms=[GROWS])(PICTURE, MASK, 0)
     monkeypatch.setattr(augment, "MOST_PIXELS", 1040 * 1049)
@@ -48,7 +49,7 @@ def test_a_batch_of_grown_pictures_has_room(monkeypatch):
         Augment(transforms=[GROWS])(PICTURE, MASK, 0)
 
 
-def test_a_pattern_is_not_looked_for_in_a_path_of_any_length():
+def test_a_pattern_is_not_looked_for_in_a_path_of_any_length() -> None:
     with pytest.raises(ValueError, match=r"more than 512 letters, which dataset\.group is not looked for in"):
         groups_of(["a" * 513], "(a)")
     assert groups_of(["ab" * 256], "(b)") == ["b"]

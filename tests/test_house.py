@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -74,13 +74,13 @@ def floor(module: str) -> int:
     return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
-def test_every_room_is_on_a_floor():
+def test_every_room_is_on_a_floor() -> None:
     assert {room(name) for name in MODULES} == {one for rooms in FLOORS for one in rooms}
     assert len(FLOORS) <= 7
 
 
 @pytest.mark.parametrize("number", range(len(FLOORS)))
-def test_every_import_leads_down(number):
+def test_every_import_leads_down(number: int) -> None:
     wrong = [
         str(found)
         for found in IMPORTS
@@ -92,18 +92,18 @@ def test_every_import_leads_down(number):
     assert not wrong, f"on floor {number + 1} of {len(FLOORS)}, counted from below: {wrong}"
 
 
-def test_nothing_imports_a_verb():
+def test_nothing_imports_a_verb() -> None:
     assert not [str(found) for found in IMPORTS if room(found.target) in VERBS]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_is_a_file_and_a_yaml_file(verb):
+def test_a_verb_is_a_file_and_a_yaml_file(verb: Any) -> None:
     assert "main = command(" in (SRC / f"{verb}.py").read_text()
     first = (ROOT / "conf" / f"{verb}.yaml").read_text().partition("\n")[0]
     assert re.fullmatch(rf"# python -m segkit\.{verb} \S.*\S {{4,}}\S.*", first), "its line in segkit --help"
 
 
-def test_models_losses_metrics_and_geometry_are_for_themselves():
+def test_models_losses_metrics_and_geometry_are_for_themselves() -> None:
     wrong = [
         str(found)
         for found in IMPORTS
@@ -112,7 +112,7 @@ def test_models_losses_metrics_and_geometry_are_for_themselves():
     assert not wrong
 
 
-def test_there_is_no_circle():
+def test_there_is_no_circle() -> None:
     graph: dict[str, set[str]] = {name: set() for name in MODULES}
     for found in IMPORTS:
         if found.target != "segkit":
@@ -130,15 +130,15 @@ def test_there_is_no_circle():
         walk(name, ())
 
 
-def test_imports_stand_at_the_top():
+def test_imports_stand_at_the_top() -> None:
     wrong = [str(found) for found in IMPORTS if found.late and room(found.source) not in LATE]
     assert not wrong, f"only {', '.join(LATE)} may import segkit inside a function: {wrong}"
 
 
-def test_no_file_is_too_long():
+def test_no_file_is_too_long() -> None:
     lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
     assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
 
 
-def test_verbs_are_thin():
+def test_verbs_are_thin() -> None:
     assert not {name: n for name in VERBS if (n := len((SRC / f"{name}.py").read_text().splitlines())) > 100}

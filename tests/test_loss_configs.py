@@ -1,6 +1,7 @@
 """The files of conf/loss: each trains, and a combination is what the command line says."""
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -14,7 +15,7 @@ from segkit.tasks.segmentation import takes
 CONF = sorted((Path(__file__).parent.parent / "conf" / "loss").glob("*.yaml"))
 
 
-def test_combos_weights_are_the_command_lines_alone():
+def test_combos_weights_are_the_command_lines_alone() -> None:
     def parts(*words: str) -> list[str]:
         config = to_plain(compose("loss=combo", *words))["loss"]
         return list(hydra.utils.instantiate(config, _convert_="all").losses)
@@ -24,7 +25,7 @@ def test_combos_weights_are_the_command_lines_alone():
     assert parts("loss.weights={jaccard: 2}") == ["jaccard"]
 
 
-def test_a_combo_is_of_every_loss_of_masks():
+def test_a_combo_is_of_every_loss_of_masks() -> None:
     parts = to_plain(compose("loss=combo", "loss.losses.focal.gamma=3"))["loss"]["losses"]
     assert sorted(parts) == [path.stem for path in CONF if path.stem not in ("combo", "joint", "presence")]
     assert parts["focal"]["gamma"] == 3
@@ -32,11 +33,11 @@ def test_a_combo_is_of_every_loss_of_masks():
 
 
 @pytest.mark.parametrize("words", [["loss=combo"], ["loss=combo", "loss.weights={bce: 1, lovasz: 0.5}"]])
-def test_a_combo_may_be_of_one_class_though_it_could_have_others(words):
+def test_a_combo_may_be_of_one_class_though_it_could_have_others(words: list[str]) -> None:
     check_settings(compose(*words, "run_dir=x"), "train")
 
 
-def test_a_part_of_several_classes_is_refused_on_one():
+def test_a_part_of_several_classes_is_refused_on_one() -> None:
     with pytest.raises(ValueError, match=r"\(1 class\) disagree: CrossEntropy is for two or more classes"):
         check_settings(compose("loss=combo", "loss.weights={ce: 1, dice: 1}", "run_dir=x"), "train")
 
@@ -53,7 +54,7 @@ def tiny_pictures(channels: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("path", CONF, ids=lambda path: path.stem)
-def test_every_config_overfits_a_tiny_picture(path, channels):
+def test_every_config_overfits_a_tiny_picture(path: Any, channels: int) -> None:
     assert len(CONF) >= 14
     config = to_plain(compose(f"loss={path.stem}"))["loss"]
     loss = hydra.utils.instantiate(config, _convert_="all")

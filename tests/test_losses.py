@@ -1,6 +1,7 @@
 """Losses against hand arithmetic, torch, numpy and segmentation-models-pytorch."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,13 +69,13 @@ MASK = torch.tensor([[[1, 0], [1, 1]]])
 LN2, LN4_3 = math.log(2), math.log(4 / 3)
 
 
-def test_bce_by_hand():
+def test_bce_by_hand() -> None:
     # −log ½, −log ¾, −log ¾, −log ½
     assert BCE()(LOGITS, MASK).item() == pytest.approx((2 * LN2 + 2 * LN4_3) / 4)
     assert BCE(pos_weight=3)(LOGITS, MASK).item() == pytest.approx((6 * LN2 + 4 * LN4_3) / 4)
 
 
-def test_sums_are_means_times_labelled_pixels():
+def test_sums_are_means_times_labelled_pixels() -> None:
     labelled = MASK.clone()
     labelled[0, 0, 0] = 255
     for make in (BCE, Focal, L1, MSE):
@@ -87,7 +88,7 @@ def test_sums_are_means_times_labelled_pixels():
         BCE(reduction="none")
 
 
-def test_absolute_and_squared_errors_by_hand():
+def test_absolute_and_squared_errors_by_hand() -> None:
     # probabilities ½ ¼ / ¾ ½, truth 1 0 / 1 1: errors ½ ¼ / ¼ ½
     assert L1()(LOGITS, MASK).item() == pytest.approx(1.5 / 4)
     assert MSE()(LOGITS, MASK).item() == pytest.approx((0.25 + 0.0625 + 0.0625 + 0.25) / 4)
@@ -116,7 +117,9 @@ def test_absolute_and_squared_errors_by_hand():
         (BCEDice(pool="batch"), 1, True),
     ],
 )
-def test_a_loss_that_is_not_of_a_batch_as_a_whole_is_the_mean_of_its_pictures(loss, channels, pooled):
+def test_a_loss_that_is_not_of_a_batch_as_a_whole_is_the_mean_of_its_pictures(
+    loss: Any, channels: int, pooled: bool
+) -> None:
     logits, mask = random_batch(channels)
     mask[0, :4] = 255  # most of one picture
     alone = torch.stack([loss(logits[at : at + 1], mask[at : at + 1]) for at in range(len(mask))]).mean()
@@ -124,13 +127,13 @@ def test_a_loss_that_is_not_of_a_batch_as_a_whole_is_the_mean_of_its_pictures(lo
     assert loss.pooled == pooled
 
 
-def test_dice_by_hand():
+def test_dice_by_hand() -> None:
     # Σpt = ½ + ¾ + ½ = 1.75, Σp = 2, Σt = 3
     assert Dice()(LOGITS, MASK).item() == pytest.approx(1 - 4.5 / 6)
     assert Dice(smooth=0.5)(LOGITS, MASK).item() == pytest.approx(1 - 4.0 / 5.5)
 
 
-def test_focal_by_hand():
+def test_focal_by_hand() -> None:
     # (1−p_t)² = ¼, 1/16, 1/16, ¼
     expected = (LN2 / 4 + LN4_3 / 16 + LN4_3 / 16 + LN2 / 4) / 4
     assert Focal()(LOGITS, MASK).item() == pytest.approx(expected)
@@ -140,19 +143,19 @@ def test_focal_by_hand():
     assert Focal(alpha=0.3)(LOGITS, MASK).item() == pytest.approx(expected)
 
 
-def test_bce_dice_takes_dices_smooth():
+def test_bce_dice_takes_dices_smooth() -> None:
     parts = BCEDice(smooth=0.5).parts(LOGITS, MASK)
     assert parts["dice"].item() == pytest.approx(1 - 4.0 / 5.5)
 
 
-def test_bce_dice_by_hand_and_its_parts():
+def test_bce_dice_by_hand_and_its_parts() -> None:
     bce, dice = (2 * LN2 + 2 * LN4_3) / 4, 1 - 4.5 / 6
     assert BCEDice(alpha=0.9)(LOGITS, MASK).item() == pytest.approx(0.9 * bce + 0.1 * dice)
     parts = BCEDice().parts(LOGITS, MASK)
     assert {name: part.item() for name, part in parts.items()} == pytest.approx({"bce": bce, "dice": dice})
 
 
-def test_cross_entropy_by_hand():
+def test_cross_entropy_by_hand() -> None:
     # Two pixels, probabilities (½ ¼ ¼) of class 0 and (¼ ¼ ½) of class 1.
     logits = torch.tensor([[0.5, 0.25], [0.25, 0.25], [0.25, 0.5]]).log().view(1, 3, 1, 2)
     mask = torch.tensor([[[0, 1]]])
@@ -160,7 +163,7 @@ def test_cross_entropy_by_hand():
     assert CrossEntropy([1, 3, 9])(logits, mask).item() == pytest.approx((LN2 + 3 * 2 * LN2) / 4)
 
 
-def test_dice_pools_pictures_or_the_batch():
+def test_dice_pools_pictures_or_the_batch() -> None:
     # Two 1×2 pictures; p = ½ everywhere; truth 1 1 and 0 0.
     logits, mask = torch.zeros(2, 1, 1, 2), torch.tensor([[[1, 1]], [[0, 0]]])
     # Each: Σpt = 1 and 0, Σp = 1, Σt = 2 and 0: Dice 3/4 and 1/2. Together: Σpt = 1, Σp = 2, Σt = 2: 3/5.
@@ -172,14 +175,14 @@ def test_dice_pools_pictures_or_the_batch():
     assert soft_dice(prob, target, "batch").tolist() == [pytest.approx(3 / 5)]
 
 
-def test_dice_of_an_empty_mask_penalises_invented_pixels():
+def test_dice_of_an_empty_mask_penalises_invented_pixels() -> None:
     mask = torch.zeros(1, 1, 2, dtype=torch.int64)
     assert Dice()(torch.full((1, 1, 1, 2), -1e4), mask).item() == 0
     assert Dice()(torch.zeros(1, 1, 1, 2), mask).item() == pytest.approx(1 - 1 / 2)  # s / (Σp + s)
     assert Dice()(torch.full((1, 1, 1, 2), 1e4), mask).item() == pytest.approx(1 - 1 / 3)
 
 
-def test_dice_of_several_classes_counts_absent_ones():
+def test_dice_of_several_classes_counts_absent_ones() -> None:
     # Two pixels of class 0; the second predicted as class 1, surely; class 2 neither here nor there.
     logits = torch.tensor([[1e4, 0.0], [0.0, 1e4], [0.0, 0.0]]).view(1, 3, 1, 2)
     mask = torch.zeros(1, 1, 2, dtype=torch.int64)
@@ -188,13 +191,13 @@ def test_dice_of_several_classes_counts_absent_ones():
     assert Dice("batch")(logits, mask).item() == pytest.approx(1 - (3 / 4 + 1 / 2 + 1) / 3)
 
 
-def test_dice_leaves_out_pictures_without_a_label():
+def test_dice_leaves_out_pictures_without_a_label() -> None:
     logits, mask = torch.cat([LOGITS, LOGITS]), torch.cat([MASK, torch.full_like(MASK, 255)])
     assert Dice()(logits, mask).item() == pytest.approx(1 - 4.5 / 6)
 
 
 @pytest.mark.parametrize("pos_weight", [None, 2.5])
-def test_bce_agrees_with_torch(pos_weight):
+def test_bce_agrees_with_torch(pos_weight: float | None) -> None:
     logits, mask = random_batch(1)
     weight = None if pos_weight is None else torch.tensor(pos_weight)
     expected = F.binary_cross_entropy_with_logits(logits[:, 0], mask.float(), pos_weight=weight)
@@ -202,7 +205,7 @@ def test_bce_agrees_with_torch(pos_weight):
 
 
 @pytest.mark.parametrize("weight", [None, [0.2, 1.0, 3.0]])
-def test_cross_entropy_agrees_with_torch(weight):
+def test_cross_entropy_agrees_with_torch(weight: list[float] | None) -> None:
     logits, mask = random_batch(3, ignore=0.3)
     tensor = None if weight is None else torch.tensor(weight)
     expected = F.cross_entropy(logits, mask, tensor, ignore_index=255)
@@ -210,7 +213,7 @@ def test_cross_entropy_agrees_with_torch(weight):
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "binary"), (3, "multiclass")])
-def test_batch_dice_agrees_with_segmentation_models_pytorch(channels, mode):
+def test_batch_dice_agrees_with_segmentation_models_pytorch(channels: int, mode: str) -> None:
     logits, mask = random_batch(channels)
     # Theirs pools the batch too and leaves out absent classes (here none is). It smooths the fraction divided
     # by two, (Σpt + s) / ((Σp + Σt) / 2 + s), so its s = ½ is our 1.
@@ -218,7 +221,7 @@ def test_batch_dice_agrees_with_segmentation_models_pytorch(channels, mode):
     torch.testing.assert_close(Dice("batch")(logits, mask), expected)
 
 
-def test_focal_agrees_with_segmentation_models_pytorch():
+def test_focal_agrees_with_segmentation_models_pytorch() -> None:
     logits, mask = random_batch(1)
     expected = smp.losses.FocalLoss("binary", alpha=0.3, gamma=2.0)(logits, mask)
     torch.testing.assert_close(Focal(alpha=0.3)(logits, mask), expected)
@@ -226,7 +229,7 @@ def test_focal_agrees_with_segmentation_models_pytorch():
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_focal_agrees_with_numpy(gamma, channels):
+def test_focal_agrees_with_numpy(gamma: float, channels: int) -> None:
     logits, mask = random_batch(channels, ignore=0.2)
     x = logits.double().numpy()
     if channels == 1:
@@ -240,7 +243,7 @@ def test_focal_agrees_with_numpy(gamma, channels):
     assert Focal(gamma)(logits, mask).item() == pytest.approx(np.mean(terms), rel=1e-5)
 
 
-def test_tversky_by_hand():
+def test_tversky_by_hand() -> None:
     # TP = 1.75, FP = ¼, FN = 1.25
     assert Tversky(0.3, 0.7)(LOGITS, MASK).item() == pytest.approx(1 - 2.75 / (2.75 + 0.3 * 0.25 + 0.7 * 1.25))
     expected = (1 - 2.75 / (2.75 + 0.3 * 0.25 + 0.7 * 1.25)) ** 0.75
@@ -250,7 +253,7 @@ def test_tversky_by_hand():
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "binary"), (3, "multiclass")])
-def test_overlap_agrees_with_segmentation_models_pytorch(channels, mode):
+def test_overlap_agrees_with_segmentation_models_pytorch(channels: int, mode: str) -> None:
     logits, mask = random_batch(channels)
     theirs = smp.losses.JaccardLoss(mode, smooth=1.0)(logits, mask)
     torch.testing.assert_close(Tversky(1.0, 1.0, pool="batch")(logits, mask), theirs)
@@ -258,7 +261,7 @@ def test_overlap_agrees_with_segmentation_models_pytorch(channels, mode):
     torch.testing.assert_close(Tversky(0.3, 0.7, pool="batch")(logits, mask), theirs)
 
 
-def test_lovasz_is_the_jaccard_loss_of_sure_predictions():
+def test_lovasz_is_the_jaccard_loss_of_sure_predictions() -> None:
     # of probabilities 0 and 1 the extension is the set function: classes 0 and 1 have 1 of 3, class 2 is not there
     logits = torch.tensor([[1e4, 0.0, 0.0, 1e4], [0.0, 1e4, 1e4, 0.0], [0.0, 0.0, 0.0, 0.0]]).view(1, 3, 2, 2)
     mask = torch.tensor([[[0, 0], [1, 1]]])
@@ -267,14 +270,14 @@ def test_lovasz_is_the_jaccard_loss_of_sure_predictions():
     assert Lovasz()(torch.tensor([[[[-1.0, -0.5]]]]), torch.tensor([[[1, 0]]])).item() == pytest.approx(2.0)
 
 
-def test_mcc_by_hand():
+def test_mcc_by_hand() -> None:
     # TP = 1.75, FP = ¼, FN = 1.25, TN = ¾, and one right pixel more of each kind
     tp, fp, fn, tn = 2.75, 0.25, 1.25, 1.75
     expected = 1 - (tp * tn - fp * fn) / math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     assert MCC()(LOGITS, MASK).item() == pytest.approx(expected)
 
 
-def test_cldice_sees_the_middle_line():
+def test_cldice_sees_the_middle_line() -> None:
     line, band = torch.zeros(1, 9, 9, dtype=torch.int64), torch.zeros(1, 9, 9, dtype=torch.int64)
     line[:, 4], band[:, 3:6] = 1, 1
     sure = torch.where(band == 1, 1e4, -1e4)[:, None]
@@ -288,7 +291,7 @@ def test_cldice_sees_the_middle_line():
 
 @pytest.mark.parametrize("loss", OVERLAP)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_invented_on_an_empty_mask_costs(loss, channels):
+def test_what_is_invented_on_an_empty_mask_costs(loss: Any, channels: int) -> None:
     mask = torch.zeros(1, 6, 8, dtype=torch.int64)
     nothing, something = torch.zeros(1, channels, 6, 8), torch.zeros(1, channels, 6, 8)
     for logits in (nothing, something):
@@ -299,7 +302,7 @@ def test_what_is_invented_on_an_empty_mask_costs(loss, channels):
     assert loss(nothing, mask).item() < 0.01
 
 
-def test_all_that_is_invented_costs_in_cldice_where_nothing_is():
+def test_all_that_is_invented_costs_in_cldice_where_nothing_is() -> None:
     # a blot of 8×8 pixels: its skeleton is a point or four, so the paper's formula alone hardly sees it
     logits, mask = torch.full((1, 1, 16, 16), -1e4), torch.zeros(1, 16, 16, dtype=torch.int64)
     logits[..., 4:12, 4:12] = 1e4
@@ -310,7 +313,7 @@ def test_all_that_is_invented_costs_in_cldice_where_nothing_is():
 
 
 @pytest.mark.parametrize("weight", [None, [0.2, 1.0, 3.0]])
-def test_smoothed_labels_agree_with_torch(weight):
+def test_smoothed_labels_agree_with_torch(weight: list[float] | None) -> None:
     logits, mask = random_batch(3, ignore=0.3)
     tensor = None if weight is None else torch.tensor(weight)
     expected = F.cross_entropy(logits, mask, tensor, ignore_index=255, label_smoothing=0.1)
@@ -322,7 +325,7 @@ def test_smoothed_labels_agree_with_torch(weight):
     torch.testing.assert_close(BCE(None if weight is None else 2.5, smoothing=0.1)(logits, mask), expected)
 
 
-def test_combo_adds_and_says_its_parts():
+def test_combo_adds_and_says_its_parts() -> None:
     loss = Combo({"bce": BCE(), "dice": Dice(), "focal": Focal()}, {"bce": 2, "dice": 0.5, "focal": 0})
     bce, dice = (2 * LN2 + 2 * LN4_3) / 4, 1 - 4.5 / 6
     assert loss(LOGITS, MASK).item() == pytest.approx(2 * bce + 0.5 * dice)
@@ -337,14 +340,14 @@ def test_combo_adds_and_says_its_parts():
         Combo({"bce": BCE(), "ce": CrossEntropy()}, {"bce": 1, "ce": 1})(LOGITS, MASK)
 
 
-def test_focal_without_modulation_of_the_background_is_the_published_variant():
+def test_focal_without_modulation_of_the_background_is_the_published_variant() -> None:
     logits, mask = random_batch(1)
     p, t = torch.sigmoid(logits[:, 0]), mask.float()
     expected = -((1 - p) ** 2 * t * p.log() + (1 - t) * (1 - p).log()).mean()
     torch.testing.assert_close(Focal(background_modulated=False)(logits, mask), expected)
 
 
-def test_focal_weighs_classes():
+def test_focal_weighs_classes() -> None:
     logits, mask = random_batch(3)
     alpha = torch.tensor([0.2, 0.3, 0.5])
     log_p = F.log_softmax(logits, dim=1).gather(1, mask[:, None])[:, 0]
@@ -353,7 +356,7 @@ def test_focal_weighs_classes():
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_ignored_pixels_change_nothing(loss, channels):
+def test_ignored_pixels_change_nothing(loss: Any, channels: Any) -> None:
     logits, mask = random_batch(channels, ignore=0.4)
     ignored = (mask == 255)[:, None].expand_as(logits)
 
@@ -372,7 +375,7 @@ def test_ignored_pixels_change_nothing(loss, channels):
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_without_labels_the_loss_is_zero(loss, channels):
+def test_without_labels_the_loss_is_zero(loss: Any, channels: Any) -> None:
     logits = random_batch(channels)[0].requires_grad_()
     value = loss(logits, torch.full((4, 5, 7), 255))
     value.backward()
@@ -382,7 +385,7 @@ def test_without_labels_the_loss_is_zero(loss, channels):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_extreme_logits_stay_finite(loss, channels, dtype):
+def test_extreme_logits_stay_finite(loss: Any, channels: Any, dtype: Any) -> None:
     _, mask = random_batch(channels, ignore=0.1)
     generator = torch.Generator().manual_seed(0)
     sign = torch.randint(0, 3, (4, channels, 5, 7), generator=generator) - 1.0
@@ -396,7 +399,7 @@ def test_extreme_logits_stay_finite(loss, channels, dtype):
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_half_precision_logits_are_computed_in_float32(loss, channels):
+def test_half_precision_logits_are_computed_in_float32(loss: Any, channels: Any) -> None:
     logits, mask = random_batch(channels)
     for dtype in (torch.float16, torch.bfloat16):
         half = logits.to(dtype)
@@ -406,7 +409,7 @@ def test_half_precision_logits_are_computed_in_float32(loss, channels):
             assert torch.equal(loss(half, mask), expected)
 
 
-def test_confident_errors_cost_their_logit_and_confident_hits_nothing():
+def test_confident_errors_cost_their_logit_and_confident_hits_nothing() -> None:
     logits = torch.full((1, 1, 1, 2), 1e4)
     mask = torch.tensor([[[0, 1]]])
     assert BCE()(logits, mask).item() == pytest.approx(1e4 / 2)
@@ -414,18 +417,18 @@ def test_confident_errors_cost_their_logit_and_confident_hits_nothing():
 
 
 @pytest.mark.parametrize("name", ["bce", "bce_dice"])
-def test_losses_of_one_class_refuse_several_channels(name):
+def test_losses_of_one_class_refuse_several_channels(name: str) -> None:
     loss = {"bce": BCE(), "bce_dice": BCEDice()}[name]
     with pytest.raises(ValueError, match="for one class, but the logits have 3 channels; use loss=ce, dice or"):
         loss(*random_batch(3))
 
 
-def test_cross_entropy_refuses_one_channel():
+def test_cross_entropy_refuses_one_channel() -> None:
     with pytest.raises(ValueError, match="two or more classes, but the logits have 1 channel; use loss=bce"):
         CrossEntropy()(*random_batch(1))
 
 
-def test_shapes_and_settings_are_checked():
+def test_shapes_and_settings_are_checked() -> None:
     logits, mask = random_batch(1)
     with pytest.raises(ValueError, match=r"\(4, 1, 5, 7\) and the mask \(1, 5, 7\), expected \(N, C, H, W\)"):
         BCE()(logits, mask[:1])
@@ -445,7 +448,7 @@ def test_shapes_and_settings_are_checked():
         focal_loss(*random_batch(3), alpha=0.25)
 
 
-def test_weights_follow_the_device_but_not_the_checkpoint():
+def test_weights_follow_the_device_but_not_the_checkpoint() -> None:
     loss = CrossEntropy([1.0, 2.0])
     assert loss.to("meta").weight.is_meta
     assert not loss.state_dict()

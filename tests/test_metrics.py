@@ -3,6 +3,7 @@
 import math
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ def hard(pixels: list[list[int]], size: int = 0) -> Tensor:
     return torch.nn.functional.one_hot(prediction, size).permute(0, 3, 1, 2) * 1e4
 
 
-def measure(prediction: list[list[int]], truth: list[list[int]], classes=("lesion",)) -> SegmentationMetrics:
+def measure(
+    prediction: list[list[int]], truth: list[list[int]], classes: tuple[str] = ("lesion",)
+) -> SegmentationMetrics:
     metrics = SegmentationMetrics(classes)
     logits = hard(prediction, 0 if len(classes) == 1 else len(classes))
     metrics.update(logits, torch.tensor(truth)[:, None], torch.arange(len(truth)))
@@ -51,7 +54,7 @@ def scores(logits: Tensor, mask: Tensor, index: list[int], batch: int) -> Segmen
     return metrics
 
 
-def test_binary_scores_by_hand():
+def test_binary_scores_by_hand() -> None:
     # Two 2×2 pictures, one line each. TP FP FN TN: 1 1 0 2 and 2 0 2 0.
     metrics = measure([[1, 1, 0, 0], [1, 1, 0, 0]], [[1, 0, 0, 0], [1, 1, 1, 1]])
     assert metrics.compute() == pytest.approx(
@@ -100,7 +103,7 @@ def test_binary_scores_by_hand():
     ]
 
 
-def test_soft_scores_by_hand():
+def test_soft_scores_by_hand() -> None:
     metrics = SegmentationMetrics(["lesion"])
     logits = torch.tensor([0.5, 0.25, 0.75, 0.5]).logit().view(1, 1, 2, 2)
     metrics.update(logits, torch.tensor([[[1, 0], [1, 1]]]), torch.tensor([0]))
@@ -109,7 +112,7 @@ def test_soft_scores_by_hand():
     assert metrics.compute()["soft_iou"] == pytest.approx((1.75 + 1) / (2 + 3 - 1.75 + 1))
 
 
-def test_fbeta_by_hand():
+def test_fbeta_by_hand() -> None:
     metrics = SegmentationMetrics(["lesion"], beta=2.0)
     metrics.update(hard([[1, 1, 0, 0]]), torch.tensor([[[1, 0, 1, 1]]]), torch.tensor([0]))
     assert metrics.compute()["fbeta"] == pytest.approx(5 * 1 / (5 * 1 + 4 * 2 + 1))  # TP 1, FN 2, FP 1
@@ -129,13 +132,13 @@ def test_fbeta_by_hand():
         (96, 100, 1),
     ],
 )
-def test_score_steps_exactly(hits, union, expected):
+def test_score_steps_exactly(hits: int, union: int, expected: float) -> None:
     """0.55 is where floats fail: 20 · (0.55 − 0.5) = 1.0000000000000009, and its ceiling 2."""
     result = measure([[1] * hits + [0] * (union - hits)], [[1] * union]).compute()
     assert result["score"] == expected
 
 
-def test_empty_masks():
+def test_empty_masks() -> None:
     empty, full = [0, 0], [1, 1]
     both = measure([empty], [empty]).compute()
     assert {both[name] for name in ("iou", "dice", "precision", "recall", "fbeta", "iou_image", "score")} == {1}
@@ -150,7 +153,7 @@ def test_empty_masks():
     assert result["soft_dice"] == pytest.approx(1 / (2 + 1))
 
 
-def test_several_classes_by_hand():
+def test_several_classes_by_hand() -> None:
     # Truth a a b b / a a a a, prediction a b b b / a a a c: of four classes "d" occurs nowhere.
     metrics = measure([[0, 1, 1, 1], [0, 0, 0, 2]], [[0, 0, 1, 1], [0, 0, 0, 0]], ("a", "b", "c", "d"))
     result = metrics.compute()
@@ -211,14 +214,14 @@ def numpy_scores(logits: Tensor, mask: Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_agrees_with_numpy(channels):
+def test_agrees_with_numpy(channels: int) -> None:
     logits, mask = random_set(channels)
     result = scores(logits, mask, list(range(16)), 16).compute()
     expected = numpy_scores(logits, mask)
     assert {name: result[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
-def test_agrees_with_torchmetrics():
+def test_agrees_with_torchmetrics() -> None:
     logits, mask = random_set(1)
     result = scores(logits, mask, list(range(16)), 16).compute()
     args = (torch.sigmoid(logits[:, 0]), mask)
@@ -248,7 +251,7 @@ def test_agrees_with_torchmetrics():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_batch_size_order_and_repetition_change_nothing(channels):
+def test_batch_size_order_and_repetition_change_nothing(channels: int) -> None:
     logits, mask = random_set(channels, images=32, size=(37, 53))
     index = list(range(32))
     expected = scores(logits, mask, index, 32)
@@ -266,7 +269,7 @@ def test_batch_size_order_and_repetition_change_nothing(channels):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_ignored_pixels_change_nothing(channels):
+def test_ignored_pixels_change_nothing(channels: int) -> None:
     logits, mask = random_set(channels)
     expected = scores(logits, mask, list(range(16)), 16)
     for fill in (1e4, -1e4, math.nan):
@@ -274,7 +277,7 @@ def test_ignored_pixels_change_nothing(channels):
         assert other.compute() == expected.compute()
 
 
-def test_a_picture_without_labels_is_in_no_mean():
+def test_a_picture_without_labels_is_in_no_mean() -> None:
     metrics = measure([[1, 0], [1, 0]], [[1, 1], [255, 255]])
     assert metrics.compute()["iou_image"] == 0.5
     assert metrics.per_image()[1] == {"index": 1, "tp": 0, "fp": 0, "fn": 0, "tn": 0} | dict.fromkeys(
@@ -285,14 +288,14 @@ def test_a_picture_without_labels_is_in_no_mean():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_logits(channels, dtype):
+def test_half_precision_logits(channels: int, dtype: Any) -> None:
     logits, mask = random_set(channels)
     half = logits.to(dtype)
     index = list(range(16))
     assert scores(half, mask, index, 16).compute() == scores(half.double(), mask, index, 16).compute()
 
 
-def test_threshold_is_on_the_probability_and_excluded():
+def test_threshold_is_on_the_probability_and_excluded() -> None:
     logits = torch.tensor([0.3, 0.69, 0.71, 0.9]).logit().view(1, 1, 2, 2)
     metrics = SegmentationMetrics(["lesion"], threshold=0.7)
     metrics.update(logits, torch.ones(1, 2, 2, dtype=torch.int64), torch.tensor([0]))
@@ -302,7 +305,7 @@ def test_threshold_is_on_the_probability_and_excluded():
     assert metrics.compute()["recall"] == 0
 
 
-def test_state_is_small_integers_without_a_graph():
+def test_state_is_small_integers_without_a_graph() -> None:
     logits, mask = random_set(3)
     metrics = scores(logits.requires_grad_(), mask, list(range(16)), 4)
     assert [tuple(row.shape) for row in metrics.rows] == [(4, 2 + 3 * 6)] * 4
@@ -312,12 +315,12 @@ def test_state_is_small_integers_without_a_graph():
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_without_an_update_there_is_nothing():
+def test_without_an_update_there_is_nothing() -> None:
     assert SegmentationMetrics(["lesion"]).compute() == {}
     assert SegmentationMetrics(["lesion"]).per_image() == []
 
 
-def test_a_diverged_network_scores_zero():
+def test_a_diverged_network_scores_zero() -> None:
     logits = torch.full((1, 1, 1, 2), math.nan)
     metrics = SegmentationMetrics(["lesion"])
     metrics.update(logits, torch.ones(1, 1, 2, dtype=torch.int64), torch.tensor([0]))
@@ -325,7 +328,7 @@ def test_a_diverged_network_scores_zero():
     assert metrics.compute()["soft_dice"] == pytest.approx(1 / 3)
 
 
-def test_errors():
+def test_errors() -> None:
     with pytest.raises(ValueError, match="classes is 'lesion', expected a list"):
         SegmentationMetrics("lesion")
     with pytest.raises(ValueError, match="threshold is 1, expected a probability between 0 and 1"):
@@ -357,7 +360,7 @@ def _one_process(rank: int, port: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
+def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -371,7 +374,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
             assert batches == math.ceil(len(shares[rank]) / 3)  # its own again after the exchange
 
 
-def test_confusion_by_hand():
+def test_confusion_by_hand() -> None:
     metrics = SegmentationMetrics(["a", "b", "c"])
     said = torch.tensor([[[0, 1, 1], [2, 2, 0]]])
     truth = torch.tensor([[[0, 0, 1], [2, 255, 1]]])

@@ -1,5 +1,7 @@
 """From data sets to batches: sizes, order, seeds, and what each process gets."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,11 +41,11 @@ def strong() -> Augment:
     return make(to_plain(compose("augment=light").augment))
 
 
-def keys(batches) -> list[int]:
+def keys(batches: Any) -> list[int]:
     return [index for batch in batches for _, index, counted in batch if counted]
 
 
-def test_order_depends_on_seed_and_epoch_alone():
+def test_order_depends_on_seed_and_epoch_alone() -> None:
     first, second, other = (
         ShuffledBatches(20, 4, seed=0),
         ShuffledBatches(20, 4, seed=0),
@@ -59,13 +61,13 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert keys(first) != keys(second)
 
 
-def test_last_incomplete_batch_is_dropped_unless_it_is_the_only_one():
+def test_last_incomplete_batch_is_dropped_unless_it_is_the_only_one() -> None:
     assert [len(batch) for batch in ShuffledBatches(11, 4, 0)] == [4, 4]
     assert [len(batch) for batch in ShuffledBatches(3, 4, 0)] == [3]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_share_the_pictures_without_a_rest(monkeypatch, world):
+def test_processes_share_the_pictures_without_a_rest(monkeypatch: pytest.MonkeyPatch, world: int) -> None:
     shuffled, ordered = [], []
     shapes = [(4, 4)] * 5 + [(4, 6)] * 6
     for rank in range(world):
@@ -79,7 +81,7 @@ def test_processes_share_the_pictures_without_a_rest(monkeypatch, world):
     assert sorted(index for batches in ordered for index in keys(batches)) == list(range(11))
 
 
-def test_native_batches_have_one_shape_each_and_every_picture_once():
+def test_native_batches_have_one_shape_each_and_every_picture_once() -> None:
     data = DataModule({"val": Ramp()}, size=16, eval="native", batch_size=2, workers=0)
     batches = list(data.val_dataloader())
     assert {tuple(batch["image"].shape[1:]) for batch in batches} == {(3, 6, 12), (3, 8, 10)}
@@ -87,14 +89,14 @@ def test_native_batches_have_one_shape_each_and_every_picture_once():
     assert all(batch["image"].dtype == batch["mask"].dtype == torch.uint8 for batch in batches)
 
 
-def test_resized_batches():
+def test_resized_batches() -> None:
     data = DataModule({"val": Ramp(), "train": Ramp()}, size=[4, 20], batch_size=4, workers=0)
     for batch in (*data.val_dataloader(), *data.train_dataloader()):
         assert batch["image"].shape[1:] == (3, 4, 20)
         assert batch["mask"].shape[1:] == (4, 20)
 
 
-def test_a_mask_resized_by_nearest_is_not_shifted():
+def test_a_mask_resized_by_nearest_is_not_shifted() -> None:
     # 8 columns, right half 1, to 4: two columns of each
     mask = np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 2, axis=0).astype(np.uint8)
     assert resize_mask(mask, (2, 4)).tolist() == [[0, 0, 1, 1]] * 2
@@ -102,7 +104,7 @@ def test_a_mask_resized_by_nearest_is_not_shifted():
     assert resize_mask(np.array([[0, 1, 0]], np.uint8), (1, 1)).tolist() == [[1]]
 
 
-def test_random_crop_is_a_window_of_both_and_fills_with_ignored_pixels():
+def test_random_crop_is_a_window_of_both_and_fills_with_ignored_pixels() -> None:
     image = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5)
     mask = image + 100
     crop, crop_mask = random_crop(np.dstack([image] * 3), mask, (4, 3), seed=1)
@@ -116,7 +118,7 @@ def test_random_crop_is_a_window_of_both_and_fills_with_ignored_pixels():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(workers):
+def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(workers: int) -> None:
     batches = [[(epoch, index, True) for index in range(6)] for epoch in range(2)]
 
     def epochs(count: int) -> list[torch.Tensor]:
@@ -130,7 +132,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(worke
 
 
 @pytest.mark.parametrize("choice", ["none", "mirror", "flips", "light", "light_device", "slices"])
-def test_every_augmentation_keeps_sizes_that_are_not_square(choice):
+def test_every_augmentation_keeps_sizes_that_are_not_square(choice: str) -> None:
     from segkit.configs.composing import to_plain
 
     augment = make(to_plain(compose(f"augment={choice}").augment))
@@ -141,9 +143,9 @@ def test_every_augmentation_keeps_sizes_that_are_not_square(choice):
         assert batch["mask"].shape == (7, 16, 24)
 
 
-def test_class_shares_count_labelled_training_pixels():
+def test_class_shares_count_labelled_training_pixels() -> None:
     class Two(Ramp):
-        def __getitem__(self, index):
+        def __getitem__(self, index: Any):
             mask = torch.tensor([[0, 0, 0, 1], [1, 255, 255, 0]], dtype=torch.uint8)
             return {"image": torch.zeros(3, 2, 4, dtype=torch.uint8), "mask": mask, "name": ""}
 

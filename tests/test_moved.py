@@ -22,12 +22,12 @@ def run(tmp_path: Path) -> Path:
     return Path(shutil.copytree(BEFORE, tmp_path / "run"))
 
 
-def test_it_has_every_name_that_moved():
+def test_it_has_every_name_that_moved() -> None:
     text = (BEFORE / "config.yaml").read_text()
     assert not [name for name in MOVED if name not in text]
 
 
-def test_names_that_moved_are_there():
+def test_names_that_moved_are_there() -> None:
     for name in MOVED.values():
         make({"_target_": "hydra.utils.get_object", "path": name})
     nested = {"a": [{"_target_": "segkit.augment.Augment", "x": "segkit.augment.Augment"}], "_target_": 3}
@@ -38,7 +38,7 @@ def test_names_that_moved_are_there():
     }
 
 
-def test_its_weights_predict(run, tmp_path):
+def test_its_weights_predict(run: Path, tmp_path: Path) -> None:
     task = load(str(run))
     assert sum(value.numel() for value in task.net.parameters()) > 1000
     with torch.inference_mode():
@@ -50,7 +50,7 @@ def test_its_weights_predict(run, tmp_path):
     assert (tmp_path / "out" / "masks" / "a.png").is_file()
 
 
-def test_it_is_evaluated_as_before(run, tmp_path):
+def test_it_is_evaluated_as_before(run: Path, tmp_path: Path) -> None:
     done = segkit(f"run={run}", f"hydra.run.dir={tmp_path / 'scores'}", "precision=32-true", module="evaluate")
     assert done.returncode == 0, done.stderr
     before = json.loads((BEFORE / "results.json").read_text())["metrics"]
@@ -59,7 +59,7 @@ def test_it_is_evaluated_as_before(run, tmp_path):
     assert found["test/loss"] == pytest.approx(before["test/loss"], abs=1e-4)
 
 
-def test_it_goes_on_and_is_reported(run, tmp_path):
+def test_it_goes_on_and_is_reported(run: Path, tmp_path: Path) -> None:
     segkit(f"resume={run}", "trainer.max_epochs=3")
     results = json.loads((run / "results.json").read_text())
     assert (results["status"], results["epochs"]) == ("finished", 3)

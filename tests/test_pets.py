@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from conftest import segkit
@@ -11,7 +12,7 @@ from segkit.datasets.pets import Pets
 
 
 @pytest.fixture(scope="module")
-def pets(tmp_path_factory):
+def pets(tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("pets")
     write_pets(root)
     base = root / "oxford-iiit-pet"
@@ -19,7 +20,7 @@ def pets(tmp_path_factory):
     return root
 
 
-def test_trimaps_mean_pet_background_border(pets):
+def test_trimaps_mean_pet_background_border(pets: Path) -> None:
     mask = Pets(pets, "train")[0]["mask"].numpy()
     assert mask[20, 20] == 0
     assert mask[0, 0] == 1
@@ -31,7 +32,7 @@ def test_trimaps_mean_pet_background_border(pets):
     assert Pets(pets, "train", ["pet"], border="pet")[0]["mask"].numpy()[11, 11] == 1
 
 
-def test_validation_is_a_part_of_trainval(pets):
+def test_validation_is_a_part_of_trainval(pets: Path) -> None:
     splits = {split: Pets(pets, split, holdout=0.25) for split in ("train", "val", "test")}
     names = {split: set(data.names) for split, data in splits.items()}
     assert {split: len(found) for split, found in names.items()} == {"train": 6, "val": 2, "test": 7}
@@ -39,7 +40,7 @@ def test_validation_is_a_part_of_trainval(pets):
     assert splits["test"].shape(0) == splits["test"][0]["mask"].shape
 
 
-def test_files_that_cannot_be_read_are_left_out_and_named(pets, caplog):
+def test_files_that_cannot_be_read_are_left_out_and_named(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
     from segkit.datasets.pets import readable
 
     readable.cache_clear()
@@ -50,7 +51,7 @@ def test_files_that_cannot_be_read_are_left_out_and_named(pets, caplog):
     assert "beagle_2.jpg" in caplog.text
 
 
-def test_what_is_wrong_is_said(pets, tmp_path):
+def test_what_is_wrong_is_said(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Dataset not found.*Say dataset.download=true"):
         Pets(tmp_path, "train")
     with pytest.raises(ValueError, match=r"dataset.border=class: expected ignore or pet"):
@@ -62,7 +63,7 @@ def test_what_is_wrong_is_said(pets, tmp_path):
     assert Pets(pets, "train", ["animal", "background"]).classes == ("animal", "background")
 
 
-def test_the_tutorials_run_from_the_command_line(pets, tmp_path):
+def test_the_tutorials_run_from_the_command_line(pets: Path, tmp_path: Path) -> None:
     words = [
         f"dataset.root={pets}",
         "weights=none",

@@ -43,7 +43,7 @@ def every(root: Path, **settings: Any) -> PH2:
     return PH2(root, "train", fractions=[1, 0, 0], **settings)
 
 
-def test_samples(root: Path):
+def test_samples(root: Path) -> None:
     data = every(root)
     assert data.classes == ("lesion",)
     assert len(data) == 12
@@ -57,20 +57,20 @@ def test_samples(root: Path):
         assert data.shape(index) == (6, 8)
 
 
-def test_the_root_may_be_the_inner_folder(root: Path):
+def test_the_root_may_be_the_inner_folder(root: Path) -> None:
     inner = every(root / "PH2 Dataset images")
     assert inner.names[0] == "IMD001/IMD001_Dermoscopic_Image/IMD001.bmp"
     assert [pair.image.name for pair in inner.files] == [pair.image.name for pair in every(root).files]
 
 
-def test_the_split_is_half_a_quarter_a_quarter(root: Path):
+def test_the_split_is_half_a_quarter_a_quarter(root: Path) -> None:
     data = [PH2(root, split) for split in SPLITS]
     assert [len(part) for part in data] == [6, 3, 3]
     check_disjoint(*(source.files for source in data))
     assert PH2(root, "test", split_seed=1).names != data[2].names
 
 
-def test_a_missing_root_and_another_layout(root: Path, tmp_path: Path):
+def test_a_missing_root_and_another_layout(root: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; expected the folder(.|\n)*Ask for it"):
         PH2(root / "nowhere", "train", download="Ask for it.")
     (tmp_path / "empty").mkdir()
@@ -78,7 +78,7 @@ def test_a_missing_root_and_another_layout(root: Path, tmp_path: Path):
         PH2(tmp_path / "empty", "train", download="Ask for it.")
 
 
-def test_missing_partners_are_named(root: Path):
+def test_missing_partners_are_named(root: Path) -> None:
     case_files(root, 3)[1].unlink()
     case_files(root, 5)[0].unlink()
     with pytest.raises(ValueError) as error:
@@ -90,7 +90,7 @@ def test_missing_partners_are_named(root: Path):
     assert "IMD005_lesion.bmp has no image." in text
 
 
-def test_sizes_that_differ(root: Path):
+def test_sizes_that_differ(root: Path) -> None:
     Image.fromarray(np.zeros((6, 7), np.uint8)).save(case_files(root, 4)[1])
     with pytest.raises(ValueError, match=r"IMD004_lesion\.bmp is 7×6 but its image .*IMD004\.bmp is 8×6\.\n"):
         every(root)[3]
@@ -98,13 +98,13 @@ def test_sizes_that_differ(root: Path):
     assert every(root, resize_masks=True)[3]["mask"].shape == (6, 8)
 
 
-def test_it_has_one_class(root: Path):
+def test_it_has_one_class(root: Path) -> None:
     with pytest.raises(ValueError, match=r"\['skin', 'lesion'\]; expected one name"):
         every(root, classes=["skin", "lesion"])
 
 
 @pytest.mark.real_data
-def test_real_ph2():
+def test_real_ph2() -> None:
     if not DATA.is_dir():
         pytest.skip("no data in ../shared/data/PH2Dataset")
     data = [PH2(DATA, split) for split in SPLITS]

@@ -60,7 +60,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
-def test_no_more_is_unpacked_than_a_checkpoint_needs(content, message, tmp_path):
+def test_no_more_is_unpacked_than_a_checkpoint_needs(content: Any, message: Any, tmp_path: Path) -> None:
     path = with_pickle(tmp_path / "bad.ckpt", START + content + b".")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=rf"bad\.ckpt.*({message})"):
@@ -68,7 +68,7 @@ def test_no_more_is_unpacked_than_a_checkpoint_needs(content, message, tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # of kilobytes; a GB was claimed
 
 
-def test_a_file_of_weights_is_looked_at_too(tmp_path):
+def test_a_file_of_weights_is_looked_at_too(tmp_path: Path) -> None:
     with_pickle(tmp_path / "bad.pth", START + BAD["bytearray"][0] + b".")
     with pytest.raises(ValueError, match=r"bad\.pth cannot be read as weights.*builtins\.bytearray"):
         pretrained.read(tmp_path / "bad.pth")
@@ -81,7 +81,7 @@ def test_a_file_of_weights_is_looked_at_too(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a/data.pkl", "b/data.pkl"), ("a/data.pkl", "a/DATA.PKL"), ("a/b/data.pkl",)])
-def test_there_is_one_pickle(names, tmp_path):
+def test_there_is_one_pickle(names: tuple[str, str] | tuple[str], tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "two.ckpt", "w") as archive:
         for name in names:
             archive.writestr(name, START + b"}.")
@@ -89,7 +89,7 @@ def test_there_is_one_pickle(names, tmp_path):
         read_checkpoint(tmp_path / "two.ckpt")
 
 
-def test_what_a_checkpoint_may_hold_is_read(tmp_path):
+def test_what_a_checkpoint_may_hold_is_read(tmp_path: Path) -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     optimizer = torch.optim.Adam(net.parameters())
     net(torch.zeros(1, 3, 8, 8)).sum().backward()
@@ -148,7 +148,7 @@ def damaged(change: Callable[[dict[str, Any]], None], path: Path) -> Path:
     return path
 
 
-def test_no_tensor_of_a_checkpoint_claims_more_than_the_file_has(tmp_path):
+def test_no_tensor_of_a_checkpoint_claims_more_than_the_file_has(tmp_path: Path) -> None:
     def moments(checkpoint: dict[str, Any]) -> None:
         checkpoint["optimizer_states"][0]["state"][0]["exp_avg"] = torch.zeros(1).expand(10**9)
 
@@ -162,6 +162,6 @@ def test_no_tensor_of_a_checkpoint_claims_more_than_the_file_has(tmp_path):
             checkpoints.CheckpointFiles().load_checkpoint(path)
 
 
-def test_it_takes_little_time():
+def test_it_takes_little_time() -> None:
     content = START + b"](" + b"}" * (pickles.MOST_STEPS - 10) + b"e."
     pickles.check_pickle(io.BytesIO(content), 0)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bad_inputs.makers import TINY, run
@@ -31,7 +32,9 @@ def make_read_only(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "then"), [(20, "start it again"), (60, "start it again"), (300, "start it again")])
-def test_a_disk_that_is_full_before_the_first_epoch_ends(tmp_path, disk, size, then):
+def test_a_disk_that_is_full_before_the_first_epoch_ends(
+    tmp_path: Path, disk: Callable[..., Path], size: int, then: str
+) -> None:
     run(tmp_path)
     place = disk(size)
     words = [word for word in TINY if not word.startswith(("hydra", "model."))]
@@ -47,7 +50,7 @@ def test_a_disk_that_is_full_before_the_first_epoch_ends(tmp_path, disk, size, t
     assert results(place / "r")["status"] == "finished"
 
 
-def test_a_disk_that_fills_during_a_prediction(tmp_path, disk):
+def test_a_disk_that_fills_during_a_prediction(tmp_path: Path, disk: Callable[..., Path]) -> None:
     run(tmp_path)
     place = disk(20)
     words = ["run=run", "input=data/images", "output=disk/p"]
@@ -72,7 +75,9 @@ def test_a_disk_that_fills_during_a_prediction(tmp_path, disk):
         ("evaluate", ["run=run", "hydra.run.dir=disk/e"], "hydra.run.dir=…"),
     ],
 )
-def test_a_read_only_place_is_told_in_one_line(tmp_path, disk, verb, words, key):
+def test_a_read_only_place_is_told_in_one_line(
+    tmp_path: Path, disk: Callable[..., Path], verb: str, words: list[str], key: str
+) -> None:
     run(tmp_path)
     make_read_only(disk(100))
     done = segkit(*words, cwd=tmp_path, module=verb)
@@ -83,7 +88,7 @@ def test_a_read_only_place_is_told_in_one_line(tmp_path, disk, verb, words, key)
     assert f"choose another with {key}." in line
 
 
-def test_a_run_on_a_read_only_place_is_not_resumed(tmp_path, disk):
+def test_a_run_on_a_read_only_place_is_not_resumed(tmp_path: Path, disk: Callable[..., Path]) -> None:
     run(tmp_path)
     shutil.move(tmp_path / "run", disk(5000) / "run")
     make_read_only(tmp_path / "disk")
@@ -94,7 +99,7 @@ def test_a_run_on_a_read_only_place_is_not_resumed(tmp_path, disk):
 
 
 @pytest.mark.parametrize("words", [[f"name={'x' * 300}"], ["-m", "seed=0,1", f"name={'x' * 300}"]])
-def test_a_name_that_no_file_system_takes_is_told_in_one_line(tmp_path, words):
+def test_a_name_that_no_file_system_takes_is_told_in_one_line(tmp_path: Path, words: list[Any]) -> None:
     done = segkit(*words, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()

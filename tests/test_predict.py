@@ -4,6 +4,7 @@ import csv
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lightning
@@ -25,7 +26,7 @@ def predicted(run: Path, source: Path, output: Path, *overrides: str) -> list[di
         return list(csv.DictReader(file))
 
 
-def test_masks_overlays_and_areas_of_pictures_of_any_size(tmp_path, tiny_run):
+def test_masks_overlays_and_areas_of_pictures_of_any_size(tmp_path: Path, tiny_run: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "more").mkdir(parents=True)
     cv2.imwrite(str(photos / "a.png"), disc((50, 70), 0)[0])
@@ -49,7 +50,7 @@ def test_masks_overlays_and_areas_of_pictures_of_any_size(tmp_path, tiny_run):
     assert cv2.imread(str(tmp_path / "out" / "overlays" / "more" / "b.jpg")).shape == (20, 90, 3)
 
 
-def test_probabilities_are_written_in_16_bits(tmp_path, tiny_run):
+def test_probabilities_are_written_in_16_bits(tmp_path: Path, tiny_run: Path) -> None:
     image, _ = disc((40, 52), 3)
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), image)
@@ -63,7 +64,7 @@ def test_probabilities_are_written_in_16_bits(tmp_path, tiny_run):
     assert found.std() > 0
 
 
-def test_lightnings_own_predict_gives_what_the_network_says(tiny_run):
+def test_lightnings_own_predict_gives_what_the_network_says(tiny_run: Path) -> None:
     task = load(tiny_run)
     data = build_data(task.facts["config"] | {"dataset": to_plain(compose(*TINY).dataset), "augment": None})
     trainer = lightning.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
@@ -78,7 +79,9 @@ def test_lightnings_own_predict_gives_what_the_network_says(tiny_run):
     assert alone.keys() == {"probabilities", "mask"}
 
 
-def test_rows_are_returned_and_overlays_take_a_colour(tmp_path, tiny_run, capsys):
+def test_rows_are_returned_and_overlays_take_a_colour(
+    tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     words = [f"run={tiny_run}", f"input={tmp_path}/a.png", f"output={tmp_path}/out"]
     (row,) = predict(compose(*words, "color=[0,0,255]", config="predict"))
@@ -91,7 +94,9 @@ def test_rows_are_returned_and_overlays_take_a_colour(tmp_path, tiny_run, capsys
         predict(compose(*words, "color=mauvish", config="predict"))
 
 
-def test_the_home_folder_is_found_in_every_place(tmp_path, tiny_run, monkeypatch):
+def test_the_home_folder_is_found_in_every_place(
+    tmp_path: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "here").mkdir()
     cv2.imwrite(str(tmp_path / "home" / "a.png"), np.zeros((40, 40, 3), np.uint8))
@@ -103,7 +108,7 @@ def test_the_home_folder_is_found_in_every_place(tmp_path, tiny_run, monkeypatch
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_a_bad_picture_is_named_and_the_rest_is_done(tmp_path, tiny_run):
+def test_a_bad_picture_is_named_and_the_rest_is_done(tmp_path: Path, tiny_run: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
@@ -117,7 +122,7 @@ def test_a_bad_picture_is_named_and_the_rest_is_done(tmp_path, tiny_run):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "photos"]
 
 
-def test_prediction_is_what_evaluation_scored(tiny_run):
+def test_prediction_is_what_evaluation_scored(tiny_run: Path) -> None:
     """At the run's own size, labels are those of a plain forward pass with its threshold."""
     task = load(str(tiny_run))
     image = disc((32, 32), 3)[0]
@@ -136,7 +141,9 @@ def test_prediction_is_what_evaluation_scored(tiny_run):
         (["accelerator=tpu", "input=p.png"], "accelerator=tpu: expected auto, cpu or gpu"),
     ],
 )
-def test_errors(tmp_path, tiny_run, words, message, monkeypatch):
+def test_errors(
+    tmp_path: Path, tiny_run: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     if "p.png" in words[-1]:
         cv2.imwrite("p.png", disc((8, 8), 0)[0])
@@ -144,7 +151,7 @@ def test_errors(tmp_path, tiny_run, words, message, monkeypatch):
         predict(compose(f"run={tiny_run}", "output=out", *words, config="predict"))
 
 
-def altered(tiny_run: Path, tmp_path: Path, **net) -> Path:
+def altered(tiny_run: Path, tmp_path: Path, **net: Any) -> Path:
     """A copy of the run's checkpoint whose config asks for another network."""
     checkpoint = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
     checkpoint["segkit"]["config"]["model"]["net"] |= net
@@ -163,14 +170,16 @@ def altered(tiny_run: Path, tmp_path: Path, **net) -> Path:
         ({"order": "${oc.env:HOME}"}, r"model\.net\.order: a stored config has values, not expressions"),
     ],
 )
-def test_a_checkpoint_may_only_name_networks(tmp_path, tiny_run, monkeypatch, net, message):
+def test_a_checkpoint_may_only_name_networks(
+    tmp_path: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, net: dict[str, Any], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         load(str(altered(tiny_run, tmp_path, **net)))
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_pickle_is_not_unpacked(tmp_path):
+def test_a_pickle_is_not_unpacked(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self):
             return Path.touch, (tmp_path / "pwned",)
@@ -181,14 +190,14 @@ def test_a_pickle_is_not_unpacked(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path, tiny_run):
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, tiny_run: Path) -> None:
     whole = (tiny_run / "checkpoints" / "best.ckpt").read_bytes()
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"half\.ckpt is not a segkit checkpoint, or is damaged"):
         load(str(tmp_path / "half.ckpt"))
 
 
-def test_a_checkpoint_without_its_config_is_named(tmp_path):
+def test_a_checkpoint_without_its_config_is_named(tmp_path: Path) -> None:
     torch.save({"segkit": {"config": {"loss": {}, "seed": 0}}, "state_dict": {}}, tmp_path / "bare.ckpt")
     with pytest.raises(ValueError, match=r"bare\.ckpt: it lacks threshold, normalisation"):
         load(str(tmp_path / "bare.ckpt"))

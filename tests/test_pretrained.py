@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ RESNET = ["model=encoder_unet", "model.net.encoder=resnet18"]
 
 
 @pytest.fixture(scope="module")
-def resnet_file(tmp_path_factory) -> Path:
+def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights as others write them: of a whole classifier, wrapped."""
     torch.manual_seed(5)
     state = encoder_of(Smp("Unet", "resnet18", 1)).state_dict()
@@ -59,7 +60,7 @@ SMALL = {"smp_dpt": "vit_tiny_patch16_224", "segformer": "mit_b0", "segformer_b0
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_file_is_a_network_of_the_data_sets_classes(choice):
+def test_every_file_is_a_network_of_the_data_sets_classes(choice: Any) -> None:
     assert len(CHOICES) >= 13
     encoder = [f"model.net.encoder={SMALL.get(choice, 'resnet18')}"] if choice != "mobilenet_unet" else []
     config = to_plain(compose(f"model={choice}", *encoder, "dataset=synthetic_shapes", "run_dir=unused"))
@@ -69,11 +70,11 @@ def test_every_file_is_a_network_of_the_data_sets_classes(choice):
         assert net(torch.rand(1, 3, 130, 70)).shape == (1, 5, 130, 70)
 
 
-def test_a_vision_transformers_normalisation():
+def test_a_vision_transformers_normalisation() -> None:
     assert Smp("DPT", "vit_tiny_patch16_224", 2, dynamic_img_size=True).normalisation == HALF
 
 
-def test_names_of_encoders():
+def test_names_of_encoders() -> None:
     assert encoder_name("resnet18") == "resnet18"
     assert (
         encoder_name("tf_efficientnet_lite0") == encoder_name("tu-tf_efficientnet_lite0") == "tu-tf_efficientnet_lite0"
@@ -90,7 +91,7 @@ def test_names_of_encoders():
         Smp("PSPNet", "swin_tiny_patch4_window7_224", 1, decoder_use_norm="no_such_norm")
 
 
-def test_weights_of_timms_own_names(tmp_path):
+def test_weights_of_timms_own_names(tmp_path: Path) -> None:
     import timm
 
     torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "a.pth")
@@ -100,12 +101,12 @@ def test_weights_of_timms_own_names(tmp_path):
     assert torch.equal(encoder_of(net).model.stem_0.weight, stored)
 
 
-def test_normalisation_is_the_encoders():
+def test_normalisation_is_the_encoders() -> None:
     assert normalisation_of("resnet18") == IMAGENET
     assert normalisation_of("tu-tf_efficientnet_lite0") == normalisation_of("xception") == HALF
 
 
-def test_mobilenet_is_the_tutorials():
+def test_mobilenet_is_the_tutorials() -> None:
     net = MobileNetUNet(3, dropout=0.5).eval()
     assert [layer[0].out_channels for layer in net.decoder] == [512, 256, 128, 64]
     assert [layer[0].in_channels for layer in net.decoder] == [320, 512 + 576, 256 + 192, 128 + 144]
@@ -119,7 +120,7 @@ def test_mobilenet_is_the_tutorials():
     assert seen[0] == ((1, 320, 4, 4), (1, 512, 8, 8))
 
 
-def test_mobilenets_skips_are_torchvisions():
+def test_mobilenets_skips_are_torchvisions() -> None:
     from torchvision.models.feature_extraction import create_feature_extractor
 
     net = MobileNetUNet(1).eval()
@@ -140,7 +141,7 @@ def test_mobilenets_skips_are_torchvisions():
         torch.testing.assert_close(one, other)
 
 
-def test_weights_from_a_file(resnet_file, tmp_path):
+def test_weights_from_a_file(resnet_file: Path, tmp_path: Path) -> None:
     net = Smp("Unet", "resnet18", 1)
     assert "100 tensors of the encoder" in load_encoder(net, str(resnet_file), "encoder_unet")
     stored = torch.load(resnet_file, weights_only=True)["state_dict"]
@@ -154,7 +155,7 @@ def test_weights_from_a_file(resnet_file, tmp_path):
     assert torch.equal(encoder_of(other).conv1.weight, encoder_of(net).conv1.weight)
 
 
-def test_wrong_weights_say_what_differs(resnet_file, tmp_path, tiny_run):
+def test_wrong_weights_say_what_differs(resnet_file: Path, tmp_path: Path, tiny_run: Path) -> None:
     net = Smp("Unet", "resnet34", 1)
     with pytest.raises(
         ValueError, match=r"are not those of this encoder: of its \d+ tensors 80 are not in the file and 0"
@@ -178,7 +179,7 @@ def test_wrong_weights_say_what_differs(resnet_file, tmp_path, tiny_run):
         load_encoder(nn.Conv2d(1, 1, 1), "imagenet", "unet")
 
 
-def test_a_pickle_with_code_is_not_run(tmp_path):
+def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "owned",))
@@ -189,8 +190,8 @@ def test_a_pickle_with_code_is_not_run(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-def test_weights_that_cannot_be_downloaded_are_an_error(monkeypatch):
-    def offline(*_, **__):
+def test_weights_that_cannot_be_downloaded_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
         raise OSError("no route to host")
 
     net = Smp("Unet", "resnet18", 1)
@@ -202,7 +203,7 @@ def test_weights_that_cannot_be_downloaded_are_an_error(monkeypatch):
 
 
 @needs_lite0
-def test_weights_from_a_package():
+def test_weights_from_a_package() -> None:
     net = Smp("Unet", "tf_efficientnet_lite0", 1)
     load_encoder(net, LITE0, "encoder_unet")
     stem = encoder_of(net).model.conv_stem.weight
@@ -217,7 +218,7 @@ def test_weights_from_a_package():
         load_encoder(Smp("Unet", "resnet18", 1), LITE0, "encoder_unet")
 
 
-def test_normalisation_follows_into_the_checkpoint(resnet_file, tmp_path):
+def test_normalisation_follows_into_the_checkpoint(resnet_file: Path, tmp_path: Path) -> None:
     train(compose(*DATA, *RESNET, f"weights={resnet_file}", f"run_dir={tmp_path}/run"))
     stored = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["segkit"]
     assert stored["normalisation"] == {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
@@ -229,7 +230,7 @@ def test_normalisation_follows_into_the_checkpoint(resnet_file, tmp_path):
         resnet_file.with_suffix(".away").rename(resnet_file)
 
 
-def test_a_frozen_encoder_stays_and_thaws(resnet_file, tmp_path):
+def test_a_frozen_encoder_stays_and_thaws(resnet_file: Path, tmp_path: Path) -> None:
     start = {
         f"net.model.encoder.{name.removeprefix('module.')}": value
         for name, value in torch.load(resnet_file, weights_only=True)["state_dict"].items()
@@ -246,7 +247,7 @@ def test_a_frozen_encoder_stays_and_thaws(resnet_file, tmp_path):
     assert all(torch.equal(thawed[name], start[name]) for name in encoder if name.endswith("running_mean"))
 
 
-def test_the_encoders_own_learning_rate(resnet_file):
+def test_the_encoders_own_learning_rate(resnet_file: Path) -> None:
     words = [
         *DATA,
         *RESNET,
@@ -281,13 +282,13 @@ def test_the_encoders_own_learning_rate(resnet_file):
         (["unfreeze_at_epoch=1", "freeze=encoder", "trainer=ddp", "trainer.devices=2"], "needs one process: others"),
     ],
 )
-def test_fine_tuning_that_cannot_be_is_refused_at_once(words, message, tmp_path):
+def test_fine_tuning_that_cannot_be_is_refused_at_once(words: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         train(compose(*DATA, *RESNET, "weights=none", *words, f"run_dir={tmp_path}/run"))
     assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
-def test_one_cycle_keeps_the_factor(tmp_path):
+def test_one_cycle_keeps_the_factor(tmp_path: Path) -> None:
     words = [
         *DATA,
         *RESNET,
@@ -304,7 +305,7 @@ def test_one_cycle_keeps_the_factor(tmp_path):
     assert encoder["lr"] == pytest.approx(0.1 * own["lr"])
 
 
-def test_one_cycle_and_the_factor_of_a_frozen_part(tmp_path):
+def test_one_cycle_and_the_factor_of_a_frozen_part(tmp_path: Path) -> None:
     words = [
         *DATA,
         *RESNET,
@@ -322,12 +323,12 @@ def test_one_cycle_and_the_factor_of_a_frozen_part(tmp_path):
     assert only["max_lr"] == pytest.approx(1e-4)
 
 
-def test_frozen_and_untrained_is_said(tmp_path, capsys):
+def test_frozen_and_untrained_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(compose(*DATA, *RESNET, "weights=none", "freeze=encoder", f"run_dir={tmp_path}/run"))
     assert "freeze=['encoder']: 120 tensors keep the random values they start with" in capsys.readouterr().err
 
 
-def test_a_run_that_is_resumed_thaws_as_one_that_was_not(resnet_file, tmp_path):
+def test_a_run_that_is_resumed_thaws_as_one_that_was_not(resnet_file: Path, tmp_path: Path) -> None:
     words = [*DATA, *RESNET, f"weights={resnet_file}", "freeze=encoder", "unfreeze_at_epoch=1", "scheduler=constant"]
     train(compose(*words, "trainer.max_epochs=3", f"run_dir={tmp_path}/whole"))
     words = [word for word in words if "max_epochs" not in word]
@@ -337,7 +338,7 @@ def test_a_run_that_is_resumed_thaws_as_one_that_was_not(resnet_file, tmp_path):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_init_from_and_weights(resnet_file, tmp_path, capsys):
+def test_init_from_and_weights(resnet_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*DATA, *RESNET, f"weights={resnet_file}", "trainer.max_epochs=1"]
     train(compose(*words, f"run_dir={tmp_path}/first"))
     capsys.readouterr()
@@ -355,7 +356,9 @@ def test_init_from_and_weights(resnet_file, tmp_path, capsys):
     assert "keep the random values" not in said
 
 
-def test_the_commands_after_training_need_no_network(resnet_file, tmp_path, monkeypatch):
+def test_the_commands_after_training_need_no_network(
+    resnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     words = ["dataset.size=32", "dataset.counts=[6,3,3]", "dataset.batch_size=3", "trainer.accelerator=cpu", *RESNET]
     done = segkit(
@@ -379,7 +382,7 @@ def test_the_commands_after_training_need_no_network(resnet_file, tmp_path, monk
         resnet_file.with_suffix(".away").rename(resnet_file)
 
 
-def test_errors_reach_the_command_line(tmp_path):
+def test_errors_reach_the_command_line(tmp_path: Path) -> None:
     done = segkit(*TINY[:3], "model=encoder_unet", "model.net.encoder=resnet81", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 1
     assert "there is no such encoder. Did you mean" in done.stderr.splitlines()[-1]

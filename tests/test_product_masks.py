@@ -19,7 +19,7 @@ from segkit.train import train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def products(tmp_path_factory):
+def products(tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("products")
     write_products(root)
     return root
@@ -34,7 +34,7 @@ def write_parquet(folder: Path, train: dict, validation: dict) -> None:
 CLASSES = ["coffee_table", "floor_lamp", "sofa"]
 
 
-def test_categories_are_normalised_sorted_and_in_both(products, caplog):
+def test_categories_are_normalised_sorted_and_in_both(products: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", logger="segkit"):
         assert ProductMasks.find_classes(products) == CLASSES
     assert "2 categories are not in both training and validation and are left out: mirror, rug" in caplog.text
@@ -42,7 +42,7 @@ def test_categories_are_normalised_sorted_and_in_both(products, caplog):
     assert normalised("  Bed & Bath ") == "bed_bath"
 
 
-def test_samples_have_their_category_and_no_background(products):
+def test_samples_have_their_category_and_no_background(products: Path) -> None:
     data = ProductMasks("test", CLASSES, products)
     assert data.names == ["test/000000-sofa", "test/000001-coffee_table", "test/000002-floor_lamp"]
     mask = data[0]["mask"].numpy()
@@ -53,20 +53,20 @@ def test_samples_have_their_category_and_no_background(products):
     assert set(np.unique(whole[0]["mask"].numpy())) == {0, 3}
 
 
-def test_crops_are_the_box(products):
+def test_crops_are_the_box(products: Path) -> None:
     data = ProductMasks("test", CLASSES, products, crop=True)
     assert data.shape(1) == data[1]["mask"].shape == (20, 30)
     assert set(np.unique(data[1]["mask"].numpy())) == {0}
     assert ProductMasks("test", CLASSES, products, crop=True, margin=0.1).shape(1) == (24, 36)
 
 
-def test_training_is_held_out_by_seed(products):
+def test_training_is_held_out_by_seed(products: Path) -> None:
     train, val = (ProductMasks(split, CLASSES, products, holdout=0.3) for split in ("train", "val"))
     assert len(train) + len(val) == 9  # without the rug
     assert not set(train.names) & set(val.names)
 
 
-def test_what_datasets_saves_itself(products, tmp_path):
+def test_what_datasets_saves_itself(products: Path, tmp_path: Path) -> None:
     whole = datasets.DatasetDict(
         {
             "train": datasets.Dataset.from_dict(product_rows(TRAIN)),
@@ -77,14 +77,14 @@ def test_what_datasets_saves_itself(products, tmp_path):
     assert len(ProductMasks("test", CLASSES, tmp_path / "saved")) == 3
 
 
-def without_boxes(folder):
+def without_boxes(folder: Path):
     rows = product_rows(["sofa", "lamp", "rug"] * 5)
     del rows["bbox"]
     write_parquet(folder, rows, rows)
     return folder
 
 
-def test_what_is_wrong_is_said(products, tmp_path):
+def test_what_is_wrong_is_said(products: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no validation files; expected train"):
         ProductMasks("train", CLASSES, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"dataset\.root=.*nowhere: there is no such folder"):
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_said(products, tmp_path):
         ProductMasks.find_classes(tmp_path / "apart")
 
 
-def test_a_sample_that_cannot_be_used_is_named(tmp_path):
+def test_a_sample_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     rows = product_rows(["sofa", "lamp", "rug", "bed"])
     rows["bbox"][0], rows["bbox"][1] = [100, 100, 5, 5], None
     rows["image"][2] = {"bytes": None, "path": __file__}  # a set from strangers does not choose what is opened
@@ -129,7 +129,7 @@ def test_a_sample_that_cannot_be_used_is_named(tmp_path):
         data[3]
 
 
-def test_categories_may_be_numbers_with_names(tmp_path):
+def test_categories_may_be_numbers_with_names(tmp_path: Path) -> None:
     rows = datasets.Dataset.from_dict(product_rows([1, 0]))
     rows = rows.cast_column("category", datasets.ClassLabel(names=["Floor Lamp", "Sofa"]))
     (tmp_path / "set").mkdir()
@@ -138,7 +138,7 @@ def test_categories_may_be_numbers_with_names(tmp_path):
     assert ProductMasks.find_classes(tmp_path / "set") == ["floor_lamp", "sofa"]
 
 
-def test_the_fingerprint_is_of_the_content(tmp_path):
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     rows, other = product_rows(["sofa", "lamp"]), product_rows(["sofa", "lamp"])
     other["bbox"][0][2] -= 1
     for name, content in (("a", rows), ("b", rows), ("c", other)):
@@ -147,7 +147,7 @@ def test_the_fingerprint_is_of_the_content(tmp_path):
     assert found[0] == found[1] != found[2]
 
 
-def test_a_run_from_the_command_line_finds_its_classes(products, tmp_path):
+def test_a_run_from_the_command_line_finds_its_classes(products: Path, tmp_path: Path) -> None:
     words = [
         f"dataset.root={products}",
         "model.net.width=16",
@@ -173,7 +173,7 @@ def test_a_run_from_the_command_line_finds_its_classes(products, tmp_path):
         assert evaluate(compose(*words, config="evaluate"))["test/iou"] == pytest.approx(metrics["test/iou"])
 
 
-def test_background_as_a_class_from_the_command_line_and_a_moved_set(products, tmp_path):
+def test_background_as_a_class_from_the_command_line_and_a_moved_set(products: Path, tmp_path: Path) -> None:
     shutil.copytree(products, tmp_path / "here")
     words = [
         "dataset=product_masks",

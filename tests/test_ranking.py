@@ -1,6 +1,7 @@
 """Average precision and the area under the ROC curve, with each cluster of samples left out."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ BOTH = [(average_precision, precision_without_each), (area, area_without_each)]
 
 @pytest.mark.parametrize(("score", "without_each"), BOTH)
 @pytest.mark.parametrize("draw", ["alone", "small", "few", "one large", "empty ones"])
-def test_it_is_what_computing_again_without_each_cluster_gives(score, without_each, draw):
+def test_it_is_what_computing_again_without_each_cluster_gives(score: Any, without_each: Any, draw: str) -> None:
     rng = np.random.default_rng(0)
     for trial in range(40):
         count = int(rng.integers(2, 80))
@@ -32,7 +33,7 @@ def test_it_is_what_computing_again_without_each_cluster_gives(score, without_ea
 
 @pytest.mark.parametrize(("score", "without_each"), BOTH)
 @pytest.mark.parametrize("size", [1, 100, 20_000])
-def test_many_samples_take_a_second_however_they_belong_together(score, without_each, size):
+def test_many_samples_take_a_second_however_they_belong_together(score: Any, without_each: Any, size: int) -> None:
     rng = np.random.default_rng(0)
     count = 20_000
     cluster = rng.permutation(np.arange(count) // size)

@@ -36,20 +36,20 @@ def message(values: MaskValues, path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.tga", "ü x.png", "a.webp"])
-def test_lossless_formats_give_the_pixels(tmp_path: Path, name: str):
+def test_lossless_formats_give_the_pixels(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / name, RGB, **({"lossless": True} if name.endswith("webp") else {}))
     assert np.array_equal(read_picture(path), RGB)
     assert picture_size(path) == (5, 7)
 
 
-def test_jpeg_is_close_and_rgb(tmp_path: Path):
+def test_jpeg_is_close_and_rgb(tmp_path: Path) -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 200
     got = read_picture(save(tmp_path / "a.jpg", red))
     assert np.abs(got.astype(int) - red).max() <= 3
 
 
-def test_grey_rgba_palette_gif_and_1_bit_pictures_become_rgb(tmp_path: Path):
+def test_grey_rgba_palette_gif_and_1_bit_pictures_become_rgb(tmp_path: Path) -> None:
     grey = RGB[..., 0]
     three = np.stack([grey] * 3, axis=-1)
     assert np.array_equal(read_picture(save(tmp_path / "grey.png", grey)), three)
@@ -71,7 +71,7 @@ def test_grey_rgba_palette_gif_and_1_bit_pictures_become_rgb(tmp_path: Path):
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
-def test_16_bits_are_divided_by_257(tmp_path: Path, ending: str):
+def test_16_bits_are_divided_by_257(tmp_path: Path, ending: str) -> None:
     deep = np.array([[0, 128, 129, 257, 65535, 32768]], np.uint16)  # 128/257 = .498, 129/257 = .502
     expected = [0, 0, 1, 1, 255, 128]  # 32768/257 = 127.502
     path = tmp_path / f"a.{ending}"
@@ -84,7 +84,7 @@ def test_16_bits_are_divided_by_257(tmp_path: Path, ending: str):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "avif"])
-def test_orientation_is_applied_to_picture_mask_and_size(tmp_path: Path, orientation: int, ending: str):
+def test_orientation_is_applied_to_picture_mask_and_size(tmp_path: Path, orientation: int, ending: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     pixels = np.zeros((16, 24), np.uint8)
@@ -99,7 +99,7 @@ def test_orientation_is_applied_to_picture_mask_and_size(tmp_path: Path, orienta
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "tif", "gif", "webp"])
-def test_truncated_files_are_named(tmp_path: Path, ending: str):
+def test_truncated_files_are_named(tmp_path: Path, ending: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     path = save(tmp_path / f"whole.{ending}", noise)
     cut = tmp_path / f"cut.{ending}"
@@ -109,7 +109,7 @@ def test_truncated_files_are_named(tmp_path: Path, ending: str):
             read(cut)
 
 
-def test_empty_files_and_texts_are_named(tmp_path: Path):
+def test_empty_files_and_texts_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("this is no picture")
     with pytest.raises(ValueError, match=r"empty\.png is empty \(0 bytes\)\.\nCopy it again"):
@@ -119,7 +119,7 @@ def test_empty_files_and_texts_are_named(tmp_path: Path):
             read(tmp_path / "text.png")
 
 
-def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.png", RGB)
     monkeypatch.setattr(reading, "MAX_PIXELS", 34)
     with pytest.raises(ValueError, match=r"a\.png has 7×5 pixels; at most 0 million are read.*\n.*tiles"):
@@ -132,12 +132,12 @@ def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monke
         picture_size(path)
 
 
-def test_float_pictures_are_refused(tmp_path: Path):
+def test_float_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.tif has values of type float32; expected 8 or 16 bits"):
         read_picture(save(tmp_path / "a.tif", np.ones((2, 2), np.float32)))
 
 
-def test_binary_masks_of_every_kind(tmp_path: Path):
+def test_binary_masks_of_every_kind(tmp_path: Path) -> None:
     kinds = {
         "bits.png": BITS.astype(bool),
         "bits.bmp": BITS.astype(bool),
@@ -158,7 +158,7 @@ def test_binary_masks_of_every_kind(tmp_path: Path):
     assert np.array_equal(BINARY.read(tmp_path / "p.png"), BITS)  # white, though its index is 1
 
 
-def test_binary_threshold_is_exclusive_and_a_setting(tmp_path: Path):
+def test_binary_threshold_is_exclusive_and_a_setting(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[0, 127, 128, 255]], np.uint8))
     assert BINARY.read(path).tolist() == [[0, 0, 1, 1]]
     assert MaskValues(["lesion"], threshold=0).read(path).tolist() == [[0, 1, 1, 1]]
@@ -168,21 +168,21 @@ def test_binary_threshold_is_exclusive_and_a_setting(tmp_path: Path):
     assert BINARY.read(empty).max() == 0
 
 
-def test_a_binary_mask_without_foreground_values_is_an_error(tmp_path: Path):
+def test_a_binary_mask_without_foreground_values_is_an_error(tmp_path: Path) -> None:
     text = message(BINARY, save(tmp_path / "m.png", INDICES))
     assert "m.png has no value above dataset.threshold=127: its values are 0, 1, 2." in text
     assert "set dataset.threshold=0" in text
     assert "dataset.classes" in text
 
 
-def test_a_mask_in_the_alpha_channel_is_an_error(tmp_path: Path):
+def test_a_mask_in_the_alpha_channel_is_an_error(tmp_path: Path) -> None:
     white = np.full((2, 3, 3), 255, np.uint8)
     text = message(BINARY, save(tmp_path / "m.png", np.dstack([white, BITS * 255])))
     assert "m.png is drawn in its alpha channel alone" in text
     assert "without transparency" in text
 
 
-def test_index_masks_of_every_kind(tmp_path: Path):
+def test_index_masks_of_every_kind(tmp_path: Path) -> None:
     for name in ("grey.png", "grey.bmp", "grey.tif", "grey.gif"):
         assert np.array_equal(INDEXED.read(save(tmp_path / name, INDICES)), INDICES), name
     assert np.array_equal(INDEXED.read(save(tmp_path / "16.png", INDICES.astype(np.uint16))), INDICES)
@@ -200,7 +200,7 @@ def test_index_masks_of_every_kind(tmp_path: Path):
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_greys_of_few_bits_are_the_numbers_in_the_file(tmp_path: Path, bits: int):
+def test_greys_of_few_bits_are_the_numbers_in_the_file(tmp_path: Path, bits: int) -> None:
     """Decoders stretch them to 0..255. Written by hand: a row is one filter byte and packed pixels."""
     row = {2: bytes([0, 0b00_01_10_11]), 4: bytes([0, 0x01, 0x23])}[bits]
 
@@ -217,7 +217,7 @@ def test_greys_of_few_bits_are_the_numbers_in_the_file(tmp_path: Path, bits: int
         assert BINARY.read(path).tolist() == [[0, 0, 1, 1]]  # as shown: 0, 85, 170, 255
 
 
-def test_ignored_values_become_255(tmp_path: Path):
+def test_ignored_values_become_255(tmp_path: Path) -> None:
     path = save(tmp_path / "m.png", np.array([[0, 2, 11, 255]], np.uint8))
     expected = [[0, 2, 255, 255]]
     assert MaskValues(list("abc"), ignore_values=[11]).read(path).tolist() == expected
@@ -228,24 +228,24 @@ def test_ignored_values_become_255(tmp_path: Path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_unknown_indices_name_file_values_and_classes(tmp_path: Path, dtype: Any):
+def test_unknown_indices_name_file_values_and_classes(tmp_path: Path, dtype: Any) -> None:
     text = message(INDEXED, save(tmp_path / "m.png", np.array([[0, 2, 3, 9]], dtype)))
     assert "m.png has the values 3, 9 (of 0, 2, 3, 9), but dataset.classes names 3 classes, 0..2: a, b, c." in text
     assert "dataset.ignore_values=[3, 9]" in text
 
 
-def test_indices_between_classes_are_an_error(tmp_path: Path):
+def test_indices_between_classes_are_an_error(tmp_path: Path) -> None:
     text = message(INDEXED, save(tmp_path / "m.tif", np.array([[0, 0.5, 1]], np.float32)))
     assert "m.tif has the values 0.5" in text
 
 
-def test_index_masks_in_colours_ask_for_a_table(tmp_path: Path):
+def test_index_masks_in_colours_ask_for_a_table(tmp_path: Path) -> None:
     text = message(INDEXED, save(tmp_path / "m.png", np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8)))
     assert "m.png holds colours, [0, 0, 0], [255, 0, 0]; expected the indices 0..2" in text
     assert "dataset.colors" in text
 
 
-def test_jpeg_masks_are_for_one_class_only(tmp_path: Path):
+def test_jpeg_masks_are_for_one_class_only(tmp_path: Path) -> None:
     square = np.zeros((32, 32), np.uint8)
     square[5:20, 7:21] = 255
     path = save(tmp_path / "m.jpg", square)
@@ -263,7 +263,7 @@ def test_jpeg_masks_are_for_one_class_only(tmp_path: Path):
 TABLE: Sequence[Sequence[int]] = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]
 
 
-def test_colours_by_list_and_by_name(tmp_path: Path):
+def test_colours_by_list_and_by_name(tmp_path: Path) -> None:
     pixels = np.array(TABLE, np.uint8)[INDICES]
     named = dict(zip("abc", TABLE, strict=True))
     path = save(tmp_path / "m.png", pixels)
@@ -279,7 +279,7 @@ def test_colours_by_list_and_by_name(tmp_path: Path):
     assert one.read(save(tmp_path / "one.png", np.array(TABLE, np.uint8)[BITS])).tolist() == BITS.tolist()
 
 
-def test_unknown_colours_name_file_and_colours(tmp_path: Path):
+def test_unknown_colours_name_file_and_colours(tmp_path: Path) -> None:
     path = save(tmp_path / "m.png", np.array([[[0, 0, 0], [7, 8, 9]]], np.uint8))
     text = message(MaskValues(list("abc"), colors=TABLE), path)
     assert "m.png has colours that are not in dataset.colors: [7, 8, 9] (of [0, 0, 0], [7, 8, 9])." in text
@@ -307,7 +307,7 @@ def test_unknown_colours_name_file_and_colours(tmp_path: Path):
         ({"classes": ["a", "b"], "colors": TABLE[:2], "ignore_values": [3]}, "name the colour to `ignore`"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, Any], expected: str):
+def test_settings_that_cannot_be(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError) as error:
         MaskValues(**settings)
     assert expected in str(error.value)
@@ -319,7 +319,7 @@ COLORED[11:18, 5:25] = (255, 0, 0)
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "tif", "gif", "jpg", "webp"])
-def test_colours_read_as_one_class_are_an_error(tmp_path: Path, ending: str):
+def test_colours_read_as_one_class_are_an_error(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"m.{ending}"
     Image.fromarray(COLORED.repeat(4, 0).repeat(4, 1)).save(path)
     text = message(BINARY, path)
@@ -328,7 +328,7 @@ def test_colours_read_as_one_class_are_an_error(tmp_path: Path, ending: str):
     assert text.count("[") < 8  # artefacts of a JPEG are no colours
 
 
-def test_a_palette_in_colours_read_as_one_class_is_an_error(tmp_path: Path):
+def test_a_palette_in_colours_read_as_one_class_is_an_error(tmp_path: Path) -> None:
     picture = Image.fromarray(BITS, "P")
     picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
     picture.save(tmp_path / "m.png")
@@ -339,7 +339,7 @@ def test_a_palette_in_colours_read_as_one_class_is_an_error(tmp_path: Path):
     assert np.array_equal(as_told.read(tmp_path / "m.png"), BITS)
 
 
-def test_grey_in_three_channels_has_no_colour(tmp_path: Path):
+def test_grey_in_three_channels_has_no_colour(tmp_path: Path) -> None:
     square = np.zeros((32, 32), np.uint8)
     square[5:20, 7:21] = 255
     for name in ("a.png", "a.jpg"):
@@ -348,7 +348,7 @@ def test_grey_in_three_channels_has_no_colour(tmp_path: Path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1])
-def test_masks_of_no_shades_are_errors(tmp_path: Path, value: float):
+def test_masks_of_no_shades_are_errors(tmp_path: Path, value: float) -> None:
     path = save(tmp_path / "m.tif", np.array([[0, 255, value]], np.float32))
     text = message(BINARY, path)
     assert "m.tif has the values" in text
@@ -365,7 +365,7 @@ def remarks(read: Any) -> str:
     return listed(said) if said else ""
 
 
-def test_greys_that_may_be_classes_are_told(tmp_path: Path):
+def test_greys_that_may_be_classes_are_told(tmp_path: Path) -> None:
     shades = np.zeros((30, 30), np.uint8)
     shades[:, 10:20], shades[:, 20:] = 128, 255
     path = save(tmp_path / "m.png", shades)
@@ -380,7 +380,7 @@ def test_greys_that_may_be_classes_are_told(tmp_path: Path):
         assert remarks(lambda path=other: BINARY.read(path)) == "", name
 
 
-def test_pages_that_are_not_read_are_told(tmp_path: Path):
+def test_pages_that_are_not_read_are_told(tmp_path: Path) -> None:
     pages = [Image.fromarray(BITS * 255) for _ in range(3)]
     pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
     text = remarks(lambda: BINARY.read(tmp_path / "m.tif"))
@@ -388,7 +388,7 @@ def test_pages_that_are_not_read_are_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("orientation", "shape"), [(3, (16, 24)), (2, (16, 24)), (6, (16, 16)), (8, (16, 16))])
-def test_pictures_that_are_turned_without_their_masks_are_told(tmp_path: Path, orientation: int, shape: Any):
+def test_pictures_that_are_turned_without_their_masks_are_told(tmp_path: Path, orientation: int, shape: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image, mask = tmp_path / "a.jpg", tmp_path / "m.png"

@@ -1,6 +1,7 @@
 """Commands that are refused leave nothing behind, wherever their folders were to be."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from bad_inputs.makers import run
@@ -20,7 +21,9 @@ from segkit.configs.composing import argument, compose
         ("predict", ["run=nope", "input=nope", "output={}/runs/out"]),
     ],
 )
-def test_a_refused_command_makes_no_folder_outside_of_where_it_runs(tmp_path, verb, words):
+def test_a_refused_command_makes_no_folder_outside_of_where_it_runs(
+    tmp_path: Path, verb: str, words: list[str]
+) -> None:
     here = tmp_path / "here"
     here.mkdir()
     done = segkit(*(word.format(tmp_path) for word in words), module=verb, cwd=here)
@@ -28,13 +31,13 @@ def test_a_refused_command_makes_no_folder_outside_of_where_it_runs(tmp_path, ve
     assert [path.name for path in tmp_path.rglob("*")] == ["here"]
 
 
-def test_an_empty_folder_that_was_there_is_left(tmp_path):
+def test_an_empty_folder_that_was_there_is_left(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     assert segkit("seed=x", "hydra.run.dir=mine", cwd=tmp_path).returncode == 1
     assert (tmp_path / "mine").is_dir()
 
 
-def test_other_data_and_a_run_that_is_not_there_are_told_by_the_run_first(tmp_path):
+def test_other_data_and_a_run_that_is_not_there_are_told_by_the_run_first(tmp_path: Path) -> None:
     run(tmp_path)
     for words in (["dataset=folder", "dataset.root=data"], ["dataset.root=data"]):
         done = segkit(*words, "resume=nope", cwd=tmp_path)
@@ -43,6 +46,6 @@ def test_other_data_and_a_run_that_is_not_there_are_told_by_the_run_first(tmp_pa
 
 
 @pytest.mark.parametrize("value", ["my data", "it's", r"(IMG_\d+)$", 'a "b" c', "$HOME", "x=y", "`x`", "a'b\"c"])
-def test_what_is_to_be_typed_is_read_as_it_was_meant(value):
+def test_what_is_to_be_typed_is_read_as_it_was_meant(value: str) -> None:
     (word,) = shlex.split(argument("dataset.root", value))
     assert compose("dataset=folder", word).dataset.root == value

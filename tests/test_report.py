@@ -20,13 +20,13 @@ from segkit.reporting.words import described, metric_names, plain, stated
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory) -> Path:
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("grid")
     write_grid(root)
     return root
 
 
-def test_groups_differ_in_more_than_their_seed_and_columns_are_what_differs(grid):
+def test_groups_differ_in_more_than_their_seed_and_columns_are_what_differs(grid: Path) -> None:
     groups = groups_in(grid)
     assert [group.settings for group in groups] == [
         {"model": "segnet", "loss": "bce"},
@@ -39,7 +39,7 @@ def test_groups_differ_in_more_than_their_seed_and_columns_are_what_differs(grid
     assert groups[0].values("iou").shape == (3, 40)
 
 
-def test_columns_are_values_below_the_same_choice_and_no_echoes(tmp_path):
+def test_columns_are_values_below_the_same_choice_and_no_echoes(tmp_path: Path) -> None:
     for name, freeze, frozen, rate in (
         ("a", "none", [], 0.1),
         ("b", "encoder", ["encoder"], 0.1),
@@ -54,14 +54,14 @@ def test_columns_are_values_below_the_same_choice_and_no_echoes(tmp_path):
     ]
 
 
-def test_what_is_stated_tells_no_groups_apart(tmp_path):
+def test_what_is_stated_tells_no_groups_apart(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, seed=0, config={"published": {"test/iou_image": 0.6}})
     write_run(tmp_path, "b", SCORES, seed=1)
     (group,) = groups_in(tmp_path)
     assert stated(group, "test/iou_image") == "published 0.600"
 
 
-def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_path):
+def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_path: Path) -> None:
     for name, weights in (("frozen", "/a/b/one.pth"), ("trained", "/a/b/two.pth")):
         write_run(
             tmp_path / "x", name, SCORES, config={"overrides": [f"experiment={name}", "seed=0"], "weights": weights}
@@ -74,7 +74,7 @@ def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_pat
     assert groups[0].settings == {"weights": "/a/b/one.pth"}
 
 
-def test_numbers_keep_their_digits_in_columns(tmp_path):
+def test_numbers_keep_their_digits_in_columns(tmp_path: Path) -> None:
     for name, rate in (("a", 0.1234561), ("b", 0.1234562), ("c", None)):
         write_run(tmp_path, name, SCORES + len(name), config={"optimizer": {"lr": rate}})
     groups = groups_in(tmp_path)
@@ -83,7 +83,7 @@ def test_numbers_keep_their_digits_in_columns(tmp_path):
     assert groups[0].setting("trainer.max_epochs") == "2"
 
 
-def test_a_known_effect_is_found_and_none_is_not_invented(grid):
+def test_a_known_effect_is_found_and_none_is_not_invented(grid: Path) -> None:
     found = Analysis(groups_in(grid), SETTINGS)
     said = {
         (found.paired[one.one].title, found.paired[one.other].title): one.outcome.verdict for one in found.comparisons
@@ -109,7 +109,7 @@ def test_a_known_effect_is_found_and_none_is_not_invented(grid):
     assert text in words
 
 
-def test_a_difference_that_no_score_can_have_is_not_said_to_be_found():
+def test_a_difference_that_no_score_can_have_is_not_said_to_be_found() -> None:
     none = "no difference, which is at most 1, would have been found"
     assert none in conclusions.size_of([2.49, 1.2])
     assert conclusions.size_of([0.2, 1.2]) == (
@@ -118,7 +118,7 @@ def test_a_difference_that_no_score_can_have_is_not_said_to_be_found():
     assert conclusions.size_of([0.2, 0.9]) == " (a difference of 0.200 to 0.900 would have been found 4 times in 5)"
 
 
-def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path):
+def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path: Path) -> None:
     for name, loss, shift in (("a", "bce", 0.0), ("b", "dice", 0.1)):
         folder = write_run(tmp_path, name, SCORES, loss=loss)
         head, *rows = (folder / "per_image.csv").read_text().splitlines()
@@ -133,7 +133,7 @@ def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path):
     assert Analysis(groups_in(tmp_path), SETTINGS | {"metric": "iou_image"}).label == "iou_image"
 
 
-def test_runs_that_find_nothing_are_told(tmp_path):
+def test_runs_that_find_nothing_are_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "a", SCORES)
     results = json.loads((folder / "results.json").read_text())
     results["metrics"] |= {"test/recall": 0.0, "test/empty_images": 4}
@@ -143,7 +143,7 @@ def test_runs_that_find_nothing_are_told(tmp_path):
     assert "4 test pictures show nothing: there a run that says nothing scores 1, others 0." in said
 
 
-def test_intervals_of_scores_stay_scores(tmp_path):
+def test_intervals_of_scores_stay_scores(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for seed, shift in enumerate((0.0, 0.5)):
         write_run(tmp_path, f"a{seed}", 0.2 + shift + rng.uniform(0, 0.1, 30), seed=seed)
@@ -152,7 +152,7 @@ def test_intervals_of_scores_stay_scores(tmp_path):
     assert any(text.startswith("Two seeds only (") for text in conclusions.warnings(found, []))
 
 
-def test_a_baseline_is_what_all_are_compared_with(grid):
+def test_a_baseline_is_what_all_are_compared_with(grid: Path) -> None:
     found = Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet", "loss": "bce"}})
     assert {found.paired[one.other].title for one in found.comparisons} == {"unet / bce"}
     assert len(found.comparisons) == 3
@@ -172,7 +172,9 @@ def test_a_baseline_is_what_all_are_compared_with(grid):
     assert Analysis(groups_in(grid), SETTINGS | {"baseline": same_everywhere}).baseline == found.baseline
 
 
-def test_of_many_groups_each_is_compared_with_the_best_of_validation(tmp_path, monkeypatch):
+def test_of_many_groups_each_is_compared_with_the_best_of_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(statistics, "MOST_PAIRS", 4)
     for number in range(5):
         write_run(tmp_path, f"a{number}", SCORES - 0.01 * number, loss=f"loss{number:02d}")
@@ -181,7 +183,7 @@ def test_of_many_groups_each_is_compared_with_the_best_of_validation(tmp_path, m
     assert "it has the best validation score, and" in report_of(tmp_path).read_text()
 
 
-def test_a_grid_with_a_hole_has_no_main_effects_and_says_so(tmp_path):
+def test_a_grid_with_a_hole_has_no_main_effects_and_says_so(tmp_path: Path) -> None:
     shutil.copytree(write_grid(tmp_path / "whole") or tmp_path / "whole", tmp_path / "part")
     for folder in (tmp_path / "part").glob("unet-dice-*"):
         shutil.rmtree(folder)
@@ -190,7 +192,7 @@ def test_a_grid_with_a_hole_has_no_main_effects_and_says_so(tmp_path):
     assert "The grid lacks 1 of its combinations, so there are no main effects." in conclusions.warnings(found, [])
 
 
-def test_tables_for_people_and_for_programs(grid):
+def test_tables_for_people_and_for_programs(grid: Path) -> None:
     page = report_of(grid)
     rows = list(csv.DictReader((page.parent / "table.csv").open()))
     group = groups_in(grid)[1]
@@ -212,7 +214,7 @@ def test_tables_for_people_and_for_programs(grid):
     assert [inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
 
 
-def test_bold_are_all_that_look_like_the_best(tmp_path):
+def test_bold_are_all_that_look_like_the_best(tmp_path: Path) -> None:
     for loss, mean in (("bce", 0.5004), ("dice", 0.4996), ("focal", 0.4994)):
         write_run(tmp_path, loss, [mean - 0.1, mean, mean + 0.1], loss=loss)
     _, cells = table.rows(Analysis(groups_in(tmp_path), SETTINGS))
@@ -220,7 +222,7 @@ def test_bold_are_all_that_look_like_the_best(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["abc", "bac", "acb"])
-def test_of_another_size_a_mask_is_not_known_to_differ(tmp_path, order):
+def test_of_another_size_a_mask_is_not_known_to_differ(tmp_path: Path, order: str) -> None:
     sides = {"a": (10, 30), "b": (20, 120), "c": (10, 31)}  # a and c are of one size
     for place, kind in enumerate(order):
         side, truth = sides[kind]
@@ -232,7 +234,7 @@ def test_of_another_size_a_mask_is_not_known_to_differ(tmp_path, order):
     assert "b" in found
 
 
-def test_numbers_in_titles_have_names_and_a_title_names_the_baseline(tmp_path):
+def test_numbers_in_titles_have_names_and_a_title_names_the_baseline(tmp_path: Path) -> None:
     for rate in (0.1, 1e-05):
         write_run(tmp_path, f"a{rate}", SCORES, config={"optimizer": {"lr": rate}})
     assert {group.title for group in groups_in(tmp_path)} == {"lr 0.1", "lr 1e-05"}
@@ -240,7 +242,7 @@ def test_numbers_in_titles_have_names_and_a_title_names_the_baseline(tmp_path):
     assert "each against lr 1e-05" in text
 
 
-def test_pictures_of_one_name_whose_masks_differ_are_not_compared(tmp_path):
+def test_pictures_of_one_name_whose_masks_differ_are_not_compared(tmp_path: Path) -> None:
     for loss, truth in (("bce", [30, 50]), ("dice", [30, 50]), ("focal", [30, 51])):
         folder = write_run(tmp_path, loss, [0.5, 0.6], loss=loss, names=["a.png", "b.png"])
         counts = [
@@ -253,7 +255,7 @@ def test_pictures_of_one_name_whose_masks_differ_are_not_compared(tmp_path):
     assert [group.title for group in found.apart] == ["focal"]
 
 
-def test_a_class_that_is_never_found_is_told(tmp_path):
+def test_a_class_that_is_never_found_is_told(tmp_path: Path) -> None:
     for seed, found in ((0, 0.3), (1, 0.0)):
         folder = write_run(tmp_path, f"a{seed}", SCORES, seed=seed, config={"dataset": {"classes": ["car", "sky"]}})
         results = json.loads((folder / "results.json").read_text())
@@ -265,7 +267,7 @@ def test_a_class_that_is_never_found_is_told(tmp_path):
     assert "Some runs get no pixel right of a class that may be in the test pictures: made_up (sky)." in said
 
 
-def test_every_interval_and_verdict_is_in_a_file(grid):
+def test_every_interval_and_verdict_is_in_a_file(grid: Path) -> None:
     found = Analysis(groups_in(grid), SETTINGS)
     lines = list(csv.DictReader(table.outcomes(found).splitlines()))
     assert [line["what"] for line in lines] == [
@@ -281,7 +283,7 @@ def test_every_interval_and_verdict_is_in_a_file(grid):
     assert lines[-1]["verdict"] == "better"
 
 
-def test_bold_is_the_best_on_the_same_pictures(tmp_path):
+def test_bold_is_the_best_on_the_same_pictures(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, loss="bce")
     write_run(tmp_path, "b", SCORES - 0.1, loss="dice")
     write_run(tmp_path, "c", SCORES + 0.1, loss="easy", names=[f"q{number}" for number in range(30)])
@@ -290,7 +292,7 @@ def test_bold_is_the_best_on_the_same_pictures(tmp_path):
     assert [any(cell.best for cell in line) for line in cells] == [True, False, False]
 
 
-def test_notes_are_markdown_without_html(tmp_path, grid):
+def test_notes_are_markdown_without_html(tmp_path: Path, grid: Path) -> None:
     (tmp_path / "notes.md").write_text("# Mine\n\n*Dice* wins <script>alert(1)</script> ![x](http://a/b.png)\n")
     text = str(notes_of(tmp_path / "notes.md"))
     assert "<h3>Mine</h3>" in text  # below the page's own headings
@@ -301,7 +303,7 @@ def test_notes_are_markdown_without_html(tmp_path, grid):
         notes_of(tmp_path / "none.md")
 
 
-def test_one_run_is_a_report_of_that_run(tmp_path):
+def test_one_run_is_a_report_of_that_run(tmp_path: Path) -> None:
     write_run(tmp_path, "only", SCORES)
     html = report_of(tmp_path).read_text()
     assert "<h1>1 run in 1 group</h1>" in html
@@ -309,7 +311,7 @@ def test_one_run_is_a_report_of_that_run(tmp_path):
     assert "One seed only" in html
 
 
-def test_what_limits_conclusions_is_said(tmp_path):
+def test_what_limits_conclusions_is_said(tmp_path: Path) -> None:
     few = SCORES[:8]
     write_run(tmp_path, "a", few, loss="bce")
     write_run(tmp_path, "b", few, loss="dice")
@@ -330,7 +332,7 @@ def with_clusters(folder: Path, clusters: list[str]) -> None:
     (folder / "per_image.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_pictures_of_one_photograph_are_no_independent_ones(tmp_path):
+def test_pictures_of_one_photograph_are_no_independent_ones(tmp_path: Path) -> None:
     photographs = [f"IMG_{number // 5}" for number in range(30)]
     rng = np.random.default_rng(0)
     shift = np.repeat(rng.normal(0.02, 0.05, 6), 5)  # what one loss adds, alike in a photograph
@@ -356,7 +358,7 @@ def test_pictures_of_one_photograph_are_no_independent_ones(tmp_path):
         report_of(tmp_path / "untold", "group='(X)'")
 
 
-def test_of_single_runs_no_setting_is_called_better(tmp_path):
+def test_of_single_runs_no_setting_is_called_better(tmp_path: Path) -> None:
     write_grid(tmp_path / "one", seeds=1)
     found = Analysis(groups_in(tmp_path / "one"), SETTINGS)
     said = {one.outcome.verdict for one in found.comparisons}
@@ -377,7 +379,7 @@ def test_of_single_runs_no_setting_is_called_better(tmp_path):
     assert some.effects == {}
 
 
-def test_the_gap_of_training_over_test_is_told(tmp_path):
+def test_the_gap_of_training_over_test_is_told(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, loss="bce", train=float(SCORES.mean()) + 0.05)
     write_run(tmp_path, "b", SCORES, loss="dice", train=float(SCORES.mean()) + 0.2)
     found = conclusions.gaps(groups_in(tmp_path), "test/iou_image")
@@ -385,7 +387,7 @@ def test_the_gap_of_training_over_test_is_told(tmp_path):
     assert found[1][3] == pytest.approx(0.2)
 
 
-def test_pictures_without_a_score_are_left_out(tmp_path):
+def test_pictures_without_a_score_are_left_out(tmp_path: Path) -> None:
     some = SCORES.copy()
     some[3] = np.nan  # nothing there to score: an empty cell
     for name, loss in (("a", "bce"), ("b", "dice")):
@@ -400,11 +402,11 @@ def test_pictures_without_a_score_are_left_out(tmp_path):
     assert (worst[1], best[1]) == (np.nanargmin(some), np.nanargmax(some))
 
 
-def test_the_front_is_what_nothing_beats():
+def test_the_front_is_what_nothing_beats() -> None:
     assert figures.front([(1, 0.5), (2, 0.4), (3, 0.7), (3, 0.6), (0.5, 0.1)]) == [(0.5, 0.1), (1, 0.5), (3, 0.7)]
 
 
-def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path):
+def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path: Path) -> None:
     words = [
         "-m",
         "loss=dice,bce",
@@ -453,7 +455,7 @@ def test_what_chose_the_epochs_is_what_is_compared_unless_it_is_said(tmp_path):
     assert any("chosen by val/iou, while runs are compared by iou_image" in text for text in said)
 
 
-def test_tables_say_what_is_pooled():
+def test_tables_say_what_is_pooled() -> None:
     names = ("iou", "iou/car", "iou_image", "score", "dice_ungated", "presence_f1", "loss")
     expected = [
         "iou (pooled)",
@@ -467,7 +469,7 @@ def test_tables_say_what_is_pooled():
     assert [titled(name) for name in names] == expected
 
 
-def test_runs_chosen_by_presence_are_compared_by_presence(tmp_path):
+def test_runs_chosen_by_presence_are_compared_by_presence(tmp_path: Path) -> None:
     for name in ("a", "b"):
         folder = write_run(tmp_path, name, [0.5] * 4, loss=name, config={"monitor": "val/presence_f1"})
         (folder / "per_image.csv").write_text(
@@ -478,7 +480,7 @@ def test_runs_chosen_by_presence_are_compared_by_presence(tmp_path):
     assert not [text for text in conclusions.warnings(found, []) if "chosen by" in text]
 
 
-def test_of_groups_that_score_the_same_none_is_the_best(tmp_path):
+def test_of_groups_that_score_the_same_none_is_the_best(tmp_path: Path) -> None:
     for loss in ("bce", "dice"):
         for seed in range(3):
             write_run(tmp_path, f"{loss}{seed}", [0.25] * 40, seed=seed, loss=loss)
@@ -490,7 +492,7 @@ def test_of_groups_that_score_the_same_none_is_the_best(tmp_path):
     assert "is not distinguishable with these data" in page
 
 
-def test_presence_of_crops_is_compared_by_the_share_of_a_picture_that_is_right(tmp_path):
+def test_presence_of_crops_is_compared_by_the_share_of_a_picture_that_is_right(tmp_path: Path) -> None:
     for name in ("a", "b"):
         folder = write_run(tmp_path, name, [0.5] * 2, loss=name, config={"monitor": "val/presence_f1"})
         (folder / "per_image.csv").write_text(
@@ -504,7 +506,7 @@ def test_presence_of_crops_is_compared_by_the_share_of_a_picture_that_is_right(t
     assert found.groups[0].runs[0].images["presence_right"].tolist() == [0.5, 1]
 
 
-def test_runs_that_paint_everything_are_told(tmp_path):
+def test_runs_that_paint_everything_are_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "a", [0.1] * 20)
     rows = "".join(f"p{number:03d}.png,{number},0.1,10,90,0,0\n" for number in range(20))
     (folder / "per_image.csv").write_text("name,index,iou,tp,fp,fn,tn\n" + rows)

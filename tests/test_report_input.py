@@ -3,6 +3,8 @@
 import re
 import shutil
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_run
@@ -12,7 +14,7 @@ from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import grouped
 
 
-def test_runs_are_found_by_folder_pattern_and_list(tmp_path):
+def test_runs_are_found_by_folder_pattern_and_list(tmp_path: Path) -> None:
     for name in ("a/one", "a/two", "b/three"):
         write_run(tmp_path, name, SCORES)
     write_run(tmp_path, "b/three/stages/first", SCORES)  # a part of that run
@@ -26,7 +28,7 @@ def test_runs_are_found_by_folder_pattern_and_list(tmp_path):
         collect.find(f"{tmp_path}/nothing/*")
 
 
-def test_links_lead_nowhere_but_where_they_are_named(tmp_path):
+def test_links_lead_nowhere_but_where_they_are_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "runs", "a", SCORES)
     for name in ("l1", "l2", "l3"):
         (folder / name).symlink_to(".")
@@ -35,7 +37,7 @@ def test_links_lead_nowhere_but_where_they_are_named(tmp_path):
         assert collect.find(f"{tmp_path}/{pattern}") == [folder.resolve()], pattern
 
 
-def test_a_copied_run_is_no_further_evidence(tmp_path):
+def test_a_copied_run_is_no_further_evidence(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     (tmp_path / "c").symlink_to(tmp_path / "a")
@@ -44,7 +46,7 @@ def test_a_copied_run_is_no_further_evidence(tmp_path):
     assert re.search(r"/b</code>: it has the config and every score of .*/a, which counts once", page.read_text())
 
 
-def test_names_are_escaped(tmp_path):
+def test_names_are_escaped(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     write_run(tmp_path, "a<i>", SCORES, loss=evil)
     write_run(tmp_path, "b", SCORES, model="<b>", config={"dataset": {"classes": [evil], "root": evil}})
@@ -61,7 +63,7 @@ def test_names_are_escaped(tmp_path):
     assert "/c&lt;i&gt;</code>: failed" in html
 
 
-def test_unfinished_and_damaged_runs_are_listed(tmp_path, capsys):
+def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "good", SCORES)
     write_run(tmp_path, "failed", SCORES, status="failed")
     cut = write_run(tmp_path, "cut", SCORES)
@@ -112,7 +114,7 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path, capsys):
         ("per_image.csv", "name,index,iou\np000.png,0,0.1\n", "is not test/iou_image"),
     ],
 )
-def test_one_damaged_folder_does_not_end_the_report(tmp_path, file, content, reason):
+def test_one_damaged_folder_does_not_end_the_report(tmp_path: Path, file: str, content: Any, reason: str) -> None:
     write_run(tmp_path, "good", SCORES)
     (write_run(tmp_path, "bad", SCORES, loss="dice") / file).write_text(content)
     problem = collect.read(tmp_path / "bad")
@@ -121,7 +123,7 @@ def test_one_damaged_folder_does_not_end_the_report(tmp_path, file, content, rea
     assert "<h1>1 run in 1 group</h1>" in report_of(tmp_path).read_text()
 
 
-def test_a_deep_data_set_does_not_end_the_report(tmp_path):
+def test_a_deep_data_set_does_not_end_the_report(tmp_path: Path) -> None:
     run = write_run(tmp_path, "good", SCORES)
     bad = tmp_path / "evaluated"
     bad.mkdir()
@@ -135,19 +137,19 @@ def test_a_deep_data_set_does_not_end_the_report(tmp_path):
     assert "Left out of the folders found: 1." in text
 
 
-def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path):
+def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path: Path) -> None:
     write_run(tmp_path, "exp[2]/a", SCORES)
     assert len(collect.find(str(tmp_path / "exp[2]"))) == 1
 
 
-def test_a_named_folder_without_a_run_is_missed(tmp_path):
+def test_a_named_folder_without_a_run_is_missed(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES)
     (tmp_path / "killed").mkdir()
     found = [collect.read(folder) for folder in collect.find([str(tmp_path / "a"), str(tmp_path / "killed")])]
     assert [getattr(one, "reason", None) for one in found] == [None, "it has no results.json"]
 
 
-def test_runs_of_different_tasks_are_refused(tmp_path):
+def test_runs_of_different_tasks_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, column="iou")
     write_run(tmp_path, "b", SCORES, column="depth_error", loss="l1")
     with pytest.raises(ValueError, match="share no score of their test pictures, so they are of different tasks"):
@@ -161,7 +163,7 @@ def test_runs_of_different_tasks_are_refused(tmp_path):
         Analysis([group for group in groups_in(tmp_path) if "l1" not in group.title], SETTINGS)
 
 
-def test_a_killed_run_is_missed_too(tmp_path):
+def test_a_killed_run_is_missed_too(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES)
     killed = write_run(tmp_path, "killed", SCORES, loss="dice")
     (killed / "overrides.yaml").write_text("[]")
@@ -169,7 +171,7 @@ def test_a_killed_run_is_missed_too(tmp_path):
     assert re.search(r"/killed</code>: it has no results.json", report_of(tmp_path).read_text())
 
 
-def test_counts_are_no_scores(tmp_path):
+def test_counts_are_no_scores(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "a", SCORES)
     rows = (folder / "per_image.csv").read_text().splitlines()
     (folder / "per_image.csv").write_text("\n".join([f"{rows[0]},fp", *(f"{row},3" for row in rows[1:])]) + "\n")
@@ -177,7 +179,7 @@ def test_counts_are_no_scores(tmp_path):
         Analysis(groups_in(tmp_path), SETTINGS | {"metric": "fp"})
 
 
-def test_many_settings_of_ones_own_take_a_moment(tmp_path):
+def test_many_settings_of_ones_own_take_a_moment(tmp_path: Path) -> None:
     for run in range(2):
         own = {f"own_{run}_{number}": number for number in range(3000)}
         write_run(tmp_path, f"r{run}", SCORES, config={"model": {"_target_": "mine", **own}})
@@ -188,14 +190,16 @@ def test_many_settings_of_ones_own_take_a_moment(tmp_path):
     assert len(groups[0].settings) == 6000
 
 
-def test_columns_that_say_the_same_are_one(tmp_path):
+def test_columns_that_say_the_same_are_one(tmp_path: Path) -> None:
     for run, (model, frozen) in enumerate((("a", True), ("b", False), ("b", False))):
         config = {"model": {"freeze": frozen}, "optimizer": {"freeze": not frozen}, "loss": {"weight": run}}
         write_run(tmp_path, f"r{run}", SCORES + run / 100, model=model, config=config)
     assert [list(group.settings) for group in groups_in(tmp_path)] == [["model", "weight", "freeze"]] * 3
 
 
-def test_losses_that_are_no_numbers_leave_gaps_in_charts_and_say_nothing(tmp_path, capsys, recwarn):
+def test_losses_that_are_no_numbers_leave_gaps_in_charts_and_say_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
     for seed, losses in enumerate((("inf", "nan", "3e38"), ("-inf", "-3e38", "0.5"))):
         folder = write_run(tmp_path, f"r{seed}", SCORES, seed=seed)
         rows = [f"{epoch},2.0,{loss},0.5,0.5,0.6" for epoch, loss in enumerate(losses, 1)]

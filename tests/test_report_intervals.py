@@ -60,7 +60,7 @@ def write_detector(root: Path, name: str, seed: int) -> Path:
     return folder
 
 
-def test_every_metric_is_computed_again_without_each_photograph(tmp_path):
+def test_every_metric_is_computed_again_without_each_photograph(tmp_path: Path) -> None:
     for seed in range(3):
         write_detector(tmp_path, f"a{seed}", seed)
     (group,) = groups_in(tmp_path)
@@ -87,7 +87,7 @@ def test_every_metric_is_computed_again_without_each_photograph(tmp_path):
         assert one.interval.high == pytest.approx(min(seeds.mean() + half, 1), abs=1e-5)
 
 
-def test_pooled_iou_by_hand():
+def test_pooled_iou_by_hand() -> None:
     counts = np.array([[10.0, 0.0, 4.0], [5.0, 5.0, 2.0], [5.0, 15.0, 2.0], [0.0, 0.0, 0.0]])
     whole, left_out = intervals.of_sums(counts, intervals.RATIOS["iou"], Clusters("aab"))
     assert whole == pytest.approx(14 / 48)
@@ -98,7 +98,7 @@ def test_pooled_iou_by_hand():
     assert intervals.of_sums(claimed, intervals.RATIOS["recall"], Clusters("a"))[0] == 0
 
 
-def test_intervals_are_on_the_page_and_in_files(tmp_path):
+def test_intervals_are_on_the_page_and_in_files(tmp_path: Path) -> None:
     for seed in range(2):
         write_detector(tmp_path, f"a{seed}", seed)
     page = report_of(tmp_path)
@@ -133,7 +133,7 @@ def write_evaluation(root: Path, name: str, scored: Path, split: str = "test", *
     return folder
 
 
-def test_what_evaluate_wrote_is_grouped_by_the_runs_it_scored(tmp_path, monkeypatch):
+def test_what_evaluate_wrote_is_grouped_by_the_runs_it_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for model in ("unet", "segnet"):
         for seed in range(2):
@@ -151,7 +151,9 @@ def test_what_evaluate_wrote_is_grouped_by_the_runs_it_scored(tmp_path, monkeypa
     assert len(both) == 4  # on the pictures of each root
 
 
-def test_another_gate_or_split_is_another_group_and_a_lost_run_is_told(tmp_path, monkeypatch):
+def test_another_gate_or_split_is_another_group_and_a_lost_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     run = write_run(tmp_path / "runs", "a", SCORES, config={"model": {"_target_": "unet", "net": {"gate": 0.5}}})
     for name, options in (("own", {"gate": 0.5}), ("open", {"gate": 0.0}), ("val", {"gate": 0.5, "split": "val"})):
@@ -163,7 +165,7 @@ def test_another_gate_or_split_is_another_group_and_a_lost_run_is_told(tmp_path,
     assert "/lost</code>: its files cannot be read (ValueError: evaluate wrote it, and the run that it scored," in text
 
 
-def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path):
+def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs", "a", SCORES)
     (run / "checkpoints").mkdir()
     ways = (
@@ -183,7 +185,7 @@ def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path):
     assert "/3</code>: it is of the same run as" in text
 
 
-def test_an_evaluation_leads_to_no_run_that_nobody_named(tmp_path, monkeypatch):
+def test_an_evaluation_leads_to_no_run_that_nobody_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path / "private", "a", SCORES)
     theirs = write_evaluation(tmp_path / "downloads", "theirs", run)
     found = collect.read(theirs, collect.named(str(tmp_path / "downloads/**")))
@@ -200,7 +202,7 @@ def test_an_evaluation_leads_to_no_run_that_nobody_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_gallery_shows_what_evaluate_scored(tmp_path, tiny_run):
+def test_the_gallery_shows_what_evaluate_scored(tmp_path: Path, tiny_run: Path) -> None:
     cfg = compose(f"run={tiny_run}", "threshold=0.3", "split=val", "accelerator=cpu", "pictures=0", config="evaluate")
     cfg.output_dir = str(tmp_path / "scored")
     evaluate(cfg)
@@ -211,7 +213,7 @@ def test_the_gallery_shows_what_evaluate_scored(tmp_path, tiny_run):
     assert len(shown.extremes().rows) == 3
 
 
-def test_claims_are_in_the_form_that_claims_reloaded_reads(tmp_path):
+def test_claims_are_in_the_form_that_claims_reloaded_reads(tmp_path: Path) -> None:
     """A row a case, its name in case_id, and a column alg_… a group."""
     for loss, shift in (("bce", 0.0), ("dice", 0.05)):
         for seed in range(2):
@@ -227,7 +229,7 @@ def test_claims_are_in_the_form_that_claims_reloaded_reads(tmp_path):
     assert float(said["smallest difference"]) > 0
 
 
-def test_a_difference_that_is_the_same_in_few_pictures_is_said_to_be(tmp_path):
+def test_a_difference_that_is_the_same_in_few_pictures_is_said_to_be(tmp_path: Path) -> None:
     for loss, shift in (("bce", 0.0), ("dice", 0.05)):
         for seed in range(3):
             noise = np.random.default_rng([seed, len(loss)]).normal(0, 0.01, 12)

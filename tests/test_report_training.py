@@ -11,16 +11,16 @@ from segkit.reporting import summary, training
 from segkit.reporting.analysis import Analysis
 
 
-def analysis(root) -> Analysis:
+def analysis(root: Path) -> Analysis:
     return Analysis(groups_in(root), SETTINGS)
 
 
-def write_curve(folder, scores, name="val/iou_image") -> None:
+def write_curve(folder: Path, scores: Any, name: str = "val/iou_image") -> None:
     rows = "".join(f"{epoch},0.5,{score}\n" for epoch, score in enumerate(scores, 1))
     (folder / "metrics.csv").write_text(f"epoch,train/loss,{name}\n{rows}")
 
 
-def test_steadiness_is_the_spread_of_the_last_quarter_and_of_the_seeds(tmp_path):
+def test_steadiness_is_the_spread_of_the_last_quarter_and_of_the_seeds(tmp_path: Path) -> None:
     for seed, swing in ((0, 0.0), (1, 0.1)):
         folder = write_run(tmp_path, f"a{seed}", SCORES, seed=seed)
         write_curve(folder, [0.1] * 9 + [0.5, 0.5 + swing, 0.5])
@@ -31,13 +31,13 @@ def test_steadiness_is_the_spread_of_the_last_quarter_and_of_the_seeds(tmp_path)
     assert row.scores[2] == f"{SCORES.mean():.3f} ± 0.000"
 
 
-def test_of_a_short_training_with_one_seed_steadiness_is_not_known(tmp_path):
+def test_of_a_short_training_with_one_seed_steadiness_is_not_known(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES)
     (row,) = training.trainings(analysis(tmp_path))
     assert (row.epochs_sd, row.seeds_sd, row.verdict) == (None, None, "not known")
 
 
-def test_what_was_published_stands_beside_what_was_reached(tmp_path):
+def test_what_was_published_stands_beside_what_was_reached(tmp_path: Path) -> None:
     published = {"train/iou_image": 0.9, "test/iou_image": 0.6, "train/loss": 194000}
     stated = {"published": published, "departs": ["no flips", "<b>wider</b>"]}
     write_run(tmp_path, "a", SCORES, config=stated)
@@ -59,7 +59,7 @@ def test_what_was_published_stands_beside_what_was_reached(tmp_path):
     assert "no flips; &lt;b&gt;wider&lt;/b&gt;." in page
 
 
-def test_four_questions_are_answered_on_top(tmp_path):
+def test_four_questions_are_answered_on_top(tmp_path: Path) -> None:
     write_grid(tmp_path)
     said = dict(summary.answers(analysis(tmp_path), [], notes=True))
     assert said["What was done"][0].startswith(
@@ -73,14 +73,14 @@ def test_four_questions_are_answered_on_top(tmp_path):
     )
 
 
-def test_groups_that_score_the_same_have_no_range(tmp_path):
+def test_groups_that_score_the_same_have_no_range(tmp_path: Path) -> None:
     for loss in ("bce", "dice"):
         write_run(tmp_path, loss, [0.25] * 12, loss=loss)
     (came,) = dict(summary.answers(analysis(tmp_path), [], notes=False))["What came out"]
     assert came.startswith("iou_image 0.250 (")
 
 
-def test_curves_are_means_over_the_seeds(tmp_path):
+def test_curves_are_means_over_the_seeds(tmp_path: Path) -> None:
     for seed, scores in ((0, [0.1, 0.2, 0.3]), (1, [0.3, 0.4])):
         write_curve(write_run(tmp_path, f"a{seed}", SCORES, seed=seed), scores)
     loss, score = training.curves(groups_in(tmp_path))
@@ -91,7 +91,7 @@ def test_curves_are_means_over_the_seeds(tmp_path):
     assert line["split"] == "val"
 
 
-def test_sums_and_dice_share_a_chart_with_a_logarithmic_axis(tmp_path):
+def test_sums_and_dice_share_a_chart_with_a_logarithmic_axis(tmp_path: Path) -> None:
     for loss, first in (("bce", 200_000), ("dice", 0.5)):
         folder = write_run(tmp_path, loss, SCORES, loss=loss)
         (folder / "metrics.csv").write_text(f"epoch,train/loss,val/iou_image\n1,{first},0.1\n2,{first / 2},0.2\n")
@@ -101,7 +101,7 @@ def test_sums_and_dice_share_a_chart_with_a_logarithmic_axis(tmp_path):
 
 
 @needs_chromium
-def test_a_browser_draws_all_groups_in_one_chart_and_hides_a_line_on_a_click(tmp_path):
+def test_a_browser_draws_all_groups_in_one_chart_and_hides_a_line_on_a_click(tmp_path: Path) -> None:
     write_grid(tmp_path / "runs")
     page = report_of(tmp_path / "runs").read_text()
     assert not re.search(r'(src|href)="(https?:)?//', page)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from segkit.train import train
 
 
 @pytest.mark.parametrize("averaging", ["", "ema", "swa"])
-def test_resumed_equals_uninterrupted(tmp_path, averaging):
+def test_resumed_equals_uninterrupted(tmp_path: Path, averaging: str) -> None:
     averaging = f"callbacks=[default{',' * bool(averaging)}{averaging}]"
     options = [*TINY, "scheduler=cosine", "optimizer=sgd", "trainer.max_epochs=4", averaging]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -35,18 +37,18 @@ def test_resumed_equals_uninterrupted(tmp_path, averaging):
         assert [float(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
 
 
-def stop_after(cfg, epochs: int) -> None:
+def stop_after(cfg: Any, epochs: int) -> None:
     """Train until `epochs` are done, then press Ctrl-C."""
     from lightning import Callback
 
     class Stop(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             if trainer.current_epoch == epochs:
                 raise KeyboardInterrupt
 
     build, handler = building.build_trainer, signal.getsignal(signal.SIGINT)
 
-    def with_stop(config, more):
+    def with_stop(config: Any, more: Any):
         trainer = build(config, more)
         trainer.callbacks.insert(0, Stop())
         return trainer
@@ -61,7 +63,7 @@ def stop_after(cfg, epochs: int) -> None:
     assert stopped.value.code == 130
 
 
-def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
+def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(compose(*TINY, f"run_dir={run}"))
     train(compose(f"resume={run}", "trainer.max_epochs=3"))
@@ -74,7 +76,7 @@ def test_a_longer_resumed_run_goes_on_where_it_ended(tmp_path):
     assert "dataset.size=32" in (run / "overrides.yaml").read_text()  # the run's own, not the resuming command's
 
 
-def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path, tiny_run):
+def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path: Path, tiny_run: Path) -> None:
     with pytest.raises(ValueError, match=r"loss=bce cannot change in a resumed run.*trainer\.max_epochs"):
         train(compose(f"resume={tiny_run}", "loss=bce"))
     assert results(tiny_run)["status"] == "finished"
@@ -83,14 +85,14 @@ def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path, tiny
     assert not (tmp_path / "nothing").exists()
 
 
-def best_state(run, checkpoint=None) -> dict:
+def best_state(run: Path, checkpoint: Any = None) -> dict:
     """What last.ckpt knows of the best epoch so far."""
     checkpoint = checkpoint or torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     states = checkpoint["callbacks"].values()
     return next(state for state in states if state.get("best_model_path", "").endswith("best.ckpt"))
 
 
-def unbeatable(run) -> None:
+def unbeatable(run: Path) -> None:
     """Give the best epoch so far a score that no later one reaches, so that best.ckpt has to stay."""
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     state = best_state(run, checkpoint)
@@ -99,7 +101,7 @@ def unbeatable(run) -> None:
     torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
 
 
-def test_a_resumed_copy_leaves_the_original_alone(tmp_path):
+def test_a_resumed_copy_leaves_the_original_alone(tmp_path: Path) -> None:
     original, copy = tmp_path / "original", tmp_path / "copy"
     train(compose(*TINY, f"run_dir={original}"))
     shutil.copytree(original, copy)
@@ -117,7 +119,7 @@ def test_a_resumed_copy_leaves_the_original_alone(tmp_path):
         train(compose(f"resume={copy}", f"run_dir={tmp_path}/third"))
 
 
-def test_resume_notices_that_the_data_changed(tmp_path, folder):
+def test_resume_notices_that_the_data_changed(tmp_path: Path, folder: Path) -> None:
     words = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={folder}"]
     train(compose(*words, f"run_dir={tmp_path}/run"))
     write_pair(folder / "images", folder / "masks", "new", 99)
@@ -125,7 +127,7 @@ def test_resume_notices_that_the_data_changed(tmp_path, folder):
         train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
 
 
-def test_resume_without_results_goes_on_and_checks_all_the_same(tmp_path):
+def test_resume_without_results_goes_on_and_checks_all_the_same(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(compose(*TINY, f"run_dir={run}"))
     (run / "results.json").unlink()  # lost on the way from another machine
@@ -145,7 +147,7 @@ def test_resume_without_results_goes_on_and_checks_all_the_same(tmp_path):
         train(compose(f"resume={run}", "trainer.max_epochs=4"))
 
 
-def test_a_resumed_run_builds_no_foreign_best_checkpoint(tmp_path):
+def test_a_resumed_run_builds_no_foreign_best_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(compose(*TINY, f"run_dir={run}"))
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
@@ -156,7 +158,7 @@ def test_a_resumed_run_builds_no_foreign_best_checkpoint(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_resume_refuses_the_checkpoint_of_another_network(tmp_path):
+def test_resume_refuses_the_checkpoint_of_another_network(tmp_path: Path) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
     train(compose(*TINY, f"run_dir={run}"))
     train(compose(*TINY, "model.net.widths=[4,12]", f"run_dir={other}"))
@@ -167,7 +169,7 @@ def test_resume_refuses_the_checkpoint_of_another_network(tmp_path):
         train(compose(f"resume={run}", "trainer.max_epochs=3"))
 
 
-def test_the_best_score_survives_a_link_to_the_folder(tmp_path):
+def test_the_best_score_survives_a_link_to_the_folder(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "outputs").symlink_to(tmp_path / "elsewhere")
     run = tmp_path / "outputs" / "run"
@@ -177,13 +179,13 @@ def test_the_best_score_survives_a_link_to_the_folder(tmp_path):
     assert best_state(run)["best_model_score"] == 2
 
 
-def test_a_longer_one_cycle_is_refused(tmp_path):
+def test_a_longer_one_cycle_is_refused(tmp_path: Path) -> None:
     train(compose(*TINY, "scheduler=one_cycle", f"run_dir={tmp_path}/run"))
     with pytest.raises(ValueError, match=r"cannot change in a resumed run with scheduler=one_cycle"):
         train(compose(f"resume={tmp_path}/run", "trainer.max_epochs=3"))
 
 
-def test_resume_builds_nothing_that_training_does_not_need(tmp_path):
+def test_resume_builds_nothing_that_training_does_not_need(tmp_path: Path) -> None:
     train(compose(*TINY, f"run_dir={tmp_path}/run"))
     config = (tmp_path / "run" / "config.yaml").read_text()
     evil = config.replace(
@@ -196,7 +198,9 @@ def test_resume_builds_nothing_that_training_does_not_need(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run, capsys):
+def test_a_finished_run_is_left_alone_and_another_config_refused(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (tiny_run / "results.json").stat().st_mtime_ns
     metrics = train(compose(*TINY, f"run_dir={tiny_run}"))
     assert metrics == results(tiny_run)["metrics"]
@@ -213,7 +217,7 @@ def test_a_finished_run_is_left_alone_and_another_config_refused(tiny_run, capsy
     assert (tiny_run / "results.json").stat().st_mtime_ns == before
 
 
-def test_a_run_folder_in_use_is_refused(tmp_path):
+def test_a_run_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"), pytest.raises(RuntimeError, match="another process is training"):
         train(compose(*TINY, f"run_dir={tmp_path}/run"))
@@ -224,7 +228,7 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 
 
-def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "segkit.train", *TINY, "trainer.max_epochs=5000", "hydra.run.dir=run"],
         cwd=tmp_path,
@@ -253,7 +257,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
 
-def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path):
+def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path: Path) -> None:
     done = segkit(
         *TINY, "model.net.widths=[16,32]", "hydra.run.dir=run", cwd=tmp_path, alone=True, preexec_fn=limit_files
     )
@@ -265,7 +269,9 @@ def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path):
         torch.load(checkpoint, weights_only=True)
 
 
-def test_links_of_a_named_root_are_followed_in_every_stage(tmp_path, folder, monkeypatch):
+def test_links_of_a_named_root_are_followed_in_every_stage(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "images").rename(tmp_path / "elsewhere")
     (folder / "images").symlink_to(tmp_path / "elsewhere")
     stages = 'stages={first: ["loss=bce"], second: ["loss=dice"]}'

@@ -8,6 +8,7 @@ import random
 import socket
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def check(family: str, node: object, trust: tuple[str, ...] = (), folder: Path |
 
 
 @pytest.mark.parametrize("choice", choices("experiment"))
-def test_every_experiment_may_be_resumed(choice, tmp_path):
+def test_every_experiment_may_be_resumed(choice: Any, tmp_path: Path) -> None:
     root = [] if compose(f"experiment={choice}").dataset.get("root", "") is None else ["dataset.root=/data"]
     root = [] if "synthetic" in str(compose(f"experiment={choice}").choices.dataset) else root
     config = to_plain(compose(f"experiment={choice}", *root, f"run_dir={tmp_path}"))
@@ -72,7 +73,7 @@ GROUPS = ("augment", "callbacks", "dataset", "loss", "model", "optimizer", "sche
 
 
 @pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)])
-def test_every_choice_may_be_stored(group, choice, tmp_path):
+def test_every_choice_may_be_stored(group: Any, choice: Any, tmp_path: Path) -> None:
     """A row for each class, with the kinds of its arguments: what a stranger's file may build is nowhere guessed."""
     words = ["callbacks=[default]" if choice == "default" else f"callbacks=[default,{choice}]"]
     words = words if group == "callbacks" else [f"{group}={choice}"]
@@ -89,7 +90,7 @@ def test_every_choice_may_be_stored(group, choice, tmp_path):
         )
 
 
-def test_the_table_has_every_argument_of_segkits_own_classes():
+def test_the_table_has_every_argument_of_segkits_own_classes() -> None:
     """A setting that is added to a class and not to the table would make its runs unreadable without trust."""
     for family in allowed.TABLE.values():
         for name, arguments in family.items():
@@ -103,7 +104,7 @@ def test_the_table_has_every_argument_of_segkits_own_classes():
             )
 
 
-def test_every_name_of_the_table_exists():
+def test_every_name_of_the_table_exists() -> None:
     for family in allowed.TABLE.values():
         for name in family:
             module, _, attribute = name.rpartition(".")
@@ -153,7 +154,7 @@ SMP = {"_target_": "segkit.models.encoders.Smp", "architecture": "Unet", "encode
         ("dataset", {"_target_": "segkit.datasets.pets.Pets", "download": "http://x"}, r"it\.download is"),
     ],
 )
-def test_what_is_not_in_the_table_is_refused_by_its_key(family, node, message):
+def test_what_is_not_in_the_table_is_refused_by_its_key(family: str, node: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(family, node)
 
@@ -173,7 +174,7 @@ def test_what_is_not_in_the_table_is_refused_by_its_key(family, node, message):
         None,
     ],
 )
-def test_plain_patterns_may_be_stored(pattern):
+def test_plain_patterns_may_be_stored(pattern: str | None) -> None:
     check("dataset", {"_target_": "segkit.datasets.folder.Folder", "group": pattern})
 
 
@@ -206,12 +207,12 @@ def test_plain_patterns_may_be_stored(pattern):
         ["a"],
     ],
 )
-def test_other_patterns_are_not_run(pattern):
+def test_other_patterns_are_not_run(pattern: Any) -> None:
     with pytest.raises(ValueError, match=r"it\.group is .*\+dataset\.group="):
         check("dataset", {"_target_": "segkit.datasets.folder.Folder", "group": pattern})
 
 
-def test_a_pattern_of_the_persons_own_takes_the_stored_ones_place():
+def test_a_pattern_of_the_persons_own_takes_the_stored_ones_place() -> None:
     stored_one = {"_target_": "segkit.datasets.folder.Folder", "root": "x", "group": "(a|b)+"}
     assert stored_configs.stored_dataset(stored_one, {"group": "(a|b)"}, "file", [])["group"] == "(a|b)"
 
@@ -229,7 +230,7 @@ def own(*words: str) -> None:
         ("dataset.counts=[300000,1,1]", "dataset.counts"),
     ],
 )
-def test_what_could_not_be_resumed_is_not_trained(word, key):
+def test_what_could_not_be_resumed_is_not_trained(word: str, key: str) -> None:
     with pytest.raises(ValueError, match=rf"{key} is .* could not be resumed|{key} is .*at most"):
         own(word)
 
@@ -250,12 +251,14 @@ def test_what_could_not_be_resumed_is_not_trained(word, key):
         ["+logger.tensorboard.max_queue=5"],
     ],
 )
-def test_honest_settings_may_be_trained_with(words):
+def test_honest_settings_may_be_trained_with(words: list[str]) -> None:
     own(*words)
 
 
 @pytest.mark.parametrize("choice", choices("logger"))
-def test_a_resumed_run_sends_nothing_unless_its_command_says_so(choice, tmp_path, caplog, monkeypatch):
+def test_a_resumed_run_sends_nothing_unless_its_command_says_so(
+    choice: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("segkit.configs.settings.check_loggers", lambda config: None)  # of which some are not installed
     run = tmp_path / "run"
     run.mkdir()
@@ -271,7 +274,9 @@ def test_a_resumed_run_sends_nothing_unless_its_command_says_so(choice, tmp_path
 
 
 @pytest.mark.parametrize("said", [[], ["trainer=ddp", "trainer.devices=2"], ["compile=true"], ["dataset.workers=9"]])
-def test_a_stored_config_starts_no_processes_and_no_compiler(said, tmp_path, caplog):
+def test_a_stored_config_starts_no_processes_and_no_compiler(
+    said: list[Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     words = ["trainer=ddp", "trainer.devices=2", "+trainer.num_nodes=2", "compile=true", "dataset.workers=16"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(compose(*words, f"run_dir={tmp_path}"))))
     config = stored_config(compose(f"resume={tmp_path}", *said), tmp_path)
@@ -287,20 +292,20 @@ def test_a_stored_config_starts_no_processes_and_no_compiler(said, tmp_path, cap
         assert (word in caplog.text) != taken
 
 
-def test_a_strangers_data_set_is_loaded_by_few_processes():
+def test_a_strangers_data_set_is_loaded_by_few_processes() -> None:
     dataset = {"_target_": "segkit.datasets.folder.Folder", "root": "x", "workers": 200}
     assert stored_configs.stored_dataset(dataset, {}, "file", [])["workers"] <= len(os.sched_getaffinity(0))
     assert stored_configs.stored_dataset(dataset, {"workers": 50}, "file", [])["workers"] == 50
 
 
-def test_trust_widens_the_arguments_of_a_library(tmp_path):
+def test_trust_widens_the_arguments_of_a_library(tmp_path: Path) -> None:
     logger = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "save_dir": str(tmp_path), "max_queue": 5}
     with pytest.raises(ValueError, match=r"max_queue is not among .*trust=\[lightning\]"):
         check("logger", logger, folder=tmp_path)
     check("logger", logger, ("lightning",), tmp_path)
 
 
-def test_trust_is_for_classes_that_a_module_itself_defines(tmp_path, monkeypatch):
+def test_trust_is_for_classes_that_a_module_itself_defines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine_alone.py").write_text(
         "import os\nimport subprocess\nfrom pathlib import Path\nfrom torch import nn\n\n\n"
         "class Net(nn.Module):\n    pass\n\n\nclass Other:\n    pass\n\n\ndef function():\n    pass\n"
@@ -319,7 +324,7 @@ def test_trust_is_for_classes_that_a_module_itself_defines(tmp_path, monkeypatch
         check("network", {"_target_": "mine_alone_too.Net"}, trust)
 
 
-def test_a_name_is_not_imported_before_it_is_known(tmp_path, monkeypatch):
+def test_a_name_is_not_imported_before_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "canary.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     for family in allowed.TABLE:
@@ -346,7 +351,7 @@ def test_a_name_is_not_imported_before_it_is_known(tmp_path, monkeypatch):
         "{f}/~/x",
     ],
 )
-def test_paths_lead_into_the_folder(path, tmp_path):
+def test_paths_lead_into_the_folder(path: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "out").symlink_to(tmp_path)
@@ -363,7 +368,7 @@ def test_paths_lead_into_the_folder(path, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train.log", ".config.yaml.part", "checkpoints/.last.ckpt.part"])
-def test_a_run_folder_has_plain_files(name, tmp_path, monkeypatch):
+def test_a_run_folder_has_plain_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "checkpoints").mkdir()
     os.mkfifo(tmp_path / name)
     with pytest.raises(ValueError, match=rf"{name} is a pipe, a socket or a device.*Remove it"):
@@ -376,20 +381,20 @@ def test_a_run_folder_has_plain_files(name, tmp_path, monkeypatch):
             stored_configs.check_folder(tmp_path)
 
 
-def test_a_file_is_written_where_a_pipe_stood_for_its_first_half(tmp_path):
+def test_a_file_is_written_where_a_pipe_stood_for_its_first_half(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".a.json.part")
     write_json(tmp_path / "a.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "~/x", "$HOME", "a\\b", "x:y"])
-def test_names_of_files_stay_in_the_folder(name, tmp_path):
+def test_names_of_files_stay_in_the_folder(name: str, tmp_path: Path) -> None:
     node = {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": str(tmp_path), "name": name}
     with pytest.raises(ValueError, match=r"it\.name is"):
         check("logger", node, folder=tmp_path)
 
 
-def test_one_container_in_many_places_is_counted_each_time():
+def test_one_container_in_many_places_is_counted_each_time() -> None:
     node: list = [0]
     for _ in range(20):
         node = [node] * 10
@@ -424,7 +429,7 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("a
         ("- 1\n--- \n- 2", "cannot be read as a config"),
     ],
 )
-def test_yaml_is_read_with_bounds(text, message, tmp_path):
+def test_yaml_is_read_with_bounds(text: Any, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=rf"config\.yaml.*{message}"):
         read_yaml(tmp_path / "config.yaml")
@@ -443,13 +448,13 @@ def test_yaml_is_read_with_bounds(text, message, tmp_path):
         (b"[" + b"[]," * 1_000_001 + b"1]", "more than 1000000 lists"),
     ],
 )
-def test_json_is_read_with_bounds(content, message, tmp_path):
+def test_json_is_read_with_bounds(content: Any, message: str, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(ValueError, match=rf"results\.json.*{message}"):
         read_json(tmp_path / "results.json")
 
 
-def test_what_is_no_plain_file_is_not_opened(tmp_path):
+def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "results.json")
     (tmp_path / "config.yaml").symlink_to("/dev/zero")
     for read, name in ((read_json, "results.json"), (read_yaml, "config.yaml")):
@@ -458,13 +463,13 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a,b\n1\n", "a,a\n1,2\n", 'a,b\n1,"2', "a\n1,2\n"])
-def test_a_damaged_csv_is_named(text, tmp_path):
+def test_a_damaged_csv_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(ValueError, match=r"x\.csv"):
         read_rows(tmp_path / "x.csv")
 
 
-def test_csv_is_read_with_bounds(tmp_path, monkeypatch):
+def test_csv_is_read_with_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_ROWS", 3)
     monkeypatch.setattr(tables, "MOST_CELLS", 8)
     for text, message in (
@@ -478,7 +483,7 @@ def test_csv_is_read_with_bounds(tmp_path, monkeypatch):
             read_rows(tmp_path / "x.csv")
 
 
-def test_no_cell_is_a_formula_and_each_is_read_as_it_was(tmp_path):
+def test_no_cell_is_a_formula_and_each_is_read_as_it_was(tmp_path: Path) -> None:
     cells = ["=1+1", "+1", "-1", "@x", "\tx", "\r=x", "'=x", "''=x", "'x", "＝x", "plain", "-", ""]
     write_rows(tmp_path / "x.csv", [{"=name": cell, "value": -1.5} for cell in cells])
     with (tmp_path / "x.csv").open(newline="") as file:
@@ -488,7 +493,7 @@ def test_no_cell_is_a_formula_and_each_is_read_as_it_was(tmp_path):
     assert [row["=name"] for row in read_rows(tmp_path / "x.csv")] == cells
 
 
-def repacked(source: Path, target: Path, change=None, compression=zipfile.ZIP_STORED) -> None:
+def repacked(source: Path, target: Path, change: Any = None, compression: Any = zipfile.ZIP_STORED) -> None:
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
         for name in old.namelist():
             content = old.read(name)
@@ -497,7 +502,9 @@ def repacked(source: Path, target: Path, change=None, compression=zipfile.ZIP_ST
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("quote", ['"', None])
-def test_no_part_of_a_cell_is_a_formula_however_a_program_splits_lines(separator, quote, tmp_path):
+def test_no_part_of_a_cell_is_a_formula_however_a_program_splits_lines(
+    separator: str, quote: str | None, tmp_path: Path
+) -> None:
     """Also where a quote that does not begin a cell is a letter."""
     parts = ["=cmd|' /C calc'!A0", '"=1', "\"'=1", " @a", "＝1", "x"]
     cells = [f"x{between}{part}" for between in (";", "\t", "|", "\n", "\r\n", ";;") for part in parts]
@@ -512,18 +519,18 @@ def test_no_part_of_a_cell_is_a_formula_however_a_program_splits_lines(separator
     assert [row["cell"] for row in read_rows(tmp_path / "x.csv")] == cells
 
 
-def test_cells_with_separators_are_quoted():
+def test_cells_with_separators_are_quoted() -> None:
     assert csv_text([["a;b", "a\tb", "a|b", "ab", 1.5]]) == '"a;b","a\tb","a|b",ab,1.5\n'
 
 
-def test_any_cell_is_read_as_it_was():
+def test_any_cell_is_read_as_it_was() -> None:
     rng = random.Random(0)
     for _ in range(3000):
         cell = "".join(rng.choices("'\";\t|\r\n=-＝ a,", k=rng.randint(0, 9)))
         assert bare(str(inert(cell))) == cell
 
 
-def test_a_checkpoint_is_no_larger_unpacked_than_it_is(tmp_path):
+def test_a_checkpoint_is_no_larger_unpacked_than_it_is(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1000)}, tmp_path / "a.ckpt")
     repacked(tmp_path / "a.ckpt", tmp_path / "bomb.ckpt", compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match=r"bomb\.ckpt .* unpacked it would be larger"):
@@ -533,7 +540,7 @@ def test_a_checkpoint_is_no_larger_unpacked_than_it_is(tmp_path):
         read_checkpoint(tmp_path / "old.ckpt")
 
 
-def test_a_tensor_claims_no_more_than_the_file_has(tmp_path):
+def test_a_tensor_claims_no_more_than_the_file_has(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.zeros(1000)}, "segkit": {}}, tmp_path / "a.ckpt")
 
     def more(name: str, content: bytes) -> bytes:
@@ -544,7 +551,9 @@ def test_a_tensor_claims_no_more_than_the_file_has(tmp_path):
         read_checkpoint(tmp_path / "more.ckpt")
 
 
-def test_an_interrupted_run_of_ones_own_code_says_what_to_trust(tmp_path, capsys):
+def test_an_interrupted_run_of_ones_own_code_says_what_to_trust(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cfg = compose("+callbacks.mine={_target_: mine.Callback}", f"run_dir={tmp_path}/run")
     with pytest.raises(SystemExit), open_run(cfg):
         raise KeyboardInterrupt
@@ -557,10 +566,10 @@ def test_an_interrupted_run_of_ones_own_code_says_what_to_trust(tmp_path, capsys
 
 
 @pytest.fixture
-def no_network(monkeypatch):
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks a server, or for its address, fails the test."""
 
-    def fail(*words, **more):
+    def fail(*words: str, **more: Any) -> None:
         pytest.fail(f"a socket was opened: {words}", pytrace=True)
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
@@ -579,7 +588,9 @@ def no_network(monkeypatch):
         ["model=smp_pan", "model.net.encoder=resnet18"],
     ],
 )
-def test_networks_of_others_are_loaded_without_asking_a_server(words, tmp_path, no_network):
+def test_networks_of_others_are_loaded_without_asking_a_server(
+    words: list[str], tmp_path: Path, no_network: None
+) -> None:
     config = to_plain(compose(*words, "dataset.size=64", f"run_dir={tmp_path}"))
     task = build_task(config)
     torch.save({"segkit": task.facts, "state_dict": task.state_dict()}, tmp_path / "a.ckpt")
@@ -588,7 +599,7 @@ def test_networks_of_others_are_loaded_without_asking_a_server(words, tmp_path, 
     assert loaded.facts["config"]["model"] == config["model"]
 
 
-def test_data_sets_in_folders_are_read_without_asking_a_server(tmp_path, no_network):
+def test_data_sets_in_folders_are_read_without_asking_a_server(tmp_path: Path, no_network: None) -> None:
     pytest.importorskip("datasets")
     write_products(tmp_path / "products")
     write_pets(tmp_path / "pets")

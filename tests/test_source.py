@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +41,7 @@ class Mine(torch.utils.data.Dataset):
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A data set of one's own with `files`, and a cache of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -52,12 +54,12 @@ def mine(tmp_path, monkeypatch):
     del sys.modules["own_data"]
 
 
-def loaded(source, where: str) -> DataModule:
+def loaded(source: Any, where: str) -> DataModule:
     return DataModule({"train": source}, size=16, batch_size=2, workers=0, cache=where, settings={"a": 1})
 
 
 @pytest.mark.parametrize("where", ["disk", "ram"])
-def test_own_data_from_files_are_decoded_once(mine, where):
+def test_own_data_from_files_are_decoded_once(mine: Path, where: str) -> None:
     expected = [batch["image"] for batch in loaded(mine, "off").eval_dataloader("train")]
     data, mine.read = loaded(mine, where), 0
     for _ in range(3):
@@ -66,7 +68,7 @@ def test_own_data_from_files_are_decoded_once(mine, where):
     assert mine.read == 4
 
 
-def test_other_code_of_ones_own_makes_another_cache(mine, tmp_path):
+def test_other_code_of_ones_own_makes_another_cache(mine: Path, tmp_path: Path) -> None:
     before = cache.path_of(mine, {})
     assert before == cache.path_of(mine, {})
     file = tmp_path / "own_data.py"
@@ -74,14 +76,14 @@ def test_other_code_of_ones_own_makes_another_cache(mine, tmp_path):
     assert cache.path_of(mine, {}) != before
 
 
-def test_what_is_no_pair_of_paths_is_not_taken_for_files(mine):
+def test_what_is_no_pair_of_paths_is_not_taken_for_files(mine: Path) -> None:
     assert [pair.mask.name for pair in extras_of(mine).files][:2] == ["0_mask.png", "1_mask.png"]
     for files in (["a.png", "b.png"], 3, None, [("a.png", "b.png", "c.png")], [(1, 2)], "ab"):
         mine.files = files
         assert not extras_of(mine).files
 
 
-def test_what_it_does_not_say_has_a_default(mine):
+def test_what_it_does_not_say_has_a_default(mine: Path) -> None:
     del mine.files
     assert extras_of(mine) == Extras()
     assert extras_of(mine).fingerprint() == ""
@@ -90,9 +92,9 @@ def test_what_it_does_not_say_has_a_default(mine):
         extras_of(mine)
 
 
-def test_a_network_says_by_its_gate_that_it_has_one():
+def test_a_network_says_by_its_gate_that_it_has_one() -> None:
     class Own(nn.Module):
-        def __init__(self, gate):
+        def __init__(self, gate: Any) -> None:
             super().__init__()
             self.gate = gate
 
@@ -106,6 +108,6 @@ def test_a_network_says_by_its_gate_that_it_has_one():
     assert gives_masks(detector)
 
 
-def test_every_extra_is_explained():
+def test_every_extra_is_explained() -> None:
     named = {line.split(":")[0] for line in (Extras.__doc__ or "").replace(". ", "\n").split("\n") if ":" in line}
     assert {name.strip() for name in named} >= set(Extras.__dataclass_fields__)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +49,7 @@ FOLDED = {"unet": 10, "unet_bilinear": 6, "segnet": 11, "unet_classifier": 10, "
 
 
 @pytest.mark.parametrize("model", FOLDED)
-def test_folded_batch_norm_gives_the_same(model):
+def test_folded_batch_norm_gives_the_same(model: Any) -> None:
     words = ["model.net.widths=[4,8,16]"] if model not in ("unet_levels", "segnet") else []
     net = with_statistics(make(to_plain(compose(f"model={model}", *words, "run_dir=x"))["model"]["net"]))
     image = torch.randn(2, 3, 40, 56)
@@ -60,7 +62,7 @@ def test_folded_batch_norm_gives_the_same(model):
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_only_a_norm_right_after_a_convolution_is_folded():
+def test_only_a_norm_right_after_a_convolution_is_folded() -> None:
     layers = [nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 2, 2, 2), nn.BatchNorm2d(2)]
     net = with_statistics(nn.Sequential(*layers))
     image = torch.randn(1, 3, 5, 5)
@@ -70,7 +72,7 @@ def test_only_a_norm_right_after_a_convolution_is_folded():
     torch.testing.assert_close(net(image), expected)
 
 
-def test_profile_adds_up_what_steps_wait_for(monkeypatch):
+def test_profile_adds_up_what_steps_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, *(second for step in range(6) for second in (step + 0.25, step + 1.0))])
     monkeypatch.setattr(profiling.time, "perf_counter", lambda: next(clock))
     task = type("Task", (), {"device": torch.device("cpu")})()
@@ -96,7 +98,9 @@ def test_profile_adds_up_what_steps_wait_for(monkeypatch):
         (0.01, "cpu", (), "the network is what limits"),
     ],
 )
-def test_profile_says_what_to_change(folder, monkeypatch, share, device, words, said):
+def test_profile_says_what_to_change(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, share: float, device: str, words: tuple[str] | tuple[()], said: str
+) -> None:
     monkeypatch.setattr(profiling, "cores", lambda: 4)
     data = build_data(
         to_plain(compose("dataset=folder", f"dataset.root={folder}", "dataset.cache=ram", *words, "run_dir=x"))
@@ -104,7 +108,7 @@ def test_profile_says_what_to_change(folder, monkeypatch, share, device, words, 
     assert said in advice(share, data, device)
 
 
-def test_profile_ends_a_run_with_one_sentence(tmp_path):
+def test_profile_ends_a_run_with_one_sentence(tmp_path: Path) -> None:
     train(compose(*TINY, "profile=true", f"run_dir={tmp_path}/run"))
     log = (tmp_path / "run" / "train.log").read_text()
     said = [line for line in log.splitlines() if "profile:" in line]
@@ -112,13 +116,13 @@ def test_profile_ends_a_run_with_one_sentence(tmp_path):
     assert "waiting for data" in said[0]
 
 
-def test_compile_without_a_compiler_is_told(tmp_path, monkeypatch):
+def test_compile_without_a_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiling.shutil, "which", lambda name: None)
     train(compose(*TINY, "compile=true", "trainer.accelerator=cpu", f"run_dir={tmp_path}/run"))
     assert "torch.compile needs a C++ compiler" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_compile_trains_and_leaves_the_names_of_the_weights(tmp_path):
+def test_compile_trains_and_leaves_the_names_of_the_weights(tmp_path: Path) -> None:
     if missing := profiling.lacking("cpu"):
         pytest.skip(f"torch.compile needs {missing}")
     compiled = []
@@ -139,13 +143,13 @@ def test_compile_trains_and_leaves_the_names_of_the_weights(tmp_path):
         [nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)],
     ],
 )
-def test_what_is_more_than_a_factor_and_an_offset_stays(layers):
+def test_what_is_more_than_a_factor_and_an_offset_stays(layers: list[Any]) -> None:
     net = nn.Sequential(*layers).eval()
     fold_batch_norm(net)
     assert list(net) == layers
 
 
-def test_a_batch_reaches_the_device_in_uint8_and_is_normalised_there():
+def test_a_batch_reaches_the_device_in_uint8_and_is_normalised_there() -> None:
     """On the meta device, which computes nothing and refuses to mix with the CPU: what a GPU would be given."""
     run = build(to_plain(compose(*TINY, "augment=light_device", "trainer.accelerator=cpu", "run_dir=x")))
     batch = next(iter(run.data.train_dataloader()))
@@ -166,12 +170,12 @@ def test_a_batch_reaches_the_device_in_uint8_and_is_normalised_there():
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_named(tmp_path):
+def test_a_gpu_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"torch finds no GPU on this machine. Say trainer=auto or trainer=cpu"):
         build(to_plain(compose(*TINY, "trainer=gpu", f"run_dir={tmp_path}")))
 
 
-def test_a_step_waits_for_nothing_on_the_device(monkeypatch):
+def test_a_step_waits_for_nothing_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors of the meta device have no values: whoever asks for one fails."""
     run = build(to_plain(compose(*TINY, "loss=bce_dice", "trainer.accelerator=cpu", "run_dir=x")))
     batch = run.data.transfer_batch_to_device(next(iter(run.data.train_dataloader())), torch.device("meta"), 0)
@@ -188,7 +192,7 @@ def test_a_step_waits_for_nothing_on_the_device(monkeypatch):
         task.losses(task.detect(batch["image"]), batch["mask"].long())["loss"].item()
 
 
-def test_nothing_heavy_is_imported_before_it_is_needed():
+def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     """What `--cfg job` and a misspelt option wait for."""
     heavy = ("torch", "lightning", "torchmetrics", "albumentations", "matplotlib", "cv2", "scipy", "tensorboard")
     light = (*verbs(), "configs.settings", "configs.refusals", "sweeps.summary", "__main__")
@@ -198,7 +202,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     assert said.strip() == "[]"
 
 
-def test_flips_do_not_wait_for_albumentations():
+def test_flips_do_not_wait_for_albumentations() -> None:
     code = (
         "import sys; from segkit.configs.composing import compose, to_plain; from segkit.runs.build import build_data;"
         "build_data(to_plain(compose('augment=flips', 'run_dir=x'))); print('albumentations' in sys.modules)"

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def models():
     return module.MODELS
 
 
-def normal(rng, effect=0.0, seeds=3, pictures=30, between=0.02, settings=2):
+def normal(rng: Any, effect: float = 0.0, seeds: int = 3, pictures: int = 30, between: float = 0.02, settings: int = 2):
     """Settings' scores: pictures of different difficulty, runs that differ, and an effect of the second."""
     difficulty = rng.normal(0.8, 0.1, pictures)
     found = [
@@ -52,13 +53,13 @@ def normal(rng, effect=0.0, seeds=3, pictures=30, between=0.02, settings=2):
     return found
 
 
-def test_holm_by_hand():
+def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5]) == [0.5]
     assert holm([0.6, 0.9]) == [1.0, 1.0]
 
 
-def test_the_jackknife_by_hand():
+def test_the_jackknife_by_hand() -> None:
     clusters = Clusters(["a", "a", "b"])
     # the mean of 1, 3 and 8 is 4; without a it is 8, without b it is 2
     assert clusters.level_of_mean(np.array([1.0, 3.0, 8.0])).variance == pytest.approx((8 - 4) ** 2 + (2 - 4) ** 2)
@@ -70,7 +71,7 @@ def test_the_jackknife_by_hand():
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1, 2], DEEPCRACK, [10, 173, 17]])
-def test_it_is_cr3_with_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes):
+def test_it_is_cr3_with_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes: Any) -> None:
     """Against both written out as matrices, for a regression on a constant whose clusters are alike within."""
     labels, count = np.repeat(np.arange(len(sizes)), sizes), sum(sizes)
     values = np.random.default_rng(0).normal(0.5, 0.2, count)
@@ -88,14 +89,14 @@ def test_it_is_cr3_with_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes):
     assert found.freedom == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
 
 
-def test_photographs_of_unequal_size_are_fewer_than_they_seem():
+def test_photographs_of_unequal_size_are_fewer_than_they_seem() -> None:
     assert Clusters(range(50)).freedom == pytest.approx(49)
     assert Clusters(np.repeat(range(12), 20)).freedom == pytest.approx(11)
     assert Clusters(np.repeat(range(12), DEEPCRACK)).freedom == pytest.approx(4.3, abs=0.05)
     assert Clusters(np.repeat(range(3), [10, 173, 17])).freedom == pytest.approx(1, abs=0.02)
 
 
-def test_of_single_runs_it_is_the_paired_t_test():
+def test_of_single_runs_it_is_the_paired_t_test() -> None:
     one, other = normal(np.random.default_rng(0), 0.01, seeds=1)
     expected = stats.ttest_rel(other[0], one[0]).statistic
     found = Sample([one, other]).estimate(SECOND)
@@ -103,7 +104,7 @@ def test_of_single_runs_it_is_the_paired_t_test():
     assert found.p() == pytest.approx(2 * stats.t.sf(abs(expected) * np.sqrt(29 / 30), 29), rel=1e-4)
 
 
-def test_of_pictures_that_do_not_vary_it_is_welchs_test():
+def test_of_pictures_that_do_not_vary_it_is_welchs_test() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(0.8, 0.02, (5, 1)), rng.normal(0.82, 0.01, (4, 1))
     expected = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False)
@@ -113,13 +114,13 @@ def test_of_pictures_that_do_not_vary_it_is_welchs_test():
     assert (found.interval().low, found.interval().high) == pytest.approx((-high, -low))
 
 
-def test_both_levels_meet_at_right_angles():
+def test_both_levels_meet_at_right_angles() -> None:
     levels = Level(0.03**2, 9), Level(0.04**2, 4)
     half = np.hypot(stats.t.ppf(0.975, 9) * 0.03, stats.t.ppf(0.975, 4) * 0.04)
     assert Estimate(0.1, levels).interval().high == pytest.approx(0.1 + half)
 
 
-def test_interval_and_p_value_never_contradict_each_other():
+def test_interval_and_p_value_never_contradict_each_other() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         found = Estimate(rng.normal(0, 0.1), (Level(rng.uniform(0, 0.01), 7.3), Level(rng.uniform(0, 0.01), 2.5)))
@@ -130,7 +131,7 @@ def test_interval_and_p_value_never_contradict_each_other():
     assert Estimate(0.1, (Level(0.0, 1),)).p() == 0
 
 
-def test_the_smallest_difference_by_hand():
+def test_the_smallest_difference_by_hand() -> None:
     found = Estimate(0.5, (Level(0.01**2, 20),))
     assert found.detectable(1) == pytest.approx(0.01 * (2.086 + 0.860), abs=1e-5)  # of a table of Student's t
     assert found.detectable(10) == pytest.approx(0.01 * (3.153 + 0.860), abs=1e-5)
@@ -141,7 +142,7 @@ def test_the_smallest_difference_by_hand():
     assert expected_detectable(3, 25, 1) == pytest.approx(np.hypot(*half) + np.hypot(*more))
 
 
-def test_the_probability_of_a_false_claim_is_that_of_claims_reloaded():
+def test_the_probability_of_a_false_claim_is_that_of_claims_reloaded() -> None:
     a, b = (values[0] for values in normal(np.random.default_rng(0), 0.01, seeds=1, pictures=40))
     spread = np.sqrt(a.var(ddof=1) + b.var(ddof=1) - 2 * np.corrcoef(a, b)[0, 1] * a.std(ddof=1) * b.std(ddof=1))
     expected = stats.t.cdf(np.sqrt(40) * (a.mean() - b.mean()) / spread, 39)
@@ -163,7 +164,7 @@ def test_the_probability_of_a_false_claim_is_that_of_claims_reloaded():
         ("all of it", (3, 3), 30),
     ],
 )
-def test_false_alarms_stay_within_five_percent(models, name, seeds, clusters):
+def test_false_alarms_stay_within_five_percent(models: Any, name: str, seeds: tuple[int, int], clusters: int) -> None:
     rng = np.random.default_rng(0)
     repeats = 400
     alarms = sum(
@@ -173,7 +174,7 @@ def test_false_alarms_stay_within_five_percent(models, name, seeds, clusters):
     assert alarms <= repeats * (0.05 + 2 * np.sqrt(0.05 * 0.95 / repeats))
 
 
-def test_without_clusters_there_would_be_false_alarms(models):
+def test_without_clusters_there_would_be_false_alarms(models: Any) -> None:
     rng = np.random.default_rng(0)
     drawn = [models["ICC 0.3"].draw(rng, (1, 1), 12) for _ in range(200)]
     for with_clusters, least, most in ((False, 0.2, 1), (True, 0, 0.08)):
@@ -181,7 +182,7 @@ def test_without_clusters_there_would_be_false_alarms(models):
         assert least <= np.mean(np.array(p) < 0.05) <= most
 
 
-def test_intervals_hold_what_they_say(models):
+def test_intervals_hold_what_they_say(models: Any) -> None:
     rng = np.random.default_rng(0)
     held = []
     for _ in range(400):
@@ -190,7 +191,7 @@ def test_intervals_hold_what_they_say(models):
     assert np.mean(held) >= 0.93
 
 
-def test_the_smallest_difference_is_found_four_times_in_five(models):
+def test_the_smallest_difference_is_found_four_times_in_five(models: Any) -> None:
     rng = np.random.default_rng(0)
     model = models["normal"]
     size = np.mean([Sample(*model.draw(rng, (5, 5), 30)).estimate(SECOND).detectable(1) for _ in range(100)])
@@ -198,7 +199,7 @@ def test_the_smallest_difference_is_found_four_times_in_five(models):
     assert 0.72 <= np.mean(found) <= 0.92
 
 
-def test_false_alarms_of_a_whole_report_stay_within_five_percent():
+def test_false_alarms_of_a_whole_report_stay_within_five_percent() -> None:
     rng = np.random.default_rng(0)
     factors = {"model": ["a", "a", "a", "b", "b", "b"], "loss": ["x", "y", "z"] * 2}
     pairs = list(itertools.combinations(range(6), 2))
@@ -211,7 +212,7 @@ def test_false_alarms_of_a_whole_report_stay_within_five_percent():
     assert (wrong <= 80 * (0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 80))).all()
 
 
-def test_a_known_effect_is_found():
+def test_a_known_effect_is_found() -> None:
     rng = np.random.default_rng(0)
     found = [Sample(normal(rng, 0.08, pictures=50, between=0.01)).compared([(1, 0)])[0].outcome for _ in range(20)]
     assert sum(one.verdict == BETTER for one in found) >= 18
@@ -219,7 +220,7 @@ def test_a_known_effect_is_found():
     assert Sample(normal(rng, 0.2)).compared([(0, 1)])[0].outcome.verdict == WORSE
 
 
-def test_with_one_seed_on_a_side_it_is_of_these_runs():
+def test_with_one_seed_on_a_side_it_is_of_these_runs() -> None:
     first, second = normal(np.random.default_rng(0), 0.1, seeds=4, pictures=50)
     for one, other in ((first[:1], second[:1]), (first[:1], second), (first, second[:1])):
         sample = Sample([one, other])
@@ -230,7 +231,7 @@ def test_with_one_seed_on_a_side_it_is_of_these_runs():
     assert Sample([first[:2], second[:2]]).has_seeds(SECOND)
 
 
-def test_several_comparisons_are_corrected_together():
+def test_several_comparisons_are_corrected_together() -> None:
     rng = np.random.default_rng(0)
     sample = Sample([*normal(rng, 0.1, pictures=60, between=0.005), normal(rng, pictures=60)[0]])
     found = [one.outcome for one in sample.compared([(1, 0), (2, 0), (2, 1)])]
@@ -239,7 +240,7 @@ def test_several_comparisons_are_corrected_together():
     assert sample.compared([]) == []
 
 
-def test_a_difference_that_is_the_same_in_few_groups_may_be_turned_round_by_a_rare_kind():
+def test_a_difference_that_is_the_same_in_few_groups_may_be_turned_round_by_a_rare_kind() -> None:
     rng = np.random.default_rng(0)
     difficulty = rng.normal(0.6, 0.1, 60)
     runs = [difficulty + rng.normal(0, 0.01, (3, 60)) + shift for shift in (0.0, 0.05, 0.4)]
@@ -255,7 +256,7 @@ def test_a_difference_that_is_the_same_in_few_groups_may_be_turned_round_by_a_ra
     assert not Sample([runs[0][:, :12], differs]).compared([(1, 0)])[0].outcome.alike
 
 
-def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(models):
+def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(models: Any) -> None:
     rng = np.random.default_rng(0)
     alarms = [
         Sample(*models["rare gain"].draw(rng, (3, 3), 12)).compared([(1, 0)])[0].outcome.verdict != OPEN
@@ -264,7 +265,7 @@ def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(mod
     assert np.mean(alarms) <= 0.06  # 27 % without
 
 
-def test_the_models_that_false_alarms_are_counted_in_have_no_difference(models):
+def test_the_models_that_false_alarms_are_counted_in_have_no_difference(models: Any) -> None:
     rng = np.random.default_rng(0)
     for name in ("effect grows with the group", "lognormal difference", "exponential seeds on one side", "rare gain"):
         (one, other), cluster = models[name].draw(rng, (400, 400), 4000)
@@ -273,14 +274,14 @@ def test_the_models_that_false_alarms_are_counted_in_have_no_difference(models):
         assert abs(each.mean()) < 3 * error, name
 
 
-def test_verdicts():
+def test_verdicts() -> None:
     assert verdict(0.1, 0.01, True) == BETTER
     assert verdict(-0.1, 0.01, True) == WORSE
     assert verdict(0.1, 0.05, True) == verdict(0.1, 0.05, False) == OPEN
     assert verdict(0.1, 0.01, False) == HIGHER == statistics.TURNED[verdict(-0.1, 0.01, False)]
 
 
-def test_main_effects_average_over_the_other_factors():
+def test_main_effects_average_over_the_other_factors() -> None:
     rng = np.random.default_rng(0)
     scores = [  # model a, a, b, b × loss x, y
         value + rng.normal(0, 0.004, 10) + rng.normal(0, 0.001, (3, 10)) for value in (0.1, 0.3, 0.2, 0.6)

@@ -43,7 +43,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return {name[1]: json.loads(path.read_text()) for path, name in found.items() if name}
 
 
-def test_jobs_in_other_processes_are_summed_up(sweep, tmp_path):
+def test_jobs_in_other_processes_are_summed_up(sweep: Path, tmp_path: Path) -> None:
     done = sweep("loss=dice,bce")
     assert done.returncode == 0, done.stderr
     found = results(tmp_path / "outputs" / "grid")
@@ -56,7 +56,7 @@ def test_jobs_in_other_processes_are_summed_up(sweep, tmp_path):
     assert results(tmp_path / "outputs" / "grid") == found
 
 
-def test_jobs_that_did_not_finish_are_told(sweep, tmp_path):
+def test_jobs_that_did_not_finish_are_told(sweep: Path, tmp_path: Path) -> None:
     """One is impossible, as its loss is for several classes; one is killed; one never begins."""
     done = sweep("loss=dice,ce,bce,focal", "report=false", "+hydra.launcher.shot=2", "+hydra.launcher.lost=3")
     assert done.returncode == 1

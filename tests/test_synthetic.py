@@ -1,6 +1,7 @@
 """The drawn data set: the sample contract, which picture depends on what, and what the masks mean."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +15,14 @@ from segkit.datasets.synthetic import KINDS, Synthetic
 SHAPES = ["background", "disc", "square", "triangle", "border"]
 
 
-def make(kind: str = "cracks", split: str = "train", **settings) -> Synthetic:
+def make(kind: str = "cracks", split: str = "train", **settings: Any) -> Synthetic:
     settings = {"picture_size": 48, "counts": [12, 6, 5], "classes": list(KINDS[kind].classes), **settings}
     return Synthetic(split=split, kind=kind, **settings)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [16, 48, 67, 128])
-def test_sample_contract(kind, size):
+def test_sample_contract(kind: Any, size: int) -> None:
     data = make(kind, picture_size=size)
     for item in (data[index] for index in range(len(data))):
         assert item["image"].dtype == item["mask"].dtype == torch.uint8
@@ -30,7 +31,7 @@ def test_sample_contract(kind, size):
         assert item["mask"].max() < max(2, len(data.classes))
 
 
-def test_names_and_counts():
+def test_names_and_counts() -> None:
     assert [len(make(split=split)) for split in ("train", "val", "test")] == [12, 6, 5]
     assert make(split="val").names[:2] == ["cracks-val-00000", "cracks-val-00001"]
     assert make()[3]["name"] == "cracks-train-00003"
@@ -39,12 +40,12 @@ def test_names_and_counts():
         make()[12]
 
 
-def same(one, other) -> bool:
+def same(one: Any, other: Any) -> bool:
     return torch.equal(one["image"], other["image"]) and torch.equal(one["mask"], other["mask"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_item_depends_on_seed_split_and_index_alone(kind):
+def test_item_depends_on_seed_split_and_index_alone(kind: Any) -> None:
     data = make(kind)
     backwards = [data[index] for index in reversed(range(12))][::-1]
     torch.manual_seed(1)
@@ -54,12 +55,12 @@ def test_item_depends_on_seed_split_and_index_alone(kind):
     assert not same(data[0], make(kind, split_seed=1)[0])
 
 
-def test_no_picture_is_in_two_splits_or_twice():
+def test_no_picture_is_in_two_splits_or_twice() -> None:
     pictures = [make(split=split)[i]["image"] for split in ("train", "val", "test") for i in range(5)]
     assert len({picture.numpy().tobytes() for picture in pictures}) == 15
 
 
-def test_kept_pictures_are_not_the_callers_to_change():
+def test_kept_pictures_are_not_the_callers_to_change() -> None:
     data = make()
     item = data[0]
     item["image"].zero_()
@@ -67,7 +68,7 @@ def test_kept_pictures_are_not_the_callers_to_change():
     assert same(data[0], make()[0])
 
 
-def test_a_split_too_large_for_memory_is_drawn_anew():
+def test_a_split_too_large_for_memory_is_drawn_anew() -> None:
     data = make(counts=[2**20, 0, 0])
     first = data[0]
     assert not data.kept
@@ -75,7 +76,7 @@ def test_a_split_too_large_for_memory_is_drawn_anew():
     assert same(first, make()[0])
 
 
-def test_empty_fraction():
+def test_empty_fraction() -> None:
     def empty(fraction: float) -> float:
         data = make(counts=[60, 0, 0], empty_fraction=fraction)
         return float(np.mean([not data[index]["mask"].any() for index in range(60)]))
@@ -85,7 +86,7 @@ def test_empty_fraction():
     assert 0.3 < empty(0.5) < 0.7  # 60 draws: standard deviation 0.065
 
 
-def test_cracks_are_darker_than_their_surroundings():
+def test_cracks_are_darker_than_their_surroundings() -> None:
     data = make(picture_size=128, counts=[60, 0, 0], empty_fraction=0)
     fractions, darker = [], []
     for index in range(60):
@@ -98,7 +99,7 @@ def test_cracks_are_darker_than_their_surroundings():
     assert np.mean(darker) > 20
 
 
-def test_shapes_show_every_class_and_borders_lie_between():
+def test_shapes_show_every_class_and_borders_lie_between() -> None:
     data = make("shapes", counts=[40, 0, 0], empty_fraction=0)
     masks = torch.stack([data[index]["mask"] for index in range(40)])
     assert masks.unique().tolist() == [0, 1, 2, 3, 4]
@@ -107,7 +108,7 @@ def test_shapes_show_every_class_and_borders_lie_between():
     assert not ((lower == 0) & (upper > 0) & (upper < 4)).any()  # nobody touches the background but a border
 
 
-def test_shape_depth_of_a_disc_is_its_distance():
+def test_shape_depth_of_a_disc_is_its_distance() -> None:
     rng = np.random.default_rng(0)
     depth, shape = next((d, s) for d, s in (shape_depth(rng, 64) for _ in range(50)) if s == 1)
     row, column = np.unravel_index(depth.argmax(), depth.shape)
@@ -116,7 +117,7 @@ def test_shape_depth_of_a_disc_is_its_distance():
     assert shape == 1
 
 
-def test_noise_is_standardised_and_smoothstep_runs_from_0_to_1():
+def test_noise_is_standardised_and_smoothstep_runs_from_0_to_1() -> None:
     values = fractal(np.random.default_rng(0), 64, 16, 2, 0.7)
     assert values.dtype == np.float32
     assert (abs(values.mean()), values.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-4))
@@ -124,7 +125,7 @@ def test_noise_is_standardised_and_smoothstep_runs_from_0_to_1():
     assert steps.tolist() == [0, 0, 0.5, 1, 1]  # t = 1/2: t²(3 − 2t) = 1/4 · 2
 
 
-def test_carving_changes_nothing_far_from_the_crack():
+def test_carving_changes_nothing_far_from_the_crack() -> None:
     scene = np.full((3, 64, 64), 150, np.float32)
     canvas = np.zeros((128, 128), np.uint8)
     canvas[:, 60:68] = 255
@@ -155,13 +156,13 @@ def test_carving_changes_nothing_far_from_the_crack():
         ({"empty_fraction": 10}, ["dataset.empty_fraction is 10", "0 to 1"]),
     ],
 )
-def test_messages(settings, words):
+def test_messages(settings: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         Synthetic(**{"split": "train", "kind": "cracks", "classes": ["crack"], **settings})
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_drawing_is_quick():
+def test_drawing_is_quick() -> None:
     data = make(picture_size=128, counts=[30, 0, 0])
     start = time.process_time()
     for index in range(30):

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +21,7 @@ from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 
 
-def test_run_folder_is_complete(tiny_run):
+def test_run_folder_is_complete(tiny_run: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
     assert {
         "config.yaml",
@@ -75,7 +77,7 @@ def test_run_folder_is_complete(tiny_run):
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
 
 
-def test_pooled_scores_follow_from_the_rows_per_picture(tiny_run):
+def test_pooled_scores_follow_from_the_rows_per_picture(tiny_run: Path) -> None:
     with (tiny_run / "per_image.csv").open() as file:
         rows = [
             {key: float(value) for key, value in row.items() if key in ("tp", "fp", "fn")}
@@ -85,7 +87,7 @@ def test_pooled_scores_follow_from_the_rows_per_picture(tiny_run):
     assert results(tiny_run)["metrics"]["test/iou"] == pytest.approx(tp / (tp + fp + fn) if tp + fp + fn else 1)
 
 
-def test_checkpoints_hold_what_their_use_needs(tiny_run):
+def test_checkpoints_hold_what_their_use_needs(tiny_run: Path) -> None:
     best = torch.load(tiny_run / "checkpoints" / "best.ckpt", weights_only=True)
     assert "optimizer_states" not in best
     facts = best["segkit"]
@@ -96,7 +98,7 @@ def test_checkpoints_hold_what_their_use_needs(tiny_run):
     assert "optimizer_states" in torch.load(tiny_run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def test_tensorboard_has_curves_pictures_graph_and_hyperparameters(tiny_run):
+def test_tensorboard_has_curves_pictures_graph_and_hyperparameters(tiny_run: Path) -> None:
     events = EventAccumulator(str(tiny_run)).Reload()
     tags = events.Tags()
     assert {"train/loss", "val/loss", "train/iou", "val/iou", "test/iou"} <= set(tags["scalars"])
@@ -109,7 +111,7 @@ def test_tensorboard_has_curves_pictures_graph_and_hyperparameters(tiny_run):
     assert not [path for path in tiny_run.rglob("events*") if path.parent != tiny_run]  # no second run beside it
 
 
-def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
+def test_a_nan_loss_stops_the_run_and_says_where(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"NaN or infinite at step \d+ \(epoch \d+\).*smaller optimizer\.lr"):
         train(compose(*TINY, "loss=bce", "optimizer=sgd", "optimizer.lr=1e30", f"run_dir={tmp_path}/run"))
     entry = results(tmp_path / "run")
@@ -147,7 +149,9 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path):
         (["model.threshold=1.5"], "threshold=1.5: expected a probability"),
     ],
 )
-def test_combinations_that_cannot_work_fail_before_training(tmp_path, folder, options, message):
+def test_combinations_that_cannot_work_fail_before_training(
+    tmp_path: Path, folder: Path, options: list[str], message: str
+) -> None:
     tiny = TINY
     if "dataset=folder" in options:
         tiny = [*(word for word in TINY if "counts" not in word), f"dataset.root={folder}"]
@@ -158,7 +162,9 @@ def test_combinations_that_cannot_work_fail_before_training(tmp_path, folder, op
         assert results(tmp_path / "run")["status"] == "failed"
 
 
-def test_a_loss_that_does_not_fit_is_told_before_files_are_decoded(tmp_path, folder, monkeypatch):
+def test_a_loss_that_does_not_fit_is_told_before_files_are_decoded(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(DataModule, "decoded", lambda *_: pytest.fail("pictures were decoded"))
     tiny = [*(word for word in TINY if "counts" not in word), f"dataset.root={folder}"]
     with pytest.raises(ValueError, match="two or more classes"):
@@ -166,7 +172,9 @@ def test_a_loss_that_does_not_fit_is_told_before_files_are_decoded(tmp_path, fol
 
 
 @pytest.mark.parametrize("averaging", ["ema", "swa"])
-def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, averaging):
+def test_averaged_weights_are_those_kept_and_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, averaging: str
+) -> None:
     name = "net.head.weight"
     steps = []
     end = SegmentationTask.on_train_batch_end
@@ -189,21 +197,21 @@ def test_averaged_weights_are_those_kept_and_tested(tmp_path, monkeypatch, avera
     assert not any(torch.equal(kept, step) for step in steps[10 if averaging == "swa" else 1 :]), best["epoch"]
 
 
-def test_the_loss_is_logged_by_step(tmp_path):
+def test_the_loss_is_logged_by_step(tmp_path: Path) -> None:
     words = ["trainer.log_every_n_steps=2", "callbacks.pictures=null", "logger.tensorboard.log_graph=false"]
     train(compose(*TINY, *words, f"run_dir={tmp_path}/run"))
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 3, 5]  # of 3 batches in each of 2 epochs
 
 
-def test_without_loggers(tmp_path, capsys):
+def test_without_loggers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(compose(*TINY, "logger=[]", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
     assert "tensorboard" not in capsys.readouterr().out
     assert (tmp_path / "run" / "metrics.csv").exists()
     assert not list((tmp_path / "run").glob("events*"))
 
 
-def test_each_run_is_one_of_its_own_at_weights_and_biases(tmp_path, monkeypatch):
+def test_each_run_is_one_of_its_own_at_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     for run in ("a", "b"):
@@ -211,13 +219,13 @@ def test_each_run_is_one_of_its_own_at_weights_and_biases(tmp_path, monkeypatch)
         assert len(list((tmp_path / run / "wandb").glob("offline-run*"))) == 1
 
 
-def test_weights_that_find_nothing_are_told(tmp_path):
+def test_weights_that_find_nothing_are_told(tmp_path: Path) -> None:
     train(compose(*TINY, "optimizer.lr=1e-9", "model.threshold=0.999", f"run_dir={tmp_path}/run"))
     assert results(tmp_path / "run")["metrics"]["val/recall"] == 0
     assert "the best weights find nothing" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_the_last_epoch_is_kept_where_it_is_what_is_wanted(tmp_path):
+def test_the_last_epoch_is_kept_where_it_is_what_is_wanted(tmp_path: Path) -> None:
     train(compose(*TINY, "monitor=epoch", "trainer.max_epochs=3", "optimizer.lr=0.3", f"run_dir={tmp_path}/run"))
     log = (tmp_path / "run" / "train.log").read_text()
     assert "tested the weights of epoch 3, the last" in log
@@ -225,13 +233,13 @@ def test_the_last_epoch_is_kept_where_it_is_what_is_wanted(tmp_path):
     assert not any("epoch was the best" in finding for finding in results(tmp_path / "run")["advice"])
 
 
-def test_early_stopping_ends_the_run(tmp_path):
+def test_early_stopping_ends_the_run(tmp_path: Path) -> None:
     options = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-9"]
     train(compose(*TINY, *options, "trainer.max_epochs=50", f"run_dir={tmp_path}/run"))
     assert results(tmp_path / "run")["epochs"] < 10
 
 
-def test_learning_rate_finder_saves_its_curve_and_uses_what_it_found(tmp_path):
+def test_learning_rate_finder_saves_its_curve_and_uses_what_it_found(tmp_path: Path) -> None:
     options = ["lr_find=true", "loss=bce", "scheduler=one_cycle", "scheduler.scheduler.pct_start=0.5"]
     train(compose(*TINY, *options, f"run_dir={tmp_path}/run"))
     assert (tmp_path / "run" / "lr_find.png").stat().st_size > 1000
@@ -242,7 +250,7 @@ def test_learning_rate_finder_saves_its_curve_and_uses_what_it_found(tmp_path):
     assert not list((tmp_path / "run").glob(".lr_find*"))
 
 
-def test_bfloat16_and_gradient_options_train(tmp_path):
+def test_bfloat16_and_gradient_options_train(tmp_path: Path) -> None:
     metrics = train(
         compose(
             *TINY,
@@ -256,7 +264,7 @@ def test_bfloat16_and_gradient_options_train(tmp_path):
     assert results(tmp_path / "run")["precision"] == "bf16-mixed"
 
 
-def test_pos_weight_auto_is_the_inverse_frequency(tmp_path):
+def test_pos_weight_auto_is_the_inverse_frequency(tmp_path: Path) -> None:
     options = ["loss=bce", "loss.pos_weight=auto", "trainer.max_epochs=1"]
     train(compose(*TINY, *options, f"run_dir={tmp_path}/run"))
     with (tmp_path / "run" / "metrics.csv").open() as file:  # the same weight in training and in the final scores
@@ -272,7 +280,7 @@ def test_pos_weight_auto_is_the_inverse_frequency(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "kind"), [(0, "empty"), (255, "full")])
-def test_masks_that_teach_nothing_are_refused(tmp_path, folder, value, kind):
+def test_masks_that_teach_nothing_are_refused(tmp_path: Path, folder: Path, value: int, kind: str) -> None:
     for path in (folder / "masks").iterdir():
         cv2.imwrite(str(path), np.full_like(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), value))
     tiny = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={folder}"]
@@ -283,7 +291,7 @@ def test_masks_that_teach_nothing_are_refused(tmp_path, folder, value, kind):
         train(compose(*tiny, f"run_dir={tmp_path}/run"))
 
 
-def test_validation_masks_that_are_all_empty_are_told(tmp_path):
+def test_validation_masks_that_are_all_empty_are_told(tmp_path: Path) -> None:
     for first, split in ((0, "train"), (100, "val"), (200, "test")):
         for number in range(3):
             folder = tmp_path / "data" / split
@@ -303,7 +311,7 @@ def test_validation_masks_that_are_all_empty_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["loss=dice", "loss.pool=batch"], ["loss=bce", "loss.reduction=sum"]])
-def test_a_loss_of_a_batch_as_a_whole_is_so_in_validation_as_in_training(tmp_path, words):
+def test_a_loss_of_a_batch_as_a_whole_is_so_in_validation_as_in_training(tmp_path: Path, words: list[str]) -> None:
     train(compose(*TINY, *words, "dataset.batch_size=3", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
     config = to_plain(compose(*TINY, *words, "dataset.batch_size=3", f"run_dir={tmp_path}/run"))
     task, loss = load(tmp_path / "run").eval(), make(config["loss"])
@@ -317,10 +325,12 @@ def test_a_loss_of_a_batch_as_a_whole_is_so_in_validation_as_in_training(tmp_pat
     assert results(tmp_path / "run")["metrics"]["val/loss"] == pytest.approx(expected, rel=2e-2)  # which is in bfloat16
 
 
-def test_an_epoch_with_outputs_that_are_not_finite_is_never_the_best(tmp_path, monkeypatch):
+def test_an_epoch_with_outputs_that_are_not_finite_is_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     validate = SegmentationTask.validation_step
 
-    def broken(self, batch, batch_idx):
+    def broken(self, batch: Any, batch_idx: Any) -> None:
         with torch.no_grad():
             self.net.head.bias.fill_(float("nan") if self.current_epoch > 0 else 0)
         validate(self, batch, batch_idx)
@@ -335,8 +345,10 @@ def test_an_epoch_with_outputs_that_are_not_finite_is_never_the_best(tmp_path, m
         assert [row["val/iou_image"] == "nan" for row in csv.DictReader(file)] == [False, True]
 
 
-def test_running_statistics_that_are_not_finite_stop_the_run_at_the_end_of_the_epoch(tmp_path, monkeypatch):
-    def broken(self, batch, batch_idx):
+def test_running_statistics_that_are_not_finite_stop_the_run_at_the_end_of_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self, batch: Any, batch_idx: Any):
         next(module for module in self.net.modules() if hasattr(module, "running_var")).running_var.fill_(torch.inf)
         return step(self, batch, batch_idx)
 
@@ -348,7 +360,7 @@ def test_running_statistics_that_are_not_finite_stop_the_run_at_the_end_of_the_e
         train(compose(*TINY, "callbacks.pictures=null", f"run_dir={tmp_path}/run"))
 
 
-def test_a_pass_without_a_batch_is_finite():
+def test_a_pass_without_a_batch_is_finite() -> None:
     task = build_task(to_plain(compose(*TINY, "run_dir=x")))
     task._trainer = SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool))
     assert task._outputs_were_finite()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from segkit.models.vit import Block, ViTSegmenter
 
 
-def test_layers_are_the_laboratorys():
+def test_layers_are_the_laboratorys() -> None:
     net = ViTSegmenter(12)
     assert net.positions.shape == (1, 256, 14, 14)
     assert len(net.blocks) == 6
@@ -20,7 +20,7 @@ def test_layers_are_the_laboratorys():
     assert sum(isinstance(layer, torch.nn.Dropout) for layer in net.modules()) == 6
 
 
-def test_attention_agrees_with_torch():
+def test_attention_agrees_with_torch() -> None:
     torch.manual_seed(0)
     block = Block(16, 4, 0.0).eval()
     theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True).eval()
@@ -33,7 +33,7 @@ def test_attention_agrees_with_torch():
     torch.testing.assert_close(block.attention(tokens), theirs(tokens, tokens, tokens)[0])
 
 
-def test_any_size_with_interpolated_positions():
+def test_any_size_with_interpolated_positions() -> None:
     net = ViTSegmenter(2, size=64, width=16, depth=1, heads=2).eval()
     with torch.no_grad():
         for size in ((64, 64), (33, 100), (7, 5)):
@@ -43,7 +43,7 @@ def test_any_size_with_interpolated_positions():
     assert net.positions_for(torch.Size((4, 4))) is net.positions
 
 
-def test_dropout_is_off_in_evaluation():
+def test_dropout_is_off_in_evaluation() -> None:
     net = ViTSegmenter(1, size=32, width=16, depth=2, heads=2, dropout=0.5)
     image = torch.rand(1, 3, 32, 32)
     assert not torch.equal(net(image), net(image))
@@ -51,6 +51,6 @@ def test_dropout_is_off_in_evaluation():
     assert torch.equal(net(image), net(image))
 
 
-def test_impossible_settings():
+def test_impossible_settings() -> None:
     with pytest.raises(ValueError, match=r"model.net.width=10 is not a multiple of model.net.heads=4"):
         ViTSegmenter(1, width=10, heads=4)

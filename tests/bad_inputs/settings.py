@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from bad_inputs.cases import Case
 from bad_inputs.makers import TINY, both, data, run
@@ -13,7 +14,7 @@ def wrong(name: str, word: str, *says: str, verb: str = "train") -> Case:
     return Case(name, verb, (word,), (f"{key}=" if not says else says[0], "expected", *says[1:]), seconds=3)
 
 
-def told(name: str, *words: str, says: tuple[str, ...], verb: str = "train", make=None) -> Case:
+def told(name: str, *words: str, says: tuple[str, ...], verb: str = "train", make: Any=None) -> Case:
     return Case(name, verb, words, says, make, seconds=3)
 
 
