@@ -9,6 +9,7 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-")  # not t
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,12 +31,14 @@ TINY = [
 TINY_NET = ["model.net.widths=[4,8]", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
 
 
-def results(run: Path) -> dict:
-    return json.loads((run / "results.json").read_text())
+def results(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+    found: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+    return found
 
 
 def disc(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +53,12 @@ def disc(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     cv2.circle(mask, centre, min(size) // 5, 1, -1)
     image[mask == 1] += 120
     return image, mask
+
+
+def read_picture(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    pixels = cv2.imread(str(path), flags)
+    assert pixels is not None, path
+    return pixels
 
 
 def write_pair(

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Imported beside segkit's own modules: what they import only where it is used.
@@ -48,7 +48,7 @@ LATE = (
 
 
 @dataclass
-class Done(subprocess.CompletedProcess):
+class Done(subprocess.CompletedProcess[str]):
     """How a command ended. `cpu`: seconds of it and its children; `memory`: their peak, in bytes; `events`: what
     `watch` has seen."""
 
@@ -61,9 +61,17 @@ class Done(subprocess.CompletedProcess):
     events: list[str]
 
 
+@overload
+def segkit(
+    *words: str, cwd: Path = ..., module: str = ..., timeout: float = ..., alone: Literal[False] = ..., **more: Any
+) -> Done: ...
+@overload
+def segkit(
+    *words: str, cwd: Path = ..., module: str = ..., timeout: float = ..., alone: Literal[True], **more: Any
+) -> subprocess.CompletedProcess[str]: ...
 def segkit(
     *words: str, cwd: Path = Path(), module: str = "train", timeout: float = 240, alone: bool = False, **more: Any
-) -> subprocess.CompletedProcess:
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m segkit.<module>` as a person would; output as text.
 
     `alone`: in a process of its own, for start-up, several processes, or what only subprocess.run has (`more`).
@@ -219,7 +227,7 @@ def command(request: dict[str, Any]) -> int:
 
 def end_process(code: int) -> None:
     """As the interpreter ends, less taking its modules apart."""
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):

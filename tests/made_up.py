@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 
 from segkit.configs.composing import compose
@@ -18,7 +19,7 @@ from segkit.reporting.groups import Group, Run, grouped
 def write_run(
     root: Path,
     name: str,
-    scores: Sequence[float],
+    scores: Sequence[float] | npt.NDArray[Any],
     *,
     seed: int = 0,
     names: Sequence[str] | None = None,
@@ -87,7 +88,14 @@ def write_grid(root: Path, effect: float = 0.1, pictures: int = 40, seeds: int =
                 write_run(root, f"{model}-{loss}-{seed}", scores.clip(0, 1), seed=seed, model=model, loss=loss)
 
 
-SETTINGS = {"metric": None, "group": None, "baseline": None, "gallery": False, "trust": [], "notes": None}
+SETTINGS: dict[str, Any] = {
+    "metric": None,
+    "group": None,
+    "baseline": None,
+    "gallery": False,
+    "trust": [],
+    "notes": None,
+}
 SCORES = np.random.default_rng(0).uniform(0.5, 0.9, 30)
 
 

@@ -1,6 +1,7 @@
 """Data sets of others in their real layout, with a few small pictures."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def write_pets(root: Path) -> None:
         (base / "annotations" / f"{split}.txt").write_text("\n".join(lines) + "\n")
 
 
-def product_rows(categories: list[str]) -> dict[str, list[Any]]:
+def product_rows(categories: Sequence[str | int]) -> dict[str, list[Any]]:
     """Columns of product masks: a box of 30×20 pixels in each picture of 64×48."""
     rng = np.random.default_rng(len(categories))
     found: dict[str, list[Any]] = {"image": [], "mask": [], "category": list(categories), "bbox": []}

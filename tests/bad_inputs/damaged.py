@@ -61,7 +61,9 @@ def other_network(folder: Path) -> None:
     torch.save(checkpoint, path)
 
 
-WRONG = {"cut": cut, "folder": a_folder, "junk": lambda name: put(name, JUNK), "empty": lambda name: put(name, b"")}
+WRONG: dict[str, Callable[[str], Callable[[Path], None]]] = {
+    "cut": cut, "folder": a_folder, "junk": lambda name: put(name, JUNK), "empty": lambda name: put(name, b""),
+}
 MESSAGE = "is cut short or damaged"
 
 CASES = (

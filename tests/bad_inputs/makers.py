@@ -27,7 +27,7 @@ def made() -> Path:
     return folder
 
 
-KEPT: list[tempfile.TemporaryDirectory] = []  # removed at the end of the session
+KEPT: list[tempfile.TemporaryDirectory[str]] = []  # removed at the end of the session
 
 
 def data(folder: Path) -> None:
@@ -44,7 +44,7 @@ def run(folder: Path) -> None:
     shutil.copytree(made() / "run", folder / "run")
 
 
-def both(*makers: Callable[[Path], None]) -> Callable[[Path], None]:
+def both(*makers: Callable[[Path], object]) -> Callable[[Path], None]:
     """One after the other, such as `both(data, cut_a_picture)`."""
 
     def make(folder: Path) -> None:

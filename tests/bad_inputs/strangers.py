@@ -360,7 +360,7 @@ PATHS = (
                           "filename": "../victim/x"}),
 )
 
-STORED = (  # of config.yaml, and what is said of it
+STORED: tuple[tuple[str, Any, str], ...] = (  # of config.yaml, and what is said of it
     ("run_dir", None, "config.yaml"), ("run_dir", 1, "config.yaml"), ("dataset", [1], "config.yaml"),
     ("seed", "x", "seed is 'x'"), ("seed", -1, "seed is -1"), ("seed", 2**70, "seed is"),
     ("trainer", "x", "config.yaml"),

@@ -57,7 +57,7 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Task:
     return task.eval()
 
 
-class Allowance(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Allowance(TorchDispatchMode):
     """Ends what makes tensors of more bytes in all than allowed, before they are made: a few words of a config can ask
     for a network of any size, which a checkpoint's tensors would have to fill."""
 
