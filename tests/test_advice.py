@@ -29,12 +29,12 @@ CONFIG = {
 SEVERAL = CONFIG | {"dataset": {"classes": ["road", "car", "sky"]}, "choices": {"loss": "ce"}}
 
 
-def row(tp: int = 50, fp: int = 0, fn: int = 0, tn: int = 50):
+def row(tp: int = 50, fp: int = 0, fn: int = 0, tn: int = 50) -> dict[str, Any]:
     union = tp + fp + fn
     return {"iou": tp / union if union else 1.0, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
 
 
-def seen(rows: Any, split: str = "val", groups: Any = None, **metrics: Any):
+def seen(rows: list[dict[str, Any]], split: str = "val", groups: int | None = None, **metrics: float) -> SplitScores:
     tp, fp, fn, tn = (sum(row[name] for row in rows) for name in ("tp", "fp", "fn", "tn"))
     scores = {"recall": tp / (tp + fn) if tp + fn else 1.0} | {
         name.replace("__", "/"): v for name, v in metrics.items()
@@ -42,13 +42,13 @@ def seen(rows: Any, split: str = "val", groups: Any = None, **metrics: Any):
     return SplitScores(split, ["crack"], scores, rows, [tp + fn], [tp + fp], tp + fp + fn + tn, len(rows), groups)
 
 
-def classes(truth: Any, predicted: Any, **metrics: Any):
+def classes(truth: list[int], predicted: list[int], **metrics: float) -> SplitScores:
     scores = {f"recall/{name}": value for name, value in metrics.items()}
     rows = [row()] * 20
     return SplitScores("val", ["road", "car", "sky"], scores, rows, truth, predicted, sum(truth), len(rows))
 
 
-def told(*values: Any):
+def told(*values: Any) -> str:
     return "\n".join(advice.judge_scores(*values))
 
 
@@ -125,13 +125,13 @@ def test_few_pictures_and_few_groups() -> None:
         (SEVERAL | {"choices": {"loss": "dice"}}, "loss=focal", "loss=dice"),
     ],
 )
-def test_a_remedy_never_names_what_the_run_has(own: Any, named: str, never: str) -> None:
+def test_a_remedy_never_names_what_the_run_has(own: dict[str, Any], named: str, never: str) -> None:
     text = advice.suggest_remedies(CONFIG | own, 5)
     assert named in text
     assert never not in text
 
 
-def history(*scores: Any, monitor: str = "val/iou_image", **more: Any):
+def history(*scores: Any, monitor: str = "val/iou_image", **more: Any) -> list[dict[str, Any]]:
     return [{"epoch": at, monitor: score, "val/loss": 0.5} | more for at, score in enumerate(scores, 1)]
 
 
@@ -148,7 +148,9 @@ def history(*scores: Any, monitor: str = "val/iou_image", **more: Any):
         ((0.1, float("nan"), 0.05), 1, 3, {}, "NaN or infinite values in epoch 2"),
     ],
 )
-def test_how_a_training_went(scores: Any, best: int, passes: float, own: dict[str, Any], says: str) -> None:
+def test_how_a_training_went(
+    scores: tuple[float, ...], best: int, passes: float, own: dict[str, Any], says: str
+) -> None:
     rows = seen([row()] * 20, "train")
     text = "\n".join(advice.judge_training(CONFIG | own, history(*scores), passes, best, rows))
     assert re.search(says, text)

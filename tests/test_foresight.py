@@ -51,7 +51,9 @@ def test_spreads_are_those_of_finished_runs(tmp_path: Path) -> None:
         write_run(tmp_path, f"other{seed}", difficulty, seed=seed, loss="focal", config=elsewhere)
     write_run(tmp_path, "alone", difficulty, loss="focal")
     dataset = {"root": "/nowhere"}
-    spreads, clusters = foresight.earlier(tmp_path, dataset)
+    found = foresight.earlier(tmp_path, dataset)
+    assert found is not None
+    spreads, clusters = found
     assert clusters == 40
     assert spreads.seeds == pytest.approx(0.02, abs=0.008)
     assert spreads.clusters == pytest.approx(0.03 * np.sqrt(2), abs=0.01)

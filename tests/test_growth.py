@@ -25,7 +25,7 @@ GROWS = A.CropAndPad(px=500, keep_size=False, p=1)
         [*[GROWS] * 9, A.Resize(40, 50)],
     ],
 )
-def test_no_chain_makes_a_picture_of_any_size(chain: Any) -> None:
+def test_no_chain_makes_a_picture_of_any_size(chain: list[Any]) -> None:
     with pytest.raises(
         ValueError, match=r"augment: \w+ makes a picture of \d+×\d+ pixels; expected at most 16,777,216"
     ):

@@ -26,7 +26,7 @@ def hard(pixels: list[list[int]], size: int = 0) -> Tensor:
 
 
 def measure(
-    prediction: list[list[int]], truth: list[list[int]], classes: tuple[str] = ("lesion",)
+    prediction: list[list[int]], truth: list[list[int]], classes: tuple[str, ...] = ("lesion",)
 ) -> SegmentationMetrics:
     metrics = SegmentationMetrics(classes)
     logits = hard(prediction, 0 if len(classes) == 1 else len(classes))
@@ -237,7 +237,7 @@ def test_agrees_with_torchmetrics() -> None:
 
     logits, mask = random_set(3)
     result = scores(logits, mask, list(range(16)), 16).compute()
-    kwargs = {"num_classes": 3, "ignore_index": 255}
+    kwargs: dict[str, Any] = {"num_classes": 3, "ignore_index": 255}
     expected = {
         "iou": tm.multiclass_jaccard_index(logits, mask, **kwargs),
         "iou_micro": tm.multiclass_jaccard_index(logits, mask, average="micro", **kwargs),
@@ -288,7 +288,7 @@ def test_a_picture_without_labels_is_in_no_mean() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_logits(channels: int, dtype: Any) -> None:
+def test_half_precision_logits(channels: int, dtype: torch.dtype) -> None:
     logits, mask = random_set(channels)
     half = logits.to(dtype)
     index = list(range(16))

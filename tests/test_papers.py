@@ -3,7 +3,6 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +12,7 @@ PAPERS = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md", *(ROOT / 
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.stem)
-def test_links_and_files_that_a_paper_names_are_there(paper: Any) -> None:
+def test_links_and_files_that_a_paper_names_are_there(paper: Path) -> None:
     text = re.sub(r"^```.*?^```", "", paper.read_text(), flags=re.DOTALL | re.MULTILINE)
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert (paper.parent / link).exists(), link
@@ -54,5 +53,5 @@ def test_hooks_fetch_nothing() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
-def test_every_target_that_a_paper_names_is_in_the_makefile(target: Any) -> None:
+def test_every_target_that_a_paper_names_is_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from conftest import read_picture
 
 from segkit.pictures import charts, overlays, sheets
 
@@ -99,14 +99,14 @@ def test_sheet_of_several_classes_has_a_legend(count: int, lines: int) -> None:
 
 def test_save_writes_rgb_and_keeps_no_half_file(tmp_path: Path) -> None:
     overlays.save(tmp_path / "new" / "red.png", np.array([[[255, 0, 0]]], np.uint8))
-    assert cv2.imread(str(tmp_path / "new" / "red.png"))[0, 0].tolist() == [0, 0, 255]  # OpenCV reads BGR
+    assert read_picture(tmp_path / "new" / "red.png")[0, 0].tolist() == [0, 0, 255]  # OpenCV reads BGR
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["red.png"]
 
 
 def test_curves_with_gaps(tmp_path: Path) -> None:
     rows = [{"epoch": 1, "train/loss": 1.0, "val/loss": 2.0, "val/iou": 0.1}, {"epoch": 2, "train/loss": 0.5}]
     charts.curves(rows, "val/iou", tmp_path / "curves.png")
-    assert cv2.imread(str(tmp_path / "curves.png")).shape[1] > 500
+    assert read_picture(tmp_path / "curves.png").shape[1] > 500
 
 
 def test_an_outline_shows_a_mask_of_the_pictures_own_colour() -> None:

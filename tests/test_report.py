@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_ru
 
 from segkit.files.tables import inert
 from segkit.metrics.names import titled
-from segkit.reporting import conclusions, figures, table
-from segkit.reporting.analysis import Analysis, statistics
+from segkit.reporting import conclusions, figures, statistics, table
+from segkit.reporting.analysis import Analysis
 from segkit.reporting.gallery import extremes
 from segkit.reporting.page import notes_of
 from segkit.reporting.words import described, metric_names, plain, stated
@@ -179,12 +180,14 @@ def test_of_many_groups_each_is_compared_with_the_best_of_validation(
     for number in range(5):
         write_run(tmp_path, f"a{number}", SCORES - 0.01 * number, loss=f"loss{number:02d}")
     found = Analysis(groups_in(tmp_path), SETTINGS)
+    assert found.baseline is not None
     assert (found.paired[found.baseline].title, len(found.comparisons)) == ("loss00", 4)
     assert "it has the best validation score, and" in report_of(tmp_path).read_text()
 
 
 def test_a_grid_with_a_hole_has_no_main_effects_and_says_so(tmp_path: Path) -> None:
-    shutil.copytree(write_grid(tmp_path / "whole") or tmp_path / "whole", tmp_path / "part")
+    write_grid(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "part")
     for folder in (tmp_path / "part").glob("unet-dice-*"):
         shutil.rmtree(folder)
     found = Analysis(groups_in(tmp_path / "part"), SETTINGS)
@@ -399,7 +402,7 @@ def test_pictures_without_a_score_are_left_out(tmp_path: Path) -> None:
     assert "Of 30 test pictures 1 have no such score in some run and are left out." in conclusions.warnings(found, [])
     assert found.means[0].mean == pytest.approx(np.nanmean(some))
     worst, _, best = extremes(some)
-    assert (worst[1], best[1]) == (np.nanargmin(some), np.nanargmax(some))
+    assert (worst[1], best[1]) == (int(np.nanargmin(some)), int(np.nanargmax(some)))
 
 
 def test_the_front_is_what_nothing_beats() -> None:

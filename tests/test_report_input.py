@@ -4,14 +4,13 @@ import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_run
 
 from segkit.reporting import collect
 from segkit.reporting.analysis import Analysis
-from segkit.reporting.groups import grouped
+from segkit.reporting.groups import Run, grouped
 
 
 def test_runs_are_found_by_folder_pattern_and_list(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, capsys: pytest.C
         ("per_image.csv", "name,index,iou\np000.png,0,0.1\n", "is not test/iou_image"),
     ],
 )
-def test_one_damaged_folder_does_not_end_the_report(tmp_path: Path, file: str, content: Any, reason: str) -> None:
+def test_one_damaged_folder_does_not_end_the_report(tmp_path: Path, file: str, content: str, reason: str) -> None:
     write_run(tmp_path, "good", SCORES)
     (write_run(tmp_path, "bad", SCORES, loss="dice") / file).write_text(content)
     problem = collect.read(tmp_path / "bad")
@@ -183,7 +182,9 @@ def test_many_settings_of_ones_own_take_a_moment(tmp_path: Path) -> None:
     for run in range(2):
         own = {f"own_{run}_{number}": number for number in range(3000)}
         write_run(tmp_path, f"r{run}", SCORES, config={"model": {"_target_": "mine", **own}})
-    runs = [collect.read(folder) for folder in collect.find(str(tmp_path))]
+    found = [collect.read(folder) for folder in collect.find(str(tmp_path))]
+    runs = [run for run in found if isinstance(run, Run)]
+    assert len(runs) == len(found)
     started = time.process_time()
     groups = grouped(runs)
     assert time.process_time() - started < 3

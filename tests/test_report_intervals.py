@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_another_gate_or_split_is_another_group_and_a_lost_run_is_told(
 def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs", "a", SCORES)
     (run / "checkpoints").mkdir()
-    ways = (
+    ways: tuple[dict[str, Any], ...] = (
         {"threshold": 0.5},
         {"threshold": 0.3},
         {"precision": "bf16-mixed"},

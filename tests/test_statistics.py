@@ -33,16 +33,26 @@ DEEPCRACK = [12, 17, 14, 25, 18, 16, 41, 10, 17, 20, 49, 15]  # crops of each ph
 
 
 @pytest.fixture(scope="module")
-def models():
+def models() -> dict[str, Any]:
     """Of the module beside the benchmarks, which are no package."""
     path = Path(__file__).parents[1] / "benchmarks" / "null_models.py"
     spec = importlib.util.spec_from_file_location("null_models", path)
+    assert spec is not None
+    assert spec.loader is not None
     sys.modules["null_models"] = module = importlib.util.module_from_spec(spec)  # where dataclasses look
     spec.loader.exec_module(module)
-    return module.MODELS
+    found: dict[str, Any] = module.MODELS
+    return found
 
 
-def normal(rng: Any, effect: float = 0.0, seeds: int = 3, pictures: int = 30, between: float = 0.02, settings: int = 2):
+def normal(
+    rng: np.random.Generator,
+    effect: float = 0.0,
+    seeds: int = 3,
+    pictures: int = 30,
+    between: float = 0.02,
+    settings: int = 2,
+) -> list[np.ndarray]:
     """Settings' scores: pictures of different difficulty, runs that differ, and an effect of the second."""
     difficulty = rng.normal(0.8, 0.1, pictures)
     found = [
@@ -71,29 +81,29 @@ def test_the_jackknife_by_hand() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1, 2], DEEPCRACK, [10, 173, 17]])
-def test_it_is_cr3_with_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes: Any) -> None:
+def test_it_is_cr3_with_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes: list[int]) -> None:
     """Against both written out as matrices, for a regression on a constant whose clusters are alike within."""
     labels, count = np.repeat(np.arange(len(sizes)), sizes), sum(sizes)
     values = np.random.default_rng(0).normal(0.5, 0.2, count)
     residual = np.eye(count) - 1 / count
-    rows = []
+    lines = []
     for number in range(len(sizes)):
         inside = labels == number
         adjusted = np.linalg.inv(residual[np.ix_(inside, inside)])  # CR3
-        rows.append(np.ones(inside.sum()) @ adjusted @ residual[inside] / count)
-    rows = np.array(rows)
+        lines.append(np.ones(inside.sum()) @ adjusted @ residual[inside] / count)
+    rows = np.array(lines)
     within = (labels[:, None] == labels[None, :]).astype(float)
     eigenvalues = np.linalg.eigvalsh(rows @ within @ rows.T)
-    found = Clusters(labels).level_of_mean(values)
+    found = Clusters(labels.tolist()).level_of_mean(values)
     assert found.variance == pytest.approx(((rows @ values) ** 2).sum())
     assert found.freedom == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
 
 
 def test_photographs_of_unequal_size_are_fewer_than_they_seem() -> None:
     assert Clusters(range(50)).freedom == pytest.approx(49)
-    assert Clusters(np.repeat(range(12), 20)).freedom == pytest.approx(11)
-    assert Clusters(np.repeat(range(12), DEEPCRACK)).freedom == pytest.approx(4.3, abs=0.05)
-    assert Clusters(np.repeat(range(3), [10, 173, 17])).freedom == pytest.approx(1, abs=0.02)
+    assert Clusters(np.repeat(range(12), 20).tolist()).freedom == pytest.approx(11)
+    assert Clusters(np.repeat(range(12), DEEPCRACK).tolist()).freedom == pytest.approx(4.3, abs=0.05)
+    assert Clusters(np.repeat(range(3), [10, 173, 17]).tolist()).freedom == pytest.approx(1, abs=0.02)
 
 
 def test_of_single_runs_it_is_the_paired_t_test() -> None:
@@ -164,7 +174,9 @@ def test_the_probability_of_a_false_claim_is_that_of_claims_reloaded() -> None:
         ("all of it", (3, 3), 30),
     ],
 )
-def test_false_alarms_stay_within_five_percent(models: Any, name: str, seeds: tuple[int, int], clusters: int) -> None:
+def test_false_alarms_stay_within_five_percent(
+    models: dict[str, Any], name: str, seeds: tuple[int, int], clusters: int
+) -> None:
     rng = np.random.default_rng(0)
     repeats = 400
     alarms = sum(
@@ -174,7 +186,7 @@ def test_false_alarms_stay_within_five_percent(models: Any, name: str, seeds: tu
     assert alarms <= repeats * (0.05 + 2 * np.sqrt(0.05 * 0.95 / repeats))
 
 
-def test_without_clusters_there_would_be_false_alarms(models: Any) -> None:
+def test_without_clusters_there_would_be_false_alarms(models: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     drawn = [models["ICC 0.3"].draw(rng, (1, 1), 12) for _ in range(200)]
     for with_clusters, least, most in ((False, 0.2, 1), (True, 0, 0.08)):
@@ -182,7 +194,7 @@ def test_without_clusters_there_would_be_false_alarms(models: Any) -> None:
         assert least <= np.mean(np.array(p) < 0.05) <= most
 
 
-def test_intervals_hold_what_they_say(models: Any) -> None:
+def test_intervals_hold_what_they_say(models: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     held = []
     for _ in range(400):
@@ -191,7 +203,7 @@ def test_intervals_hold_what_they_say(models: Any) -> None:
     assert np.mean(held) >= 0.93
 
 
-def test_the_smallest_difference_is_found_four_times_in_five(models: Any) -> None:
+def test_the_smallest_difference_is_found_four_times_in_five(models: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     model = models["normal"]
     size = np.mean([Sample(*model.draw(rng, (5, 5), 30)).estimate(SECOND).detectable(1) for _ in range(100)])
@@ -256,7 +268,7 @@ def test_a_difference_that_is_the_same_in_few_groups_may_be_turned_round_by_a_ra
     assert not Sample([runs[0][:, :12], differs]).compared([(1, 0)])[0].outcome.alike
 
 
-def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(models: Any) -> None:
+def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(models: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     alarms = [
         Sample(*models["rare gain"].draw(rng, (3, 3), 12)).compared([(1, 0)])[0].outcome.verdict != OPEN
@@ -265,7 +277,7 @@ def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(mod
     assert np.mean(alarms) <= 0.06  # 27 % without
 
 
-def test_the_models_that_false_alarms_are_counted_in_have_no_difference(models: Any) -> None:
+def test_the_models_that_false_alarms_are_counted_in_have_no_difference(models: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     for name in ("effect grows with the group", "lognormal difference", "exponential seeds on one side", "rare gain"):
         (one, other), cluster = models[name].draw(rng, (400, 400), 4000)
