@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import read_picture
 
 from segkit.configs.composing import compose, to_plain
 from segkit.configs.identity import config_hash
@@ -36,7 +37,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def config(root: Path, *words: str) -> dict:
+def config(root: Path, *words: str) -> dict[str, Any]:
     return to_plain(compose("dataset=folder", f"dataset.root={root}", "dataset.size=32", "run_dir=x", *words))
 
 
@@ -63,7 +64,7 @@ def files(root: Path) -> list[Path]:
     ],
     ids=["resize", "resize-native", "crop-native", "crop-resize", "five"],
 )
-def test_samples_are_those_of_the_files(root: Path, where: str, words: tuple[str] | tuple[str, str]) -> None:
+def test_samples_are_those_of_the_files(root: Path, where: str, words: tuple[str, ...]) -> None:
     words = (*words, "augment=flips", "dataset.batch_size=2")
     expected = samples(root, *words, "dataset.cache=off")
     for _ in range(2):  # built, then found
@@ -77,13 +78,18 @@ def test_nothing_is_decoded_twice_and_a_changed_file_is_noticed(root: Path, monk
     before = {path: path.stat().st_ino for path in files(root)}
     decoded = []
     read = cache.fill
-    monkeypatch.setattr(cache, "fill", lambda *given: (decoded.append(1), read(*given)))
+
+    def counted(*given: Any) -> None:
+        decoded.append(1)
+        read(*given)
+
+    monkeypatch.setattr(cache, "fill", counted)
     samples(root, "dataset.cache=disk", "dataset.batch_size=2")
     assert not decoded
     samples(root, "dataset.cache=disk", "dataset.size=16")
     assert len(decoded) == 2  # another size, train and test
     for path in (root / "images").iterdir():
-        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+        cv2.imwrite(str(path), 255 - read_picture(path))
     changed, plain = samples(root, "dataset.cache=disk"), samples(root, "dataset.cache=off")
     assert all(torch.equal(one, other) for one, other in zip(changed, plain, strict=True))
     assert len(decoded) == 4
@@ -98,9 +104,9 @@ def _build(root: str, home: str, out: Any) -> None:
     os.environ["XDG_CACHE_HOME"] = home
     fill = cache.fill
 
-    def slow(*given: Any) -> None:
+    def slow(*given: Any, **more: Any) -> None:
         time.sleep(1)  # so that the other one comes meanwhile
-        fill(*given)
+        fill(*given, **more)
         out.put("built")
 
     cache.fill = slow
@@ -151,7 +157,7 @@ def test_files_that_change_while_they_are_read_are_not_kept(root: Path, monkeypa
     def changing(*given: Any) -> None:
         fill(*given)
         for path in (root / "images").iterdir():
-            cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+            cv2.imwrite(str(path), 255 - read_picture(path))
 
     monkeypatch.setattr(cache, "fill", changing)
     with pytest.raises(ValueError, match="changed while they were being decoded"):
@@ -163,7 +169,7 @@ def test_a_folder_that_takes_no_file(root: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(ValueError, match=r"dataset\.cache=disk: No space left on device in "):
         samples(root, "dataset.cache=disk")
     got, plain = samples(root, "dataset.cache=auto"), samples(root, "dataset.cache=off")  # goes on without
@@ -171,7 +177,7 @@ def test_a_folder_that_takes_no_file(root: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_segkit_does_not_know_is_not_kept(root: Path) -> None:
-    sources = {"train": Folder(root, "train")}
+    sources: dict[str, Any] = {"train": Folder(root, "train")}
     sources["train"].files = [list(pair) for pair in sources["train"].files]  # no pairs: it says nothing of files
     sources["train"].shape = lambda index: (48, 36)
     assert DataModule(sources, size=32, settings={}).decoded("train") is sources["train"]
@@ -243,7 +249,7 @@ def test_what_the_device_does_depends_on_the_sample_alone(root: Path) -> None:
 
     def pictures(size: int) -> dict[str, torch.Tensor]:
         data = build_data(config(root, *words, f"dataset.batch_size={size}"))
-        found = {}
+        found: dict[str, torch.Tensor] = {}
         for batch in data.train_dataloader():
             batch = data.on_after_batch_transfer(batch, 0)
             assert "photometric" not in batch

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import albumentations as A
-import cv2
 import pytest
-from conftest import segkit
+from conftest import read_picture, segkit
 
 from segkit.check import check, spread
 from segkit.configs.composing import compose, to_plain
@@ -31,7 +30,7 @@ def test_a_sheet_from_the_command_line(tmp_path: Path) -> None:
     done = segkit(*words, "output=seen", module="check", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "3 of 5 training pictures as the network will see them: seen/augmented.png" in done.stdout
-    sheet = cv2.imread(str(tmp_path / "seen" / "augmented.png"))
+    sheet = read_picture(tmp_path / "seen" / "augmented.png")
     assert sheet.shape[1] == 4 * 262
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]
 
@@ -75,6 +74,6 @@ def test_augmentation_of_another_kind_is_refused_with_a_hint(tmp_path: Path, mon
 def test_crops_are_shown_as_they_are_taken(tmp_path: Path) -> None:
     words = ["dataset.size=32", "dataset.crops=five", "dataset.picture_size=64", "dataset.counts=[4,2,2]", "count=1"]
     check(compose(*words, f"output={tmp_path}", config="check"))
-    assert cv2.imread(str(tmp_path / "augmented.png")).shape[1] == 7 * 262
+    assert read_picture(tmp_path / "augmented.png").shape[1] == 7 * 262
     with pytest.raises(ValueError, match="count=0: expected a whole number, 1 or more"):
         check(compose("count=0", config="check"))

@@ -8,6 +8,7 @@ import torch
 from torchvision.transforms.functional import five_crop
 
 from segkit.datasets.module import CROPS_A_PICTURE, DataModule, label_of
+from segkit.datasets.source import Sample
 from segkit.geometry.windows import corners, five_cover, stitch
 from segkit.models.presence import Detection
 from segkit.tasks.scores import Scores
@@ -16,7 +17,7 @@ from segkit.tasks.scores import Scores
 class Lines:
     """Pictures of 20×24 whose pixels count up; the mask is one column, of the first picture alone."""
 
-    classes = ("line",)
+    classes: tuple[str, ...] = ("line",)
 
     def __init__(self, count: int = 3) -> None:
         self.names = [f"line{i}" for i in range(count)]
@@ -27,7 +28,7 @@ class Lines:
     def shape(self, index: int) -> tuple[int, int]:
         return 20, 24
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> Sample:
         image = torch.arange(20 * 24, dtype=torch.int64).view(1, 20, 24).expand(3, -1, -1).remainder(251).byte()
         mask = torch.zeros(20, 24, dtype=torch.uint8)
         mask[:, 2] = index == 0
@@ -35,7 +36,7 @@ class Lines:
 
 
 def crops(**more: Any) -> DataModule:
-    settings = {"size": [12, 16], "crops": "five", "batch_size": 2, "workers": 0} | more
+    settings: dict[str, Any] = {"size": [12, 16], "crops": "five", "batch_size": 2, "workers": 0} | more
     return DataModule({split: Lines() for split in ("train", "val", "test")}, **settings)
 
 
@@ -98,12 +99,13 @@ def test_each_pixel_counts_once_in_the_whole_and_overlaps_twice_in_the_crops() -
     for batch in crops().eval_dataloader("test"):
         logits = torch.where(batch["mask"] == 1, 5.0, -5.0)[:, None]
         scores.update(Detection(None, logits, None), batch)
-    rows = scores.per_image()
+    rows: list[dict[str, Any]] = scores.per_image()
     assert [row["tp"] for row in rows] == [20, 0, 0]
     assert five_cover((20, 24), (12, 16))
     assert not five_cover((25, 24), (12, 16))
     assert sum(row[key] for row in rows for key in ("tp", "fp", "fn", "tn")) == 3 * 20 * 24
-    assert sum(row["tp"] for row in scores.per_sample()) == 24  # 12 in each of two crops that overlap
+    samples: list[dict[str, Any]] = scores.per_sample()
+    assert sum(row["tp"] for row in samples) == 24  # 12 in each of two crops that overlap
     assert scores.compute()["iou"] == scores.compute()["iou_crops"] == 1
 
 

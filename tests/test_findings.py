@@ -4,6 +4,7 @@ import io
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +97,8 @@ def test_long_lists_are_cut_and_values_are_put_together() -> None:
     assert text.startswith("30 findings in the data set:\n30 odd files:\n  00 is odd.\n")
     assert text.endswith("  19 is odd.\n  … and 10 more\nIgnore [0, 1, 2].")
     assert listed([Finding(few, "a.png is odd.", (4.0,))]) == "a.png is odd.\nIgnore [4]."
-    assert str(DataError("the text that came from a worker")) == "the text that came from a worker"
+    worker: Any = "the text that came from a worker"
+    assert str(DataError(worker)) == worker
 
 
 def jpeg(seed: int, **options: object) -> bytes:
@@ -147,7 +149,7 @@ def checked(root: Path, *words: str) -> None:
 @pytest.mark.parametrize("cache", ["disk", "off"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 def test_a_jpeg_that_was_cut_and_closed_is_a_fault(
-    jpegs: Path, options: dict, cache: str, capfd: pytest.CaptureFixture[str]
+    jpegs: Path, options: dict[str, Any], cache: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (jpegs / "images/3.jpg").write_bytes(cut(jpeg(3, **options)))
     with pytest.raises(DataError) as error:
@@ -193,4 +195,6 @@ def test_every_pair_is_read_on_several_threads_and_errors_of_another_kind_end_it
 
     with pytest.raises(RuntimeError, match="not about the data"):
         read_all(broken, data.sources["train"])
-    assert all(isinstance(pair, Pair) for pair in data.sources["train"].files)
+    source = data.sources["train"]
+    assert isinstance(source, Folder)
+    assert all(isinstance(pair, Pair) for pair in source.files)

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from segkit.configs.composing import compose
-from segkit.datasets.common import check_disjoint, fingerprint, split_indices, split_over
+from segkit.datasets.common import Split, check_disjoint, fingerprint, split_indices, split_over
 from segkit.datasets.folder import Folder
 from segkit.datasets.grouping import groups_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 MASK = np.zeros((6, 8), np.uint8)
 MASK[1:4, 2:5] = 255
@@ -335,7 +335,9 @@ def test_a_pipe_called_like_a_picture_is_told(three: Path) -> None:
         ((6, 8), (6, 10), False),
     ],
 )
-def test_a_scale_is_judged_from_both_sides(tmp_path: Path, image: Any, mask: Any, fits: bool) -> None:
+def test_a_scale_is_judged_from_both_sides(
+    tmp_path: Path, image: tuple[int, int], mask: tuple[int, int], fits: bool
+) -> None:
     write(tmp_path / "test/images/a.png", np.zeros((*image, 3)))
     write(tmp_path / "test/masks/a.png", np.zeros(mask))
     if fits:
@@ -415,7 +417,8 @@ def shares(data: Folder) -> np.ndarray:
         sample = data[index]
         assert tuple(sample["image"].shape[1:]) == tuple(sample["mask"].shape) == data.shape(index)
         counts += np.bincount(sample["mask"].numpy().ravel(), minlength=256)
-    return counts / counts.sum()
+    share: np.ndarray = counts / counts.sum()
+    return share
 
 
 @pytest.mark.real_data
@@ -463,8 +466,9 @@ def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path) -> No
     members = [set(part.groups) for part in parts]
     assert sum(map(len, members)) == len(set.union(*members)) == 8
     assert [len(part) for part in parts] == [12, 2, 2]
-    assert split_over(dict(zip(SPLITS, parts, strict=True))) == ""
-    apart = {split: Folder(tmp_path, split, ["crack"]) for split in SPLITS}
+    together: dict[str, Folder] = dict(zip(SPLITS, parts, strict=True))
+    assert split_over(together) == ""
+    apart: dict[str, Folder] = {split: Folder(tmp_path, split, ["crack"]) for split in SPLITS}
     assert apart["train"].groups == []
     for part in apart.values():
         part.groups = groups_of(part.names, r"child\d+")  # without a capture group it is the whole match

@@ -12,13 +12,14 @@ from segkit.datasets import order
 from segkit.datasets.augment import Augment
 from segkit.datasets.module import DataModule, Prepared, random_crop, resize_mask
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
+from segkit.datasets.source import Sample
 from segkit.runs.build import make
 
 
 class Ramp:
     """Pictures of growing size whose pixels tell where they are from."""
 
-    classes = ("thing",)
+    classes: tuple[str, ...] = ("thing",)
 
     def __init__(self, count: int = 7) -> None:
         self.names = [f"ramp{i}" for i in range(count)]
@@ -29,7 +30,7 @@ class Ramp:
     def shape(self, index: int) -> tuple[int, int]:
         return (8, 10) if index % 2 else (6, 12)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> Sample:
         height, width = self.shape(index)
         ramp = torch.arange(height * width, dtype=torch.uint8).view(height, width)
         return {"image": ramp.expand(3, -1, -1), "mask": (ramp > 40).to(torch.uint8), "name": self.names[index]}
@@ -38,7 +39,8 @@ class Ramp:
 def strong() -> Augment:
     from segkit.configs.composing import to_plain
 
-    return make(to_plain(compose("augment=light").augment))
+    augment: Augment = make(to_plain(compose("augment=light").augment))
+    return augment
 
 
 def keys(batches: Any) -> list[int]:
@@ -145,7 +147,7 @@ def test_every_augmentation_keeps_sizes_that_are_not_square(choice: str) -> None
 
 def test_class_shares_count_labelled_training_pixels() -> None:
     class Two(Ramp):
-        def __getitem__(self, index: Any):
+        def __getitem__(self, index: int) -> Sample:
             mask = torch.tensor([[0, 0, 0, 1], [1, 255, 255, 0]], dtype=torch.uint8)
             return {"image": torch.zeros(3, 2, 4, dtype=torch.uint8), "mask": mask, "name": ""}
 

@@ -12,7 +12,7 @@ from segkit.datasets.pets import Pets
 
 
 @pytest.fixture(scope="module")
-def pets(tmp_path_factory: pytest.TempPathFactory):
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pets")
     write_pets(root)
     base = root / "oxford-iiit-pet"
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_said(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Dataset not found.*Say dataset.download=true"):
         Pets(tmp_path, "train")
     with pytest.raises(ValueError, match=r"dataset.border=class: expected ignore or pet"):
-        Pets(pets, "train", border="class")
+        Pets(pets, "train", border="class")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"expected \[pet,background,border\], \[pet,background\] or \[pet\]"):
         Pets(pets, "train", ["a", "b", "c", "d"])
     with pytest.raises(ValueError, match=r"dataset.classes=\['background', 'pet'\]: .*in this order"):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.datasets.common import check_disjoint
+from segkit.datasets.common import Split, check_disjoint
 from segkit.datasets.ph2 import PH2
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "PH2Dataset"
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def case_files(root: Path, number: int) -> tuple[Path, Path]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +20,13 @@ from segkit.train import train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def products(tmp_path_factory: pytest.TempPathFactory):
+def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("products")
     write_products(root)
     return root
 
 
-def write_parquet(folder: Path, train: dict, validation: dict) -> None:
+def write_parquet(folder: Path, train: dict[str, list[Any]], validation: dict[str, list[Any]]) -> None:
     folder.mkdir()
     for split, rows in (("train", train), ("validation", validation)):
         datasets.Dataset.from_dict(rows).to_parquet(folder / f"{split}.parquet")
@@ -77,7 +78,7 @@ def test_what_datasets_saves_itself(products: Path, tmp_path: Path) -> None:
     assert len(ProductMasks("test", CLASSES, tmp_path / "saved")) == 3
 
 
-def without_boxes(folder: Path):
+def without_boxes(folder: Path) -> Path:
     rows = product_rows(["sofa", "lamp", "rug"] * 5)
     del rows["bbox"]
     write_parquet(folder, rows, rows)

@@ -228,7 +228,7 @@ def test_ignored_values_become_255(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_unknown_indices_name_file_values_and_classes(tmp_path: Path, dtype: Any) -> None:
+def test_unknown_indices_name_file_values_and_classes(tmp_path: Path, dtype: type[np.generic]) -> None:
     text = message(INDEXED, save(tmp_path / "m.png", np.array([[0, 2, 3, 9]], dtype)))
     assert "m.png has the values 3, 9 (of 0, 2, 3, 9), but dataset.classes names 3 classes, 0..2: a, b, c." in text
     assert "dataset.ignore_values=[3, 9]" in text
@@ -388,7 +388,9 @@ def test_pages_that_are_not_read_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("orientation", "shape"), [(3, (16, 24)), (2, (16, 24)), (6, (16, 16)), (8, (16, 16))])
-def test_pictures_that_are_turned_without_their_masks_are_told(tmp_path: Path, orientation: int, shape: Any) -> None:
+def test_pictures_that_are_turned_without_their_masks_are_told(
+    tmp_path: Path, orientation: int, shape: tuple[int, int]
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image, mask = tmp_path / "a.jpg", tmp_path / "m.png"

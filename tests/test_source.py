@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Mine(torch.utils.data.Dataset):
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A data set of one's own with `files`, and a cache of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -54,12 +55,12 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     del sys.modules["own_data"]
 
 
-def loaded(source: Any, where: str) -> DataModule:
+def loaded(source: Any, where: cache.Where) -> DataModule:
     return DataModule({"train": source}, size=16, batch_size=2, workers=0, cache=where, settings={"a": 1})
 
 
 @pytest.mark.parametrize("where", ["disk", "ram"])
-def test_own_data_from_files_are_decoded_once(mine: Path, where: str) -> None:
+def test_own_data_from_files_are_decoded_once(mine: Any, where: cache.Where) -> None:
     expected = [batch["image"] for batch in loaded(mine, "off").eval_dataloader("train")]
     data, mine.read = loaded(mine, where), 0
     for _ in range(3):
@@ -68,7 +69,7 @@ def test_own_data_from_files_are_decoded_once(mine: Path, where: str) -> None:
     assert mine.read == 4
 
 
-def test_other_code_of_ones_own_makes_another_cache(mine: Path, tmp_path: Path) -> None:
+def test_other_code_of_ones_own_makes_another_cache(mine: Any, tmp_path: Path) -> None:
     before = cache.path_of(mine, {})
     assert before == cache.path_of(mine, {})
     file = tmp_path / "own_data.py"
@@ -76,14 +77,14 @@ def test_other_code_of_ones_own_makes_another_cache(mine: Path, tmp_path: Path) 
     assert cache.path_of(mine, {}) != before
 
 
-def test_what_is_no_pair_of_paths_is_not_taken_for_files(mine: Path) -> None:
+def test_what_is_no_pair_of_paths_is_not_taken_for_files(mine: Any) -> None:
     assert [pair.mask.name for pair in extras_of(mine).files][:2] == ["0_mask.png", "1_mask.png"]
     for files in (["a.png", "b.png"], 3, None, [("a.png", "b.png", "c.png")], [(1, 2)], "ab"):
         mine.files = files
         assert not extras_of(mine).files
 
 
-def test_what_it_does_not_say_has_a_default(mine: Path) -> None:
+def test_what_it_does_not_say_has_a_default(mine: Any) -> None:
     del mine.files
     assert extras_of(mine) == Extras()
     assert extras_of(mine).fingerprint() == ""

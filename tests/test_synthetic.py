@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from segkit.datasets.common import Split
 from segkit.datasets.drawn.cracks import carve, ragged
 from segkit.datasets.drawn.spots import shape_depth
 from segkit.datasets.drawn.surfaces import fractal, smoothstep
@@ -15,7 +16,7 @@ from segkit.datasets.synthetic import KINDS, Synthetic
 SHAPES = ["background", "disc", "square", "triangle", "border"]
 
 
-def make(kind: str = "cracks", split: str = "train", **settings: Any) -> Synthetic:
+def make(kind: Any = "cracks", split: Split = "train", **settings: Any) -> Synthetic:
     settings = {"picture_size": 48, "counts": [12, 6, 5], "classes": list(KINDS[kind].classes), **settings}
     return Synthetic(split=split, kind=kind, **settings)
 
