@@ -12,7 +12,7 @@ from segkit.models.unet import UNet
 from segkit.models.weights import take_over
 from segkit.tasks.segmentation import SegmentationTask
 
-NET = {"widths": [4, 8, 16], "hidden": [8]}
+NET: dict[str, Any] = {"widths": [4, 8, 16], "hidden": [8]}
 
 
 def classifier(**more: Any) -> UNetClassifier:
@@ -87,7 +87,7 @@ def test_taking_weights_over_says_which() -> None:
 
 
 @pytest.mark.parametrize("net", [VGGClassifier(**NET), UNetClassifier(**NET)])
-def test_nothing_that_is_frozen_changes_in_a_training_step(net: Any) -> None:
+def test_nothing_that_is_frozen_changes_in_a_training_step(net: torch.nn.Module) -> None:
     part = "encoder" if isinstance(net, VGGClassifier) else "unet"
     task = SegmentationTask(net, ["crack"], freeze=[part], loss=Presence(), optimizer=lambda p: torch.optim.SGD(p, 1.0))
     before = {name: tensor.clone() for name, tensor in task.net.state_dict().items()}
@@ -109,7 +109,7 @@ def test_nothing_that_is_frozen_changes_in_a_training_step(net: Any) -> None:
 def test_inference_casts_the_heads_weights_once() -> None:
     net = classifier(gate=1.0)
     task = SegmentationTask(net, ["crack"]).eval()
-    shape = list(net.presence.layers[1].weight.shape)
+    shape = list(net.presence.get_parameter("layers.1.weight").shape)
     image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.profiler.profile(record_shapes=True) as profile, computing(task.device, "bf16-mixed"):
         for _ in range(3):
@@ -120,8 +120,8 @@ def test_inference_casts_the_heads_weights_once() -> None:
 
 def test_present_if_anywhere_by_hand() -> None:
     head = PresenceHead(1, hidden=[], pooling="any")
-    torch.nn.init.constant_(head.layers[0].weight, 1.0)
-    torch.nn.init.zeros_(head.layers[0].bias)
+    torch.nn.init.constant_(head.get_parameter("layers.0.weight"), 1.0)
+    torch.nn.init.zeros_(head.get_parameter("layers.0.bias"))
     odds = torch.tensor([[1.0, 3.0], [1.0, 1.0]])  # p = 1/2, 3/4, 1/2, 1/2 at four positions
     logit = head(odds.log().view(1, 1, 2, 2))
     assert logit.sigmoid().item() == pytest.approx(1 - 1 / 2 * 1 / 4 * 1 / 2 * 1 / 2)

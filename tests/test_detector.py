@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import results, segkit, weights
-from omegaconf import OmegaConf
+from conftest import read_picture, results, segkit, weights
+from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segkit.configs.composing import compose, to_plain
@@ -37,7 +37,7 @@ LABELS = "dataset.presence_threshold=0.001"
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory):
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of both stages."""
     run = tmp_path_factory.mktemp("detector") / "run"
     train(compose("experiment=crack_detector_small", *SMALL, HEAD, f"run_dir={run}"))
@@ -216,7 +216,7 @@ def test_prediction_says_whether_it_is_there(detector: Path, tmp_path: Path) -> 
         rows = list(csv.DictReader(file))
     assert [row["mask"] for row in rows] == ["masks/large.png", "masks/small.png"]
     assert all(0 <= float(row["probability"]) <= 1 for row in rows)
-    assert cv2.imread(str(tmp_path / "out" / "masks" / "large.png"), 0).shape == (80, 70)
+    assert read_picture(tmp_path / "out" / "masks" / "large.png", 0).shape == (80, 70)
     for row in rows:
         assert row["present"] == str(int(float(row["probability"]) > 0.5))
         assert row["present"] == "1" or row["area/crack"] == "0"
@@ -240,7 +240,9 @@ def test_the_gated_network_gives_what_was_scored_and_predict_the_same(detector: 
     )
     with (tmp_path / "e" / "per_image.csv").open() as file:
         scored = list(csv.DictReader(file))
-    data = build_data(to_plain(OmegaConf.load(detector / "config.yaml")))
+    stored = OmegaConf.load(detector / "config.yaml")
+    assert isinstance(stored, DictConfig)
+    data = build_data(to_plain(stored))
     (tmp_path / "photos").mkdir()
     for index, name in enumerate(data.sources["test"].names):
         image = data.sources["test"][index]["image"].permute(1, 2, 0).numpy()
@@ -319,7 +321,7 @@ def test_a_monitor_of_presence(tmp_path: Path) -> None:
         train(compose(*words, "monitor=val/presence_recall/crack", f"run_dir={tmp_path}/other"))
 
 
-def results_of(words: list[str], *more: str) -> dict:
+def results_of(words: list[str], *more: str) -> dict[str, Any]:
     cfg = compose(*words, *more)
     train(cfg)
     return results(Path(cfg.run_dir))

@@ -17,7 +17,7 @@ MODELS = ["unet", "unet_bilinear", "unet_levels", "segnet", "unet_classifier", "
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_networks_are_drawn_with_their_shapes(model: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_networks_are_drawn_with_their_shapes(model: str, capfd: pytest.CaptureFixture[str]) -> None:
     config = to_plain(compose(f"model={model}", "dataset.size=64", "run_dir=x"))
     svg = network.draw(make(config["model"]["net"]), (64, 64))
     texts = [
@@ -30,8 +30,9 @@ def test_networks_are_drawn_with_their_shapes(model: Any, capfd: pytest.CaptureF
     if model == "unet":
         assert sum(text == "ConvBlock" for text in texts) == 9
         assert "(1, 512, 4, 4)" in texts
-        width = float(re.search(rb'<svg width="(\d+)pt"', svg)[1])
-        assert width < 1050  # 1400 pixels
+        width = re.search(rb'<svg width="(\d+)pt"', svg)
+        assert width is not None
+        assert float(width[1]) < 1050  # 1400 pixels
 
 
 def test_a_run_has_its_network_as_a_picture(tiny_run: Path) -> None:

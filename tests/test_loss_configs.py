@@ -1,7 +1,6 @@
 """The files of conf/loss: each trains, and a combination is what the command line says."""
 
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pytest
@@ -54,7 +53,7 @@ def tiny_pictures(channels: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("path", CONF, ids=lambda path: path.stem)
-def test_every_config_overfits_a_tiny_picture(path: Any, channels: int) -> None:
+def test_every_config_overfits_a_tiny_picture(path: Path, channels: int) -> None:
     assert len(CONF) >= 14
     config = to_plain(compose(f"loss={path.stem}"))["loss"]
     loss = hydra.utils.instantiate(config, _convert_="all")

@@ -1,7 +1,6 @@
 """Losses against hand arithmetic, torch, numpy and segmentation-models-pytorch."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +84,7 @@ def test_sums_are_means_times_labelled_pixels() -> None:
     expected = F.cross_entropy(logits, mask, weight=torch.tensor([1.0, 2.0, 0.5]), reduction="sum")
     torch.testing.assert_close(CrossEntropy([1.0, 2.0, 0.5], reduction="sum")(logits, mask), expected)
     with pytest.raises(ValueError, match="reduction is 'none', expected mean or sum"):
-        BCE(reduction="none")
+        BCE(reduction="none")  # type: ignore[arg-type]
 
 
 def test_absolute_and_squared_errors_by_hand() -> None:
@@ -118,7 +117,7 @@ def test_absolute_and_squared_errors_by_hand() -> None:
     ],
 )
 def test_a_loss_that_is_not_of_a_batch_as_a_whole_is_the_mean_of_its_pictures(
-    loss: Any, channels: int, pooled: bool
+    loss: torch.nn.Module, channels: int, pooled: bool
 ) -> None:
     logits, mask = random_batch(channels)
     mask[0, :4] = 255  # most of one picture
@@ -291,7 +290,7 @@ def test_cldice_sees_the_middle_line() -> None:
 
 @pytest.mark.parametrize("loss", OVERLAP)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_invented_on_an_empty_mask_costs(loss: Any, channels: int) -> None:
+def test_what_is_invented_on_an_empty_mask_costs(loss: torch.nn.Module, channels: int) -> None:
     mask = torch.zeros(1, 6, 8, dtype=torch.int64)
     nothing, something = torch.zeros(1, channels, 6, 8), torch.zeros(1, channels, 6, 8)
     for logits in (nothing, something):
@@ -356,13 +355,14 @@ def test_focal_weighs_classes() -> None:
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_ignored_pixels_change_nothing(loss: Any, channels: Any) -> None:
+def test_ignored_pixels_change_nothing(loss: torch.nn.Module, channels: int) -> None:
     logits, mask = random_batch(channels, ignore=0.4)
     ignored = (mask == 255)[:, None].expand_as(logits)
 
     def value_and_gradient(fill: float) -> tuple[Tensor, Tensor]:
         x = logits.masked_fill(ignored, fill).requires_grad_()
         loss(x, mask).backward()
+        assert x.grad is not None
         return loss(x, mask).detach(), x.grad
 
     value, gradient = value_and_gradient(0.0)
@@ -375,17 +375,18 @@ def test_ignored_pixels_change_nothing(loss: Any, channels: Any) -> None:
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_without_labels_the_loss_is_zero(loss: Any, channels: Any) -> None:
+def test_without_labels_the_loss_is_zero(loss: torch.nn.Module, channels: int) -> None:
     logits = random_batch(channels)[0].requires_grad_()
     value = loss(logits, torch.full((4, 5, 7), 255))
     value.backward()
     assert value.item() == 0
+    assert logits.grad is not None
     assert (logits.grad == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_extreme_logits_stay_finite(loss: Any, channels: Any, dtype: Any) -> None:
+def test_extreme_logits_stay_finite(loss: torch.nn.Module, channels: int, dtype: torch.dtype) -> None:
     _, mask = random_batch(channels, ignore=0.1)
     generator = torch.Generator().manual_seed(0)
     sign = torch.randint(0, 3, (4, channels, 5, 7), generator=generator) - 1.0
@@ -395,11 +396,12 @@ def test_extreme_logits_stay_finite(loss: Any, channels: Any, dtype: Any) -> Non
         value.backward()
         assert value.dtype == torch.float32
         assert value.isfinite()
+        assert logits.grad is not None
         assert logits.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_half_precision_logits_are_computed_in_float32(loss: Any, channels: Any) -> None:
+def test_half_precision_logits_are_computed_in_float32(loss: torch.nn.Module, channels: int) -> None:
     logits, mask = random_batch(channels)
     for dtype in (torch.float16, torch.bfloat16):
         half = logits.to(dtype)
@@ -433,13 +435,13 @@ def test_shapes_and_settings_are_checked() -> None:
     with pytest.raises(ValueError, match=r"\(4, 1, 5, 7\) and the mask \(1, 5, 7\), expected \(N, C, H, W\)"):
         BCE()(logits, mask[:1])
     with pytest.raises(ValueError, match="pos_weight is 'auto', expected a number above 0 or null"):
-        BCE("auto")
+        BCE("auto")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weight is 'auto', expected a list"):
-        CrossEntropy("auto")
+        CrossEntropy("auto")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 2 class weights, but the logits have 3 channels"):
         CrossEntropy([1.0, 2.0])(*random_batch(3))
     with pytest.raises(ValueError, match="pool is 'picture', expected image"):
-        Dice(pool="picture")
+        Dice(pool="picture")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"smooth is 0, expected a number above 0"):
         Dice(smooth=0)
     with pytest.raises(ValueError, match="background_modulated=false is for one class"):
@@ -450,6 +452,8 @@ def test_shapes_and_settings_are_checked() -> None:
 
 def test_weights_follow_the_device_but_not_the_checkpoint() -> None:
     loss = CrossEntropy([1.0, 2.0])
-    assert loss.to("meta").weight.is_meta
+    weight = loss.to("meta").weight
+    assert weight is not None
+    assert weight.is_meta
     assert not loss.state_dict()
     assert not Focal(alpha=[0.5, 0.5]).state_dict()

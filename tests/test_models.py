@@ -47,7 +47,9 @@ def close(one: Tensor, two: Tensor) -> None:
 def names(prefix: str = "") -> list[str]:
     """The files that hold a network of their own, or those of them whose `_target_` begins so; for those that say
     whether the class is there see test_classifiers.py, for pretrained encoders test_pretrained.py."""
-    configs = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(CONF.glob("*.yaml"))}
+    configs: dict[str, Any] = {
+        path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(CONF.glob("*.yaml"))
+    }
     targets = {name: config["net"]["_target_"] for name, config in configs.items() if "net" in config}
     others = ("segkit.models.vit.",)  # test_vit.py
     return [name for name, target in targets.items() if target.startswith(prefix) and not target.startswith(others)]
@@ -125,7 +127,7 @@ def test_networks_trace_export_and_run_in_bfloat16(name: str) -> None:
         logits = net(image)
     assert logits.dtype == torch.bfloat16
     logits.float().sum().backward()
-    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
 
     net.eval()
     with torch.no_grad():
@@ -267,7 +269,7 @@ def test_unpool_by_hand() -> None:
     assert torch.equal(unpool(pooled, positions), expected)
     features = torch.randn(2, 3, 8, 10)
     pooled, positions = nn.functional.max_pool2d(features, 2, return_indices=True)
-    assert torch.equal(unpool(pooled, positions), nn.functional.max_unpool2d(pooled, positions, 2))
+    assert torch.equal(unpool(pooled, positions), nn.functional.max_unpool2d(pooled, positions, (2, 2)))
 
 
 def test_segnet_runs_with_deterministic_algorithms() -> None:
@@ -276,7 +278,7 @@ def test_segnet_runs_with_deterministic_algorithms() -> None:
     try:
         net = SegNet(1, width=2)
         net(torch.rand(2, 3, 20, 20)).sum().backward()
-        assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
     finally:
         torch.use_deterministic_algorithms(before)
 

@@ -12,13 +12,15 @@ import torch
 from conftest import TINY, results, segkit, weights
 from torch import nn
 
-from segkit.configs.composing import compose, config_dir, to_plain
+from segkit import config_dir
+from segkit.configs.composing import compose, to_plain
 from segkit.evaluate import evaluate
 from segkit.models.encoders import HALF, IMAGENET, MobileNetUNet, Smp, encoder_name, encoder_of, normalisation_of
 from segkit.runs.build import build, make
 from segkit.runs.loading import load
 from segkit.runs.pretrained import load_encoder
 from segkit.tasks.optimizing import scale_rates
+from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 
 LITE0 = "package:efficientnet-lite0"
@@ -38,11 +40,17 @@ DATA = [
 RESNET = ["model=encoder_unet", "model.net.encoder=resnet18"]
 
 
+def encoder(net: nn.Module) -> nn.Module:
+    found = encoder_of(net)
+    assert found is not None
+    return found
+
+
 @pytest.fixture(scope="module")
 def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights as others write them: of a whole classifier, wrapped."""
     torch.manual_seed(5)
-    state = encoder_of(Smp("Unet", "resnet18", 1)).state_dict()
+    state = encoder(Smp("Unet", "resnet18", 1)).state_dict()
     path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
     torch.save(
         {
@@ -60,7 +68,7 @@ SMALL = {"smp_dpt": "vit_tiny_patch16_224", "segformer": "mit_b0", "segformer_b0
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_file_is_a_network_of_the_data_sets_classes(choice: Any) -> None:
+def test_every_file_is_a_network_of_the_data_sets_classes(choice: str) -> None:
     assert len(CHOICES) >= 13
     encoder = [f"model.net.encoder={SMALL.get(choice, 'resnet18')}"] if choice != "mobilenet_unet" else []
     config = to_plain(compose(f"model={choice}", *encoder, "dataset=synthetic_shapes", "run_dir=unused"))
@@ -98,7 +106,7 @@ def test_weights_of_timms_own_names(tmp_path: Path) -> None:
     net = Smp("Unet", "convnext_atto", 1)
     load_encoder(net, str(tmp_path / "a.pth"), "encoder_unet")
     stored = torch.load(tmp_path / "a.pth", weights_only=True)["stem.0.weight"]
-    assert torch.equal(encoder_of(net).model.stem_0.weight, stored)
+    assert torch.equal(encoder(net).get_parameter("model.stem_0.weight"), stored)
 
 
 def test_normalisation_is_the_encoders() -> None:
@@ -108,8 +116,8 @@ def test_normalisation_is_the_encoders() -> None:
 
 def test_mobilenet_is_the_tutorials() -> None:
     net = MobileNetUNet(3, dropout=0.5).eval()
-    assert [layer[0].out_channels for layer in net.decoder] == [512, 256, 128, 64]
-    assert [layer[0].in_channels for layer in net.decoder] == [320, 512 + 576, 256 + 192, 128 + 144]
+    assert [layer.get_submodule("0").out_channels for layer in net.decoder] == [512, 256, 128, 64]
+    assert [layer.get_submodule("0").in_channels for layer in net.decoder] == [320, 512 + 576, 256 + 192, 128 + 144]
     assert net.head.in_channels == 64 + 96
     assert 6.3e6 < sum(p.numel() for p in net.parameters()) < 6.7e6
     seen = []
@@ -125,13 +133,12 @@ def test_mobilenets_skips_are_torchvisions() -> None:
 
     net = MobileNetUNet(1).eval()
     names = [f"features.{at}.conv.0" for at in net.SKIPS]
-    whole = nn.Module()
-    whole.features = nn.Sequential(*net.encoder["features"])
-    whole.forward = lambda x: whole.features(x)
-    extract = create_feature_extractor(whole.features, {f"{at}.conv.0": str(at) for at in net.SKIPS})
+    features = nn.Sequential(*net.encoder["features"].children())
+    extract = create_feature_extractor(features, {f"{at}.conv.0": str(at) for at in net.SKIPS})
     image, skips = torch.rand(1, 3, 64, 64), []
     for at in net.SKIPS:
-        net.encoder["features"][at].conv[0].register_forward_hook(lambda module, given, out: skips.append(out))
+        first = net.encoder.get_submodule(f"features.{at}.conv.0")
+        first.register_forward_hook(lambda module, given, out: skips.append(out))
     with torch.no_grad():
         expected = list(extract(image).values())
         skips.clear()
@@ -145,14 +152,14 @@ def test_weights_from_a_file(resnet_file: Path, tmp_path: Path) -> None:
     net = Smp("Unet", "resnet18", 1)
     assert "100 tensors of the encoder" in load_encoder(net, str(resnet_file), "encoder_unet")
     stored = torch.load(resnet_file, weights_only=True)["state_dict"]
-    for name, tensor in encoder_of(net).state_dict().items():
+    for name, tensor in encoder(net).state_dict().items():
         assert torch.equal(tensor, stored[f"module.{name}"])
     from safetensors.torch import save_file
 
     save_file({name.removeprefix("module."): value for name, value in stored.items()}, tmp_path / "a.safetensors")
     other = Smp("Unet", "resnet18", 1)
     load_encoder(other, str(tmp_path / "a.safetensors"), "encoder_unet")
-    assert torch.equal(encoder_of(other).conv1.weight, encoder_of(net).conv1.weight)
+    assert torch.equal(encoder(other).get_parameter("conv1.weight"), encoder(net).get_parameter("conv1.weight"))
 
 
 def test_wrong_weights_say_what_differs(resnet_file: Path, tmp_path: Path, tiny_run: Path) -> None:
@@ -181,7 +188,7 @@ def test_wrong_weights_say_what_differs(resnet_file: Path, tmp_path: Path, tiny_
 
 def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "owned",))
 
     torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pth")
@@ -206,12 +213,12 @@ def test_weights_that_cannot_be_downloaded_are_an_error(monkeypatch: pytest.Monk
 def test_weights_from_a_package() -> None:
     net = Smp("Unet", "tf_efficientnet_lite0", 1)
     load_encoder(net, LITE0, "encoder_unet")
-    stem = encoder_of(net).model.conv_stem.weight
+    stem = encoder(net).get_parameter("model.conv_stem.weight")
     from segkit.runs.pretrained import packaged
 
     assert torch.equal(stem, packaged("efficientnet-lite0")["_conv_stem.weight"])
     assert torch.equal(
-        encoder_of(net).model.blocks[6][0].conv_pwl.weight,
+        encoder(net).get_parameter("model.blocks.6.0.conv_pwl.weight"),
         packaged("efficientnet-lite0")["_blocks.15._project_conv.weight"],
     )
     with pytest.raises(ValueError, match=r"those of another encoder: say model.net.encoder=tf_efficientnet_lite0"):
@@ -225,6 +232,7 @@ def test_normalisation_follows_into_the_checkpoint(resnet_file: Path, tmp_path: 
     resnet_file.rename(resnet_file.with_suffix(".away"))  # a checkpoint needs no file of weights, nor a network
     try:
         task = load(str(tmp_path / "run"))
+        assert isinstance(task, SegmentationTask)
         torch.testing.assert_close(task.mean.flatten(), torch.tensor(IMAGENET[0]))
     finally:
         resnet_file.with_suffix(".away").rename(resnet_file)
@@ -259,11 +267,13 @@ def test_the_encoders_own_learning_rate(resnet_file: Path) -> None:
     ]
     config = to_plain(compose(*words, "run_dir=unused"))
     task = build(config).task
+    assert isinstance(task, SegmentationTask)
     groups = task.parameter_groups()
+    assert task.optimizer is not None
     optimizer = task.optimizer(groups)
     scale_rates(optimizer, 0.1)
     assert [group["lr"] for group in optimizer.param_groups] == [1.0, pytest.approx(0.1)]
-    assert len(groups[1]["params"]) == len(list(encoder_of(task.net).parameters()))
+    assert len(groups[1]["params"]) == len(list(encoder(task.net).parameters()))
     assert sum(len(group["params"]) for group in groups) == len(list(task.net.parameters()))
     task.net = nn.Conv2d(3, 1, 1)
     with pytest.raises(ValueError, match=r"encoder_lr_factor=0\.1: Conv2d has no part called 'encoder', but \."):

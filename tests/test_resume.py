@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, averaging: str) -> None:
 
 def stop_after(cfg: Any, epochs: int) -> None:
     """Train until `epochs` are done, then press Ctrl-C."""
-    from lightning import Callback
+    from lightning import Callback, Trainer
 
     class Stop(Callback):
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -48,9 +49,9 @@ def stop_after(cfg: Any, epochs: int) -> None:
 
     build, handler = building.build_trainer, signal.getsignal(signal.SIGINT)
 
-    def with_stop(config: Any, more: Any):
+    def with_stop(config: Mapping[str, Any], more: Sequence[Callback] = ()) -> Trainer:
         trainer = build(config, more)
-        trainer.callbacks.insert(0, Stop())
+        trainer.callbacks.insert(0, Stop())  # type: ignore[attr-defined]
         return trainer
 
     building.build_trainer = with_stop
@@ -85,7 +86,7 @@ def test_resume_refuses_another_config_and_a_folder_without_a_run(tmp_path: Path
     assert not (tmp_path / "nothing").exists()
 
 
-def best_state(run: Path, checkpoint: Any = None) -> dict:
+def best_state(run: Path, checkpoint: Any = None) -> dict[str, Any]:
     """What last.ckpt knows of the best epoch so far."""
     checkpoint = checkpoint or torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     states = checkpoint["callbacks"].values()
@@ -237,6 +238,7 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
         preexec_fn=heed_ctrl_c,
     )
     try:
+        assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 2"):
                 break

@@ -15,6 +15,7 @@ from torch import nn
 
 from segkit.choices.listing import verbs
 from segkit.configs.composing import compose, to_plain
+from segkit.metrics.masks import SegmentationMetrics
 from segkit.models.blocks import fold_batch_norm
 from segkit.runs.build import build, build_data, make
 from segkit.tasks.segmentation import SegmentationTask
@@ -29,8 +30,10 @@ def with_statistics(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.running_mean, module.bias):
+                assert tensor is not None
                 tensor.data.copy_(torch.randn(tensor.shape, generator=generator) / 4)
             for tensor in (module.running_var, module.weight):
+                assert tensor is not None
                 tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
     return net.eval()
 
@@ -49,7 +52,7 @@ FOLDED = {"unet": 10, "unet_bilinear": 6, "segnet": 11, "unet_classifier": 10, "
 
 
 @pytest.mark.parametrize("model", FOLDED)
-def test_folded_batch_norm_gives_the_same(model: Any) -> None:
+def test_folded_batch_norm_gives_the_same(model: str) -> None:
     words = ["model.net.widths=[4,8,16]"] if model not in ("unet_levels", "segnet") else []
     net = with_statistics(make(to_plain(compose(f"model={model}", *words, "run_dir=x"))["model"]["net"]))
     image = torch.randn(2, 3, 40, 56)
@@ -68,19 +71,21 @@ def test_only_a_norm_right_after_a_convolution_is_folded() -> None:
     image = torch.randn(1, 3, 5, 5)
     expected = net(image)
     fold_batch_norm(net)
-    assert [type(layer).__name__ for layer in net] == ["Conv2d", "ReLU", "BatchNorm2d", "ConvTranspose2d", "Identity"]
+    kinds = [type(layer).__name__ for layer in net.children()]
+    assert kinds == ["Conv2d", "ReLU", "BatchNorm2d", "ConvTranspose2d", "Identity"]
     torch.testing.assert_close(net(image), expected)
 
 
 def test_profile_adds_up_what_steps_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, *(second for step in range(6) for second in (step + 0.25, step + 1.0))])
-    monkeypatch.setattr(profiling.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     task = type("Task", (), {"device": torch.device("cpu")})()
+    trainer: Any = None
     waiting = DataWaitProfiler()  # which leaves the first three steps out
-    waiting.on_train_epoch_start(None, task)
+    waiting.on_train_epoch_start(trainer, task)
     for step in range(6):
-        waiting.on_train_batch_start(None, task, None, step)
-        waiting.on_train_batch_end(None, task, None, None, step)
+        waiting.on_train_batch_start(trainer, task, None, step)
+        waiting.on_train_batch_end(trainer, task, None, None, step)
     assert waiting.steps == 3
     assert waiting.share == pytest.approx(0.25)
     said = sentence(waiting.data, waiting.device, waiting.steps, "nothing")
@@ -99,7 +104,7 @@ def test_profile_adds_up_what_steps_wait_for(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_profile_says_what_to_change(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, share: float, device: str, words: tuple[str] | tuple[()], said: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, share: float, device: str, words: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.setattr(profiling, "cores", lambda: 4)
     data = build_data(
@@ -117,7 +122,7 @@ def test_profile_ends_a_run_with_one_sentence(tmp_path: Path) -> None:
 
 
 def test_compile_without_a_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     train(compose(*TINY, "compile=true", "trainer.accelerator=cpu", f"run_dir={tmp_path}/run"))
     assert "torch.compile needs a C++ compiler" in (tmp_path / "run" / "train.log").read_text()
 
@@ -127,9 +132,14 @@ def test_compile_trains_and_leaves_the_names_of_the_weights(tmp_path: Path) -> N
         pytest.skip(f"torch.compile needs {missing}")
     compiled = []
     compile_it = nn.Module.compile
+
+    def noted(net: nn.Module) -> None:
+        compiled.append(net)
+        compile_it(net, backend="eager")
+
     words = [*TINY, "compile=true", "trainer.accelerator=cpu", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn.Module, "compile", lambda net: (compiled.append(net), compile_it(net, backend="eager")))
+        patch.setattr(nn.Module, "compile", noted)
         train(compose(*words))
     assert len(compiled) == 1
     assert not any("_orig_mod" in key for key in weights(tmp_path / "run"))
@@ -160,13 +170,16 @@ def test_a_batch_reaches_the_device_in_uint8_and_is_normalised_there() -> None:
     task = run.task.to("meta")
     assert moved["image"].device.type == "meta"
     assert moved["image"].dtype == torch.uint8
+    assert isinstance(task, SegmentationTask)
     out = task.detect(moved["image"])
+    assert out.masks is not None
     assert out.masks.device.type == "meta"
     pixels = task.normalised(moved["image"])
     assert pixels.dtype == torch.float32
     assert pixels.is_contiguous(memory_format=torch.channels_last)
-    task.loss(out.masks, moved["mask"].long()).backward()  # type: ignore[misc]
-    assert all(p.grad.device.type == "meta" for p in task.net.parameters() if p.requires_grad)
+    assert task.loss is not None
+    task.loss(out.masks, moved["mask"].long()).backward()
+    assert all(p.grad is not None and p.grad.device.type == "meta" for p in task.net.parameters() if p.requires_grad)
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
@@ -183,11 +196,15 @@ def test_a_step_waits_for_nothing_on_the_device(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which does not know that device
     monkeypatch.setattr(SegmentationTask, "global_step", 1)  # not one of those at which NaN is looked for
     with pytest.warns(UserWarning, match=r"self.trainer` reference is not registered"):
-        task.training_step(batch, 1).backward()
+        loss = task.training_step(batch, 1)
+    assert isinstance(loss, torch.Tensor)
+    loss.backward()
     task.eval()
     with torch.no_grad():
         task.validation_step(batch, 0)
-    assert task.scores("val").metrics["masks"].rows[0].device.type == "meta"
+    scores = task.scores("val").metrics["masks"]
+    assert isinstance(scores, SegmentationMetrics)
+    assert scores.rows[0].device.type == "meta"
     with pytest.raises((RuntimeError, NotImplementedError)):
         task.losses(task.detect(batch["image"]), batch["mask"].long())["loss"].item()
 

@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -178,11 +178,12 @@ def test_averaged_weights_are_those_kept_and_tested(
     name = "net.head.weight"
     steps = []
     end = SegmentationTask.on_train_batch_end
-    monkeypatch.setattr(
-        SegmentationTask,
-        "on_train_batch_end",
-        lambda self, *args: (end(self, *args), steps.append(self.state_dict()[name].clone())),
-    )
+
+    def noted(self: SegmentationTask, *args: Any) -> None:
+        end(self, *args)
+        steps.append(self.state_dict()[name].clone())
+
+    monkeypatch.setattr(SegmentationTask, "on_train_batch_end", noted)
     train(compose(*TINY, f"callbacks=[default,{averaging}]", "trainer.max_epochs=4", f"run_dir={tmp_path}/run"))
     assert len(steps) == 12
     if averaging == "swa":  # 12 steps, of which the last quarter counts
@@ -273,7 +274,8 @@ def test_pos_weight_auto_is_the_inverse_frequency(tmp_path: Path) -> None:
     log = (tmp_path / "run" / "train.log").read_text()
     from segkit.datasets.synthetic import Synthetic
 
-    masks = [sample["mask"] for sample in Synthetic("train", ["crack"], picture_size=32, counts=[12, 5, 5])]
+    data = Synthetic("train", ["crack"], picture_size=32, counts=[12, 5, 5])
+    masks = [data[index]["mask"] for index in range(len(data))]
     ones = sum(int((mask == 1).sum()) for mask in masks)
     measured = float(log.split("'pos_weight': ")[1].split("}")[0])
     assert measured == pytest.approx((12 * 32 * 32 - ones) / ones)
@@ -314,7 +316,7 @@ def test_validation_masks_that_are_all_empty_are_told(tmp_path: Path) -> None:
 def test_a_loss_of_a_batch_as_a_whole_is_so_in_validation_as_in_training(tmp_path: Path, words: list[str]) -> None:
     train(compose(*TINY, *words, "dataset.batch_size=3", "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
     config = to_plain(compose(*TINY, *words, "dataset.batch_size=3", f"run_dir={tmp_path}/run"))
-    task, loss = load(tmp_path / "run").eval(), make(config["loss"])
+    task, loss = load(str(tmp_path / "run")).eval(), make(config["loss"])
     values, sizes = [], []
     for batch in build_data(config).val_dataloader():
         with torch.no_grad():
@@ -330,12 +332,12 @@ def test_an_epoch_with_outputs_that_are_not_finite_is_never_the_best(
 ) -> None:
     validate = SegmentationTask.validation_step
 
-    def broken(self, batch: Any, batch_idx: Any) -> None:
+    def broken(self: SegmentationTask, batch: Any, batch_idx: int) -> None:
         with torch.no_grad():
-            self.net.head.bias.fill_(float("nan") if self.current_epoch > 0 else 0)
+            self.net.get_parameter("head.bias").fill_(float("nan") if self.current_epoch > 0 else 0)
         validate(self, batch, batch_idx)
         with torch.no_grad():
-            self.net.head.bias.fill_(0)
+            self.net.get_parameter("head.bias").fill_(0)
 
     monkeypatch.setattr(SegmentationTask, "validation_step", broken)
     train(compose(*TINY, "callbacks.pictures=null", "monitor=val/iou_image", f"run_dir={tmp_path}/run"))
@@ -348,8 +350,8 @@ def test_an_epoch_with_outputs_that_are_not_finite_is_never_the_best(
 def test_running_statistics_that_are_not_finite_stop_the_run_at_the_end_of_the_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self, batch: Any, batch_idx: Any):
-        next(module for module in self.net.modules() if hasattr(module, "running_var")).running_var.fill_(torch.inf)
+    def broken(self: SegmentationTask, batch: Any, batch_idx: int) -> Any:
+        next(value for name, value in self.net.named_buffers() if name.endswith("running_var")).fill_(torch.inf)
         return step(self, batch, batch_idx)
 
     step = SegmentationTask.training_step
@@ -362,7 +364,8 @@ def test_running_statistics_that_are_not_finite_stop_the_run_at_the_end_of_the_e
 
 def test_a_pass_without_a_batch_is_finite() -> None:
     task = build_task(to_plain(compose(*TINY, "run_dir=x")))
-    task._trainer = SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool))
+    assert isinstance(task, SegmentationTask)
+    task._trainer = cast(Any, SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool)))
     assert task._outputs_were_finite()
     task.finite.append(torch.tensor(False))
     assert not task._outputs_were_finite()

@@ -15,7 +15,9 @@ def test_layers_are_the_laboratorys() -> None:
     # embedding 3·16²·256+256, positions 196·256, blocks 12·256²+13·256 each, head 256·12·16²+12
     assert sum(p.numel() for p in net.parameters()) == 196864 + 50176 + 6 * (12 * 256**2 + 13 * 256) + 786444
     assert not net.positions.any()
-    kinds = [type(layer).__name__ for layer in net.blocks[0].mlp]
+    first = net.blocks[0]
+    assert isinstance(first, Block)
+    kinds = [type(layer).__name__ for layer in first.mlp]
     assert kinds == ["Linear", "GELU", "Dropout", "Linear"]
     assert sum(isinstance(layer, torch.nn.Dropout) for layer in net.modules()) == 6
 
