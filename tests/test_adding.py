@@ -52,7 +52,7 @@ def commands(thing: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("thing", QUICK)
-def test_in_a_folder_of_ones_own(thing: Any, tmp_path: Path) -> None:
+def test_in_a_folder_of_ones_own(thing: str, tmp_path: Path) -> None:
     assert len(write_files(thing, tmp_path, "my_")) == 2
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((40, 40, 3), np.uint8))
@@ -89,13 +89,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for thing in ("loss", "dataset"):
         (row,) = [block for block in blocks(thing, "python") if "allowed.py" in block.split("\n", 1)[0]]
         start, row = row.split("\n", 1)
-        table = re.search(r"in (\w+) of", start)[1]
+        named = re.search(r"in (\w+) of", start)
+        assert named is not None, start
+        table = named[1]
         before, opening, after = allowed.read_text().partition(f"{table}: dict[str, Arguments] = {{\n")
         allowed.write_text(f"{before}{opening}{row}{after}")
     return folder
 
 
-def say(copy: Path, *words: str) -> subprocess.CompletedProcess:
+def say(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(copy / "src")}
     return segkit(*words, cwd=copy, module="__main__", alone=True, env=environment)
 
@@ -134,7 +136,7 @@ def test_what_was_added_fits_the_house(copy: Path) -> None:
 
 
 def test_the_pages_test_of_a_loss_passes() -> None:
-    names = {"torch": torch, "pytest": pytest}
+    names: dict[str, Any] = {"torch": torch, "pytest": pytest}
     for block in blocks("loss", "python"):
         if block.startswith(("# src/segkit/losses/", "# in tests/test_losses.py")):
             exec(block, names)

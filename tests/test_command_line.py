@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import TINY, results, segkit, write_pair
 
-from segkit.configs.composing import argument, config_dir
+from segkit import config_dir
+from segkit.configs.composing import argument
 
 
 def test_command_line_ends_with_metrics_and_next_commands(tmp_path: Path) -> None:

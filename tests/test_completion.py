@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -41,7 +40,7 @@ from segkit.choices.completion import SCRIPTS, answer
         ("segkit nothing ", []),
     ],
 )
-def test_what_may_come_next(line: str, found: Any) -> None:
+def test_what_may_come_next(line: str, found: list[str]) -> None:
     assert answer(line) == found
 
 
@@ -82,7 +81,7 @@ START = {
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_shell_at_a_terminal_completes(tmp_path: Path, shell: Any) -> None:
+def test_a_shell_at_a_terminal_completes(tmp_path: Path, shell: str) -> None:
     """Type half a command and TAB, and have the shell write down what then stands there."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")

@@ -20,9 +20,9 @@ from miniatures import write_pets, write_products
 from omegaconf import OmegaConf
 from torch import nn
 
-from segkit import hardware
+from segkit import config_dir, hardware
 from segkit.choices.listing import find_choices
-from segkit.configs.composing import compose, config_dir, expand_home, find_classes, to_plain
+from segkit.configs.composing import compose, expand_home, find_classes, to_plain
 from segkit.configs.identity import config_hash, rebased
 from segkit.configs.settings import check_settings
 from segkit.runs.build import build, build_data, make
@@ -86,7 +86,7 @@ def root_of(choice: str, roots: dict[str, Path]) -> list[str]:
     return [f"dataset.root={roots[choice]}", *suffix]
 
 
-def plain(*words: str) -> dict:
+def plain(*words: str) -> dict[str, Any]:
     cfg = compose(*words)
     find_classes(cfg)
     return to_plain(cfg)
@@ -98,7 +98,7 @@ def test_there_is_something_to_choose_in_every_group() -> None:
 
 
 @pytest.mark.parametrize("choice", options("dataset"))
-def test_every_data_set_builds_and_gives_samples_of_the_contract(choice: Any, roots: dict[str, Path]) -> None:
+def test_every_data_set_builds_and_gives_samples_of_the_contract(choice: str, roots: dict[str, Path]) -> None:
     config = plain(f"dataset={choice}", *root_of(choice, roots))
     data = build_data(config)
     for split, source in data.sources.items():
@@ -116,7 +116,7 @@ def test_every_data_set_builds_and_gives_samples_of_the_contract(choice: Any, ro
     [(group, choice) for group in GROUPS if group not in ("dataset", "model") for choice in options(group)],
 )
 def test_every_choice_composes_and_builds(
-    group: Any, choice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    group: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     name = f"{group}=[{choice}]" if group in ("callbacks", "logger") else f"{group}={choice}"
@@ -135,7 +135,7 @@ def test_every_choice_composes_and_builds(
 
 
 @pytest.mark.parametrize("choice", options("experiment"))
-def test_every_experiment_composes_and_builds(choice: Any, roots: dict[str, Path], tmp_path: Path) -> None:
+def test_every_experiment_composes_and_builds(choice: str, roots: dict[str, Path], tmp_path: Path) -> None:
     dataset = compose(f"experiment={choice}").choices.dataset
     header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
     weights = ["weights=none"] if str(compose(f"experiment={choice}").weights) == "imagenet" else []  # a download
@@ -149,7 +149,7 @@ def test_every_experiment_composes_and_builds(choice: Any, roots: dict[str, Path
 
 
 @pytest.mark.parametrize("choice", options("ablation"))
-def test_every_ablation_is_a_sweep_over_choices_that_exist(choice: Any, tmp_path: Path) -> None:
+def test_every_ablation_is_a_sweep_over_choices_that_exist(choice: str, tmp_path: Path) -> None:
     cfg = compose(f"ablation={choice}")
     assert cfg.name == choice
     text = (config_dir() / "ablation" / f"{choice}.yaml").read_text()
@@ -192,7 +192,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("choice", options("experiment"))
-def test_an_experiment_of_a_source_says_in_what_it_departs(choice: Any) -> None:
+def test_an_experiment_of_a_source_says_in_what_it_departs(choice: str) -> None:
     cfg = compose(f"experiment={choice}")
     assert (choice in OWN) == (cfg.departs is None)
     assert cfg.published is None or cfg.departs
@@ -259,7 +259,7 @@ def test_precision_auto_goes_by_the_hardware(
 def test_console_command(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "segkit")]
 
-    def say(*words: str):
+    def say(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
 
     from segkit import __version__
@@ -316,7 +316,7 @@ def test_no_network_keeps_state_outside_the_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((config_dir() / "augment").glob("*.yaml")), ids=lambda path: path.stem)
-def test_an_augmentation_says_whether_pictures_stay_upright(path: Any) -> None:
+def test_an_augmentation_says_whether_pictures_stay_upright(path: Path) -> None:
     settings = compose(f"augment={path.stem}").augment
     turned = bool(settings.get("vertical") or settings.get("turns"))
     words = " ".join(path.read_text().split()).replace("# ", "")
@@ -337,7 +337,7 @@ def test_one_measure_chooses_the_epoch_and_is_compared() -> None:
 
 
 @pytest.mark.parametrize("choice", options("loss"))
-def test_choosing_a_loss_changes_the_loss_and_nothing_else(choice: Any) -> None:
+def test_choosing_a_loss_changes_the_loss_and_nothing_else(choice: str) -> None:
     mine, usual = (to_plain(compose(f"loss={name}", "run_dir=x")) for name in (choice, "dice"))
     for config in (mine, usual):
         config.update(loss=None, choices=None, overrides=None)

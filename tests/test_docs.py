@@ -143,7 +143,7 @@ def check_command(verb: str, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_every_command_is_one(
-    path: Any, places: dict[str, str], roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, places: dict[str, str], roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     wrong = []
@@ -176,7 +176,9 @@ def check_other(words: list[str]) -> None:
     elif program == "pip":
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         assert words[1] == "install"
-        assert re.fullmatch(r"segkit\[([\w-]+)\]", words[2])[1] in extras
+        extra = re.fullmatch(r"segkit\[([\w-]+)\]", words[2])
+        assert extra is not None, words[2]
+        assert extra[1] in extras
     elif program == "python":
         assert (ROOT / words[1]).is_file()
     elif program == "echo":
@@ -198,7 +200,7 @@ def known_settings() -> set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_every_setting_that_is_named_is_one(path: Any) -> None:
+def test_every_setting_that_is_named_is_one(path: Path) -> None:
     known = known_settings()
     code = re.findall(r"`([^`\n]+)`", outside_blocks(path.read_text()))
     words = [word for text in code for word in text.split() if re.match(r"['\"]?\+?[a-z_.]+=", word)]
@@ -207,12 +209,12 @@ def test_every_setting_that_is_named_is_one(path: Any) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_blocks_have_a_language(path: Any) -> None:
+def test_blocks_have_a_language(path: Path) -> None:
     assert {language for language, _ in blocks(path)} <= LANGUAGES
 
 
 @pytest.mark.parametrize("path", OWN_CODE, ids=name_of)
-def test_ones_own_code_runs_without_forking(path: Any, tmp_path: Path) -> None:
+def test_ones_own_code_runs_without_forking(path: Path, tmp_path: Path) -> None:
     for language, text in blocks(path):
         name = text.split("\n", 1)[0].removeprefix("# ")
         if language in ("python", "yaml") and name.endswith((".py", ".yaml")):
@@ -245,7 +247,7 @@ def test_the_lines_for_a_notebook_run(tmp_path: Path, folder: Path, monkeypatch:
     shutil.copytree(folder / "images", tmp_path / "photos")
     [lines] = [text for kind, text in blocks(DOCS / "how-to" / "use-segkit-from-python.md") if kind == "python"]
     tiny = '"dataset.root=my_data", "dataset.size=32", "trainer.max_epochs=1"'
-    names: dict = {}
+    names: dict[str, Any] = {}
     exec(lines.replace('"dataset.root=my_data"', tiny), names)
     assert 0 <= names["metrics"]["test/iou"] <= 1
     assert len(list((tmp_path / "predicted" / "masks").iterdir())) == 10
@@ -309,7 +311,7 @@ def dead_links(path: Path, slug: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [*ALL, *PAPERS], ids=name_of)
-def test_every_link_leads_somewhere(path: Any) -> None:
+def test_every_link_leads_somewhere(path: Path) -> None:
     assert not dead_links(path, github_slug)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from conftest import TINY, segkit, write_pair
+from conftest import TINY, read_picture, segkit, write_pair
 
 from segkit.configs.composing import compose
 from segkit.evaluate import evaluate
@@ -77,7 +77,7 @@ def camera_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("camera")
     for number in range(10):
         write_pair(base / "data" / "images", base / "data" / "masks", f"p{number}", number, scale=1)
-        mask = cv2.imread(str(base / "data" / "masks" / f"p{number}.png"), cv2.IMREAD_UNCHANGED)
+        mask = read_picture(base / "data" / "masks" / f"p{number}.png", cv2.IMREAD_UNCHANGED)
         mask[: number * 3] = 255
         cv2.imwrite(str(base / "data" / "masks" / f"p{number}.png"), mask)
     options = [

@@ -27,10 +27,10 @@ from conftest import disc
 from helpers import Watch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from segkit.configs.composing import compose
 from segkit.datasets import module
-from segkit.datasets.module import DataLoader
 from segkit.evaluate import evaluate
 from segkit.predict import predict
 from segkit.report import report
@@ -44,7 +44,8 @@ MORE_MEMORY = 1.5e9  # bytes that all of it may add
 HANGS = 120  # seconds after which something waits for ever, on however busy a machine
 CANARY = "canary_of_fuzz"
 SYSTEM = {"_target_": "os.system", "command": "true"}
-VALUES = (  # what is put in the place of others; whole numbers that would ask for hours of honest work are left out
+# What is put in the place of others; whole numbers that would ask for hours of honest work are left out.
+VALUES: tuple[Any, ...] = (
     None,
     True,
     False,

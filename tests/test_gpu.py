@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, disc, segkit
+from conftest import TINY, disc, read_picture, segkit
 
 pytestmark = [
     pytest.mark.gpu,
@@ -55,7 +55,7 @@ def test_predicts_what_the_cpu_predicts(tmp_path: Path) -> None:
         done = segkit(*words, f"accelerator={accelerator}", module="predict", alone=True)
         assert done.returncode == 0, done.stderr
     for number in range(3):
-        one, other = (cv2.imread(str(tmp_path / name / "masks" / f"{number}.png"), 0) for name in ("cpu", "gpu"))
+        one, other = (read_picture(tmp_path / name / "masks" / f"{number}.png", 0) for name in ("cpu", "gpu"))
         assert (one == other).mean() > 0.995
 
 

@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import segkit
+from helpers import Done
 
 CODE = {
     "plain": "import os, sys; print(os.environ['WORD'], os.getcwd(), sys.argv[1:]); sys.exit('no')",
@@ -25,21 +27,21 @@ CODE = {
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """Run one of CODE as `python -m`, in place of a verb."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "work").mkdir()
     for name, code in CODE.items():
         (tmp_path / "work" / f"{name}.py").write_text(code)
 
-    def ask(name: str, *words: str, **more: Any):
+    def ask(name: str, *words: str, **more: Any) -> Done:
         more = {"env": os.environ | {"WORD": "a word"}} | more
         return segkit(*words, cwd=tmp_path / "work", package="", module=name, **more)
 
     return ask
 
 
-def test_a_forked_command_ends_as_one_of_its_own(run: Path, tmp_path: Path) -> None:
+def test_a_forked_command_ends_as_one_of_its_own(run: Callable[..., Done], tmp_path: Path) -> None:
     done = run("plain", "a=1", "b")
     assert done.returncode == 1
     assert done.stdout == f"a word {tmp_path / 'work'} ['a=1', 'b']\n"
@@ -53,13 +55,13 @@ def test_a_forked_command_ends_as_one_of_its_own(run: Path, tmp_path: Path) -> N
     assert raised.cpu < 5
 
 
-def test_a_command_that_hangs_is_ended_with_what_it_had_said(run: Path) -> None:
+def test_a_command_that_hangs_is_ended_with_what_it_had_said(run: Callable[..., Done]) -> None:
     with pytest.raises(subprocess.TimeoutExpired) as caught:
         run("waits", timeout=5)
     assert caught.value.output == "begun\n"
 
 
-def test_sockets_programs_and_writes_outside_are_seen(run: Path, tmp_path: Path) -> None:
+def test_sockets_programs_and_writes_outside_are_seen(run: Callable[..., Done], tmp_path: Path) -> None:
     events = run("acts", watch=["."]).events
     assert [event.split()[0] for event in events] == ["write:", "program:", "socket:", "socket:"]
     assert str(tmp_path / "outside.txt") in events[0].replace("../", f"{tmp_path}/")

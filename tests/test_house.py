@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -97,7 +97,7 @@ def test_nothing_imports_a_verb() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_is_a_file_and_a_yaml_file(verb: Any) -> None:
+def test_a_verb_is_a_file_and_a_yaml_file(verb: str) -> None:
     assert "main = command(" in (SRC / f"{verb}.py").read_text()
     first = (ROOT / "conf" / f"{verb}.yaml").read_text().partition("\n")[0]
     assert re.fullmatch(rf"# python -m segkit\.{verb} \S.*\S {{4,}}\S.*", first), "its line in segkit --help"

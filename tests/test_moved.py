@@ -42,7 +42,9 @@ def test_its_weights_predict(run: Path, tmp_path: Path) -> None:
     task = load(str(run))
     assert sum(value.numel() for value in task.net.parameters()) > 1000
     with torch.inference_mode():
-        assert task.detect(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).masks.shape == (1, 1, 32, 32)
+        masks = task.detect(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).masks
+        assert masks is not None
+        assert masks.shape == (1, 1, 32, 32)
     (tmp_path / "in").mkdir()
     cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((32, 32, 3), np.uint8))
     done = segkit(f"run={run}", f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}", module="predict")

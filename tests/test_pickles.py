@@ -27,7 +27,7 @@ def with_pickle(path: Path, content: bytes) -> Path:
 
 def in_lists(depth: int) -> list[Any]:
     """A list that is in a list ten times, and so on: as few bytes as one."""
-    node = [0] * 10
+    node: list[Any] = [0] * 10
     for _ in range(depth):
         node = [node] * 10
     return node
@@ -60,7 +60,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
-def test_no_more_is_unpacked_than_a_checkpoint_needs(content: Any, message: Any, tmp_path: Path) -> None:
+def test_no_more_is_unpacked_than_a_checkpoint_needs(content: bytes, message: str, tmp_path: Path) -> None:
     path = with_pickle(tmp_path / "bad.ckpt", START + content + b".")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=rf"bad\.ckpt.*({message})"):
@@ -81,7 +81,7 @@ def test_a_file_of_weights_is_looked_at_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("a/data.pkl", "b/data.pkl"), ("a/data.pkl", "a/DATA.PKL"), ("a/b/data.pkl",)])
-def test_there_is_one_pickle(names: tuple[str, str] | tuple[str], tmp_path: Path) -> None:
+def test_there_is_one_pickle(names: tuple[str, ...], tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "two.ckpt", "w") as archive:
         for name in names:
             archive.writestr(name, START + b"}.")
@@ -128,9 +128,10 @@ def test_what_a_checkpoint_may_hold_is_read(tmp_path: Path) -> None:
         {"state_dict": net.state_dict(), "optimizer_states": [optimizer.state_dict()], "kinds": kinds, "plain": plain},
         tmp_path / "a.ckpt",
     )
-    found = read_checkpoint(tmp_path / "a.ckpt")
+    found: Any = read_checkpoint(tmp_path / "a.ckpt")
     assert found["plain"][:-1] == plain[:-1]
-    assert found["state_dict"]._metadata == net.state_dict()._metadata
+    state: Any = net.state_dict()
+    assert found["state_dict"]._metadata == state._metadata
 
 
 def damaged(change: Callable[[dict[str, Any]], None], path: Path) -> Path:

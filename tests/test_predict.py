@@ -11,7 +11,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, disc, segkit
+from conftest import TINY, disc, read_picture, segkit
 
 from segkit.configs.composing import compose, to_plain
 from segkit.inference import predictor
@@ -41,13 +41,13 @@ def test_masks_overlays_and_areas_of_pictures_of_any_size(tmp_path: Path, tiny_r
         ("masks/more/b.png", "20", "90"),
     ]
     for row in rows:
-        mask = cv2.imread(str(tmp_path / "out" / row["mask"]), cv2.IMREAD_UNCHANGED)
+        mask = read_picture(tmp_path / "out" / row["mask"], cv2.IMREAD_UNCHANGED)
         assert mask.shape == (int(row["height"]), int(row["width"]))
         assert set(np.unique(mask)) <= {0, 255}
         assert int(row["area/crack"]) == np.count_nonzero(mask)
         assert float(row["share/crack"]) == pytest.approx(np.mean(mask == 255), abs=1e-6)
         assert float(row["seconds"]) > 0
-    assert cv2.imread(str(tmp_path / "out" / "overlays" / "more" / "b.jpg")).shape == (20, 90, 3)
+    assert read_picture(tmp_path / "out" / "overlays" / "more" / "b.jpg").shape == (20, 90, 3)
 
 
 def test_probabilities_are_written_in_16_bits(tmp_path: Path, tiny_run: Path) -> None:
@@ -56,26 +56,28 @@ def test_probabilities_are_written_in_16_bits(tmp_path: Path, tiny_run: Path) ->
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), image)
     words = [f"run={tiny_run}", f"input={tmp_path}/photos", f"output={tmp_path}/out", "probabilities=true"]
     predict(compose(*words, config="predict"))
-    found = cv2.imread(str(tmp_path / "out" / "probabilities" / "a.png"), cv2.IMREAD_UNCHANGED)
-    assert (found.dtype, found.shape) == (np.uint16, (40, 52))
-    mask = cv2.imread(str(tmp_path / "out" / "masks" / "a.png"), cv2.IMREAD_UNCHANGED)
+    found = read_picture(tmp_path / "out" / "probabilities" / "a.png", cv2.IMREAD_UNCHANGED)
+    assert (found.dtype, found.shape) == (np.dtype(np.uint16), (40, 52))
+    mask = read_picture(tmp_path / "out" / "masks" / "a.png", cv2.IMREAD_UNCHANGED)
     sure = np.abs(found / 65535 - 0.5) > 1e-4  # rounding may cross the threshold
     assert ((mask == 255) == (found / 65535 > 0.5))[sure].all()
     assert found.std() > 0
 
 
 def test_lightnings_own_predict_gives_what_the_network_says(tiny_run: Path) -> None:
-    task = load(tiny_run)
+    task = load(str(tiny_run))
     data = build_data(task.facts["config"] | {"dataset": to_plain(compose(*TINY).dataset), "augment": None})
     trainer = lightning.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*custom batch sampler")
-        batches = trainer.predict(task, datamodule=data)
+        batches: Any = trainer.predict(task, datamodule=data)
     assert sum(len(batch["name"]) for batch in batches) == 5
     for batch in batches:
         assert batch["probabilities"].shape == (len(batch["name"]), 1, 32, 32)
         assert torch.equal(batch["mask"], (batch["probabilities"][:, 0] > 0.5).to(torch.uint8))
-    (alone,) = trainer.predict(task, torch.utils.data.DataLoader(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), 2))
+    pictures: Any = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    batches = trainer.predict(task, torch.utils.data.DataLoader(pictures, 2))
+    (alone,) = batches
     assert alone.keys() == {"probabilities", "mask"}
 
 
@@ -128,9 +130,9 @@ def test_prediction_is_what_evaluation_scored(tiny_run: Path) -> None:
     image = disc((32, 32), 3)[0]
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
     expected = (task(batch).sigmoid() > 0.5)[0, 0].numpy()
-    np.testing.assert_array_equal(
-        predictor.predict(task, image, predictor.InputMode("resize", (32, 32))).label.astype(bool), expected
-    )
+    label = predictor.predict(task, image, predictor.InputMode("resize", (32, 32))).label
+    assert label is not None
+    np.testing.assert_array_equal(label.astype(bool), expected)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_checkpoint_may_only_name_networks(
 
 def test_a_pickle_is_not_unpacked(tmp_path: Path) -> None:
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "pwned",)
 
     torch.save({"segkit": Evil(), "state_dict": {}}, tmp_path / "evil.ckpt")

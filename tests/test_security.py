@@ -15,8 +15,9 @@ import torch
 import yaml
 from miniatures import write_pets, write_products
 
+from segkit import config_dir
 from segkit.choices.listing import find_choices
-from segkit.configs.composing import compose, config_dir, find_classes, to_plain
+from segkit.configs.composing import compose, find_classes, to_plain
 from segkit.files import tables
 from segkit.files.reading import read_checkpoint, read_json, read_yaml
 from segkit.files.tables import bare, csv_text, inert, read_rows, write_rows
@@ -24,8 +25,8 @@ from segkit.files.writing import write_json
 from segkit.runs.build import build_data, build_task
 from segkit.runs.folder import open_run, stored_config
 from segkit.runs.loading import load
-from segkit.security import allowed, stored_configs
-from segkit.security.built import Built
+from segkit.security import stored_configs
+from segkit.security.built import TABLE, Built
 from segkit.security.kinds import Origin
 
 OUTSIDE = ("segkit.training.callbacks.Progress",)  # whose arguments are a library's
@@ -59,7 +60,7 @@ def check(family: str, node: object, trust: tuple[str, ...] = (), folder: Path |
 
 
 @pytest.mark.parametrize("choice", choices("experiment"))
-def test_every_experiment_may_be_resumed(choice: Any, tmp_path: Path) -> None:
+def test_every_experiment_may_be_resumed(choice: str, tmp_path: Path) -> None:
     root = [] if compose(f"experiment={choice}").dataset.get("root", "") is None else ["dataset.root=/data"]
     root = [] if "synthetic" in str(compose(f"experiment={choice}").choices.dataset) else root
     config = to_plain(compose(f"experiment={choice}", *root, f"run_dir={tmp_path}"))
@@ -73,7 +74,7 @@ GROUPS = ("augment", "callbacks", "dataset", "loss", "model", "optimizer", "sche
 
 
 @pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)])
-def test_every_choice_may_be_stored(group: Any, choice: Any, tmp_path: Path) -> None:
+def test_every_choice_may_be_stored(group: str, choice: str, tmp_path: Path) -> None:
     """A row for each class, with the kinds of its arguments: what a stranger's file may build is nowhere guessed."""
     words = ["callbacks=[default]" if choice == "default" else f"callbacks=[default,{choice}]"]
     words = words if group == "callbacks" else [f"{group}={choice}"]
@@ -92,7 +93,7 @@ def test_every_choice_may_be_stored(group: Any, choice: Any, tmp_path: Path) -> 
 
 def test_the_table_has_every_argument_of_segkits_own_classes() -> None:
     """A setting that is added to a class and not to the table would make its runs unreadable without trust."""
-    for family in allowed.TABLE.values():
+    for family in TABLE.values():
         for name, arguments in family.items():
             module, _, attribute = name.rpartition(".")
             found = getattr(importlib.import_module(module), attribute)
@@ -105,7 +106,7 @@ def test_the_table_has_every_argument_of_segkits_own_classes() -> None:
 
 
 def test_every_name_of_the_table_exists() -> None:
-    for family in allowed.TABLE.values():
+    for family in TABLE.values():
         for name in family:
             module, _, attribute = name.rpartition(".")
             assert hasattr(importlib.import_module(module), attribute), name
@@ -154,7 +155,7 @@ SMP = {"_target_": "segkit.models.encoders.Smp", "architecture": "Unet", "encode
         ("dataset", {"_target_": "segkit.datasets.pets.Pets", "download": "http://x"}, r"it\.download is"),
     ],
 )
-def test_what_is_not_in_the_table_is_refused_by_its_key(family: str, node: Any, message: str) -> None:
+def test_what_is_not_in_the_table_is_refused_by_its_key(family: str, node: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(family, node)
 
@@ -257,7 +258,7 @@ def test_honest_settings_may_be_trained_with(words: list[str]) -> None:
 
 @pytest.mark.parametrize("choice", choices("logger"))
 def test_a_resumed_run_sends_nothing_unless_its_command_says_so(
-    choice: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    choice: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("segkit.configs.settings.check_loggers", lambda config: None)  # of which some are not installed
     run = tmp_path / "run"
@@ -327,7 +328,7 @@ def test_trust_is_for_classes_that_a_module_itself_defines(tmp_path: Path, monke
 def test_a_name_is_not_imported_before_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "canary.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    for family in allowed.TABLE:
+    for family in TABLE:
         with pytest.raises(ValueError, match=r"trust=\[canary\]"):
             check(family, {"_target_": "canary.Net"})
 
@@ -395,12 +396,12 @@ def test_names_of_files_stay_in_the_folder(name: str, tmp_path: Path) -> None:
 
 
 def test_one_container_in_many_places_is_counted_each_time() -> None:
-    node: list = [0]
+    node: list[Any] = [0]
     for _ in range(20):
         node = [node] * 10
     with pytest.raises(ValueError, match="more than 100000 values"):
         stored_configs.check_values({"model": node}, Origin("file"))
-    cycle: list = []
+    cycle: list[Any] = []
     cycle.append(cycle)
     with pytest.raises(ValueError, match="more than 24 containers"):
         stored_configs.check_values(cycle, Origin("file"))
@@ -429,7 +430,7 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("a
         ("- 1\n--- \n- 2", "cannot be read as a config"),
     ],
 )
-def test_yaml_is_read_with_bounds(text: Any, message: str, tmp_path: Path) -> None:
+def test_yaml_is_read_with_bounds(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=rf"config\.yaml.*{message}"):
         read_yaml(tmp_path / "config.yaml")
@@ -448,7 +449,7 @@ def test_yaml_is_read_with_bounds(text: Any, message: str, tmp_path: Path) -> No
         (b"[" + b"[]," * 1_000_001 + b"1]", "more than 1000000 lists"),
     ],
 )
-def test_json_is_read_with_bounds(content: Any, message: str, tmp_path: Path) -> None:
+def test_json_is_read_with_bounds(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(ValueError, match=rf"results\.json.*{message}"):
         read_json(tmp_path / "results.json")

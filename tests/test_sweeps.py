@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,16 @@ import pytest
 from conftest import TINY, segkit
 
 HERE = Path(__file__).parent
+Sweep = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def sweep(tmp_path: Path):
+def sweep(tmp_path: Path) -> Sweep:
     """Run a grid with the launcher of `plugins`, and its settings."""
     (tmp_path / "conf" / "hydra" / "launcher").mkdir(parents=True)
     (tmp_path / "conf" / "hydra" / "launcher" / "forking.yaml").write_text("_target_: hydra_plugins.forking.Forking\n")
 
-    def run(*words: str) -> Any:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
         env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), os.environ.get("PYTHONPATH", "")])}
         return segkit(
             "--config-dir",
@@ -43,7 +46,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return {name[1]: json.loads(path.read_text()) for path, name in found.items() if name}
 
 
-def test_jobs_in_other_processes_are_summed_up(sweep: Path, tmp_path: Path) -> None:
+def test_jobs_in_other_processes_are_summed_up(sweep: Sweep, tmp_path: Path) -> None:
     done = sweep("loss=dice,bce")
     assert done.returncode == 0, done.stderr
     found = results(tmp_path / "outputs" / "grid")
@@ -56,7 +59,7 @@ def test_jobs_in_other_processes_are_summed_up(sweep: Path, tmp_path: Path) -> N
     assert results(tmp_path / "outputs" / "grid") == found
 
 
-def test_jobs_that_did_not_finish_are_told(sweep: Path, tmp_path: Path) -> None:
+def test_jobs_that_did_not_finish_are_told(sweep: Sweep, tmp_path: Path) -> None:
     """One is impossible, as its loss is for several classes; one is killed; one never begins."""
     done = sweep("loss=dice,ce,bce,focal", "report=false", "+hydra.launcher.shot=2", "+hydra.launcher.lost=3")
     assert done.returncode == 1
