@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TINY, results
@@ -19,7 +21,7 @@ HURRY = 4  # seconds of a budget in one of computing
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Budgets in seconds of this process's own computing, of which a busy machine takes none away, and in a hurry."""
     monkeypatch.setattr(time, "perf_counter", lambda: HURRY * time.process_time())
 
@@ -59,7 +61,7 @@ def rates(run: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
-def test_time_and_schedule_end_together(tmp_path, scheduler, clock):
+def test_time_and_schedule_end_together(tmp_path: Path, scheduler: str, clock: Any) -> None:
     train(compose(*LEAN, f"scheduler={scheduler}", "budget=8s", f"run_dir={tmp_path}/run"))
     found = results(tmp_path / "run")
     assert found["budget"]["seconds"] == 8
@@ -72,7 +74,7 @@ def test_time_and_schedule_end_together(tmp_path, scheduler, clock):
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
-def test_a_resumed_run_keeps_what_is_left(tmp_path, scheduler, clock):
+def test_a_resumed_run_keeps_what_is_left(tmp_path: Path, scheduler: str, clock: Any) -> None:
     run = tmp_path / "run"
     train(compose(*LEAN, f"scheduler={scheduler}", "budget=6s", f"run_dir={run}"))
     first = results(run)
@@ -100,7 +102,7 @@ def test_too_little_time_is_told_before_training(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "results.json").read_text())["status"] == "failed"
 
 
-def test_a_run_killed_in_its_test_is_only_tested(tmp_path, clock):
+def test_a_run_killed_in_its_test_is_only_tested(tmp_path: Path, clock: Any) -> None:
     """Its budget is used up, and the training over."""
     run = tmp_path / "run"
     train(compose(*LEAN, "budget=4s", f"run_dir={run}"))
@@ -130,7 +132,7 @@ def test_compiling_is_not_foretold(tmp_path: Path) -> None:
         train(compose(*LEAN, "budget=10s", "compile=true", f"run_dir={tmp_path}/run"))
 
 
-def test_processes_share_a_budget(tmp_path):
+def test_processes_share_a_budget(tmp_path: Path) -> None:
     words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "budget=9s", f"run_dir={tmp_path}/run"]
     train(compose(*LEAN, *words))
     found = results(tmp_path / "run")
@@ -150,7 +152,7 @@ def test_times_as_one_says_them(seconds: float, said: str) -> None:
 
 
 @pytest.mark.filterwarnings("error:.*Disabling autocast")  # or the probe would time another precision
-def test_the_final_test_is_announced(tmp_path, clock):
+def test_the_final_test_is_announced(tmp_path: Path, clock: Any) -> None:
     train(compose(*LEAN, "budget=4s", "precision=bf16-mixed", f"run_dir={tmp_path}/run"))
     log = (tmp_path / "run" / "train.log").read_text()
     assert re.search(r"budget: about [\d.]+ epochs in 4 s, then testing \d+ pictures, about \d+ s;", log), log

@@ -125,7 +125,7 @@ def test_list_says_what_can_be_chosen(tmp_path: Path) -> None:
     assert "expected one of models, losses" in wrong.stderr
 
 
-def test_a_grid_over_two_roots_has_folders_of_their_own_and_columns(tmp_path):
+def test_a_grid_over_two_roots_has_folders_of_their_own_and_columns(tmp_path: Path) -> None:
     for root in ("one/data", "two/data"):
         for number in range(10):
             write_pair(tmp_path / root / "images", tmp_path / root / "masks", f"p{number}", number)

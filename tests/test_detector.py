@@ -327,7 +327,7 @@ def results_of(words: list[str], *more: str) -> dict[str, Any]:
     return results(Path(cfg.run_dir))
 
 
-def test_two_processes_train_and_score_masks_and_presence(tmp_path):
+def test_two_processes_train_and_score_masks_and_presence(tmp_path: Path) -> None:
     words = ["experiment=crack_joint", *SMALL, HEAD, "dataset.counts=[12,5,5]", "dataset.epochs=2"]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "precision=32-true", "hydra.run.dir=run"]
     done = segkit(*words, *ddp, cwd=tmp_path, alone=True)

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -448,7 +447,7 @@ def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path: Path) -> No
     assert "no run folder there" in wrong.stderr
 
 
-def test_what_chose_the_epochs_is_what_is_compared_unless_it_is_said(tmp_path):
+def test_what_chose_the_epochs_is_what_is_compared_unless_it_is_said(tmp_path: Path) -> None:
     write_run(tmp_path / "same", "a", SCORES)
     found = Analysis(groups_in(tmp_path / "same"), SETTINGS)
     assert found.metric == "test/iou_image"  # of the default monitor, val/iou_image

@@ -38,14 +38,14 @@ def browse(page: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> str:
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("grid")
     write_grid(root)
     return report_of(root).read_text()
 
 
 @needs_chromium
-def test_the_page_in_a_browser(page, tmp_path):
+def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
     # sorts the table by its fourth column, then writes what a reader sees
     script = """<script>
       window.addEventListener("load", () => {
@@ -68,7 +68,7 @@ def test_the_page_in_a_browser(page, tmp_path):
 
 
 @needs_chromium
-def test_a_narrow_page_keeps_both_names_of_a_comparison_in_sight(page, tmp_path):
+def test_a_narrow_page_keeps_both_names_of_a_comparison_in_sight(page: Any, tmp_path: Path) -> None:
     script = """<script>window.addEventListener("load", () => {
       const cells = [...document.querySelectorAll("#comparisons th.said")];
       const sides = cells.map(cell => cell.getBoundingClientRect().right);

@@ -1,6 +1,8 @@
 """What a report says of trainings: the table, how steady they were, the curves, and the four answers on top."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest

@@ -1,8 +1,10 @@
 """What makes runs fast and says what they wait for."""
 
 import resource
+import shutil
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -232,7 +234,7 @@ def test_flips_do_not_wait_for_albumentations() -> None:
     ("words", "code", "said"),
     [(("--cfg", "job"), 0, "max_epochs"), (("model=unett",), 1, "did you mean"), (("--help",), 0, "group=choice")],
 )
-def test_answers_that_need_no_torch_come_at_once(tmp_path, words, code, said):
+def test_answers_that_need_no_torch_come_at_once(tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:
     """In processor time, and generous; benchmarks/bench_start.py measures."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     answer = segkit(*words, cwd=tmp_path, alone=True)
