@@ -20,8 +20,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: install  ## train a U-Net on the built-in pictures (3 minutes on 2 cores)
 	$(BIN)/python -m segkit.train
 
-test: install  ## run the tests
-	$(BIN)/python -m pytest -n auto
+test: install  ## run the tests; fast=1 leaves out those that start commands or trainings
+	$(BIN)/python -m pytest -n auto $(if $(fast),-m "not slow")
 
 coverage: install  ## run the tests, and say which lines they do not reach
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term

@@ -77,6 +77,14 @@ def write_pair(
     cv2.imwrite(str(masks / f"{stem}{suffix}"), mask * scale)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of files that start commands or trainings are slow; `make test fast=1` leaves them out."""
+    for item in items:
+        known = vars(getattr(item, "module", None))
+        if known.get("segkit") is segkit or "train" in known:
+            item.add_marker("slow")
+
+
 def pytest_sessionfinish() -> None:
     shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 

@@ -113,6 +113,7 @@ def _build(root: str, home: str, out: Any) -> None:
     out.put([float(value.double().sum()) for value in samples(Path(root), "dataset.cache=disk", "augment=none")])
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_build_one_file(root: Path) -> None:
     context = get_context("spawn")
     out = context.Queue()
@@ -134,6 +135,7 @@ def _die(root: str, home: str) -> None:
     samples(Path(root), "dataset.cache=disk")
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root: Path) -> None:
     process = get_context("spawn").Process(target=_die, args=(str(root), str(root.parent / "xdg")))
     process.start()

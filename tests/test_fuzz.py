@@ -331,6 +331,7 @@ def memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+@pytest.mark.slow
 def test_whatever_a_run_folder_holds(workshop: Workshop, guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = DataLoader
     monkeypatch.setattr(
