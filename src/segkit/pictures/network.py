@@ -31,6 +31,7 @@ def draw(net: nn.Module, size: tuple[int, int]) -> bytes:
             net, input_size=(1, 3, *size), device="meta", depth=DEPTH, expand_nested=True, hide_inner_tensors=True
         )
     drawing = pygraphviz.AGraph(string=graph.visual_graph.source)
+    drawing.graph_attr["size"] = ""  # torchview shrinks what is long until nobody can read it
     with silent():
         svg: bytes = drawing.draw(format="svg", prog="dot")
     drawing.close()
