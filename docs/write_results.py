@@ -1,0 +1,31 @@
+"""Writes the tables of docs/reference/results.md that reports of kept runs give: `python docs/write_results.py`.
+
+A table stands between `<!-- runs: benchmarks/runs/ph2/*_dice-*; trainings.md -->`, a pattern and a file of the report, and
+`<!-- end -->`. `python benchmarks/keep_runs.py` keeps runs.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference" / "results.md"
+TABLE = re.compile(r"(<!-- runs: (\S+); (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """The page with every table as the report of its runs has it."""
+    return TABLE.sub(lambda found: f"{found[1]}\n{table(found[2], found[3])}\n{found[4]}", text)
+
+
+def table(runs: str, file: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        words = [f"runs={ROOT / runs}", f"output={folder}/report", "gallery=false"]
+        subprocess.run([sys.executable, "-m", "segkit.report", *words], check=True, stdout=subprocess.DEVNULL)
+        return (Path(folder) / "report" / file).read_text()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text()))
