@@ -10,7 +10,7 @@ import torch
 from conftest import TINY, results
 
 from segkit.configs.composing import compose
-from segkit.console import counted
+from segkit.console import format_count
 from segkit.evaluate import evaluate
 from segkit.evaluation import advice
 from segkit.evaluation.advice import SplitScores
@@ -58,7 +58,7 @@ def test_masks_that_are_all_alike_are_told_and_counts_agree_with_their_words() -
     assert "all full" in advice.judge_truth(seen([row(100, 0, 0, 0)] * 20))[0]
     assert advice.judge_truth(seen([row()] * 20)) == []
     assert "1 validation picture is little to choose" in told(seen([row()]), CONFIG)
-    assert [counted(1, "class", "classes"), counted(2, "class", "classes"), counted(0, "picture")] == [
+    assert [format_count(1, "class", "classes"), format_count(2, "class", "classes"), format_count(0, "picture")] == [
         "1 class",
         "2 classes",
         "0 pictures",

@@ -1,4 +1,4 @@
-"""Every row of bad input ends as it must: told clearly, and with nothing else done.
+"""Every row of bad input ends as it must: with a clear message, and nothing else done.
 
 What holds for all rows: the exit code; a message that names the file or key and the remedy; no traceback; no socket
 and no other program; nothing written outside of the row's folder and nothing half-written in it; processor time.
@@ -48,7 +48,7 @@ def test_bad_input(case: Case, tmp_path: Path) -> None:
 
 
 def outside(place: Path) -> Iterator[str]:
-    """Every path below a row's place that is not in its folder."""
+    """Every path below a row's place that is outside of its folder."""
     for path in place.iterdir():
         if path.name not in ("here", "aside"):
             yield from (str(one) for one in [path, *path.rglob("*")])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import TINY, results
 
-from segkit.configs.composing import budget_seconds, compose
+from segkit.configs.composing import compose, parse_budget
 from segkit.train import train
 from segkit.training.budget import Budget, batches
 
@@ -30,13 +30,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "expected"), [("90s", 90), ("90", 90), (90, 90), ("10m", 600), ("1h30m", 5400), ("0.5m", 30), ("1m5s", 65)]
 )
 def test_times(text: str | int, expected: int) -> None:
-    assert budget_seconds(text) == expected
+    assert parse_budget(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "ten minutes", "0", "m", "-5s", "1.2.3s", "10 min"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=f"budget={text}: expected a time such as 90s, 10m or 1h30m"):
-        budget_seconds(text)
+        parse_budget(text)
 
 
 def test_how_many_steps_fit() -> None:

@@ -1,4 +1,4 @@
-"""Decoded once: the same samples, noticed changes, and no broken file whatever happens."""
+"""The cache of decoded pictures: the same samples, changes noticed, and never a broken file."""
 
 import os
 import pickle
@@ -25,7 +25,7 @@ from segkit.runs.build import build_data
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nine pictures of two sizes, and a cache folder of the test's own."""
+    """Nine pictures of two sizes, and a cache folder for this test alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
@@ -42,7 +42,7 @@ def config(root: Path, *words: str) -> dict[str, Any]:
 
 
 def samples(root: Path, *words: str) -> list[torch.Tensor]:
-    """Every tensor of an epoch of training, of the test and of the scored training pictures, for a command line."""
+    """All tensors of a training epoch, the test and the scored training pictures, for a command line."""
     data = build_data(config(root, *words))
     batches = [*data.train_dataloader(), *data.test_dataloader(), *data.eval_dataloader("train")]
     return [value for batch in batches for value in batch.values() if isinstance(value, torch.Tensor)]
@@ -105,7 +105,7 @@ def _build(root: str, home: str, out: Any) -> None:
     fill = cache.fill
 
     def slow(*given: Any, **more: Any) -> None:
-        time.sleep(1)  # so that the other one comes meanwhile
+        time.sleep(1)  # so that the other one arrives meanwhile
         fill(*given, **more)
         out.put("built")
 
@@ -147,8 +147,8 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root: Path) -> 
     os.utime(left[0], (time.time() - 2 * 86_400,) * 2)
     samples(root, "dataset.cache=disk")
     assert len(files(root)) == 2
-    assert not left[0].exists()  # after a day nobody writes it any more
-    os.truncate(files(root)[0], 10)  # of no use, and seen to be
+    assert not left[0].exists()  # a day old, so nobody is writing it
+    os.truncate(files(root)[0], 10)  # truncated, which is noticed
     got, plain = samples(root, "dataset.cache=disk"), samples(root, "dataset.cache=off")
     assert all(torch.equal(one, other) for one, other in zip(got, plain, strict=True))
 
@@ -180,12 +180,14 @@ def test_a_folder_that_takes_no_file(root: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_segkit_does_not_know_is_not_kept(root: Path) -> None:
     sources: dict[str, Any] = {"train": Folder(root, "train")}
-    sources["train"].files = [list(pair) for pair in sources["train"].files]  # no pairs: it says nothing of files
+    sources["train"].files = [
+        list(pair) for pair in sources["train"].files
+    ]  # lists, not pairs: treated as having no files
     sources["train"].shape = lambda index: (48, 36)
-    assert DataModule(sources, size=32, settings={}).decoded("train") is sources["train"]
+    assert DataModule(sources, size=32, settings={}).decode("train") is sources["train"]
     own = {"train": Folder(root, "train")}
-    assert DataModule(own, size=32).decoded("train") is own["train"]  # nobody says what its samples depend on
-    assert DataModule(own, size=32, settings={}).decoded("train") is not own["train"]
+    assert DataModule(own, size=32).decode("train") is own["train"]  # no settings say what its samples depend on
+    assert DataModule(own, size=32, settings={}).decode("train") is not own["train"]
     assert not files(root)[1:]
 
 
@@ -208,7 +210,7 @@ def test_files_that_nobody_opens_go(root: Path) -> None:
 
 def test_another_process_opens_the_file_itself(root: Path) -> None:
     data = build_data(config(root, "dataset.cache=disk"))
-    source = data.decoded("train")
+    source = data.decode("train")
     packed = pickle.dumps(source)
     assert len(packed) < 2000
     assert torch.equal(pickle.loads(packed)[0]["image"], source[0]["image"])
@@ -217,8 +219,8 @@ def test_another_process_opens_the_file_itself(root: Path) -> None:
 def test_auto_goes_by_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "free_disk", lambda: 1000)
     monkeypatch.setattr(cache, "free_memory", lambda: 1000)
-    assert [cache.choose(size, size, "auto") for size in (100, 101, 250, 251)] == ["disk", "ram", "ram", "off"]
-    assert cache.choose(5000, 0, "auto") == cache.choose(5000, 0, "disk") == "disk"  # it is there already
+    assert [cache.choose_place(size, size, "auto") for size in (100, 101, 250, 251)] == ["disk", "ram", "ram", "off"]
+    assert cache.choose_place(5000, 0, "auto") == cache.choose_place(5000, 0, "disk") == "disk"  # it is there already
 
 
 @pytest.mark.parametrize(("where", "also"), [("disk", "XDG_CACHE_HOME"), ("ram", "dataset.cache=disk")])
@@ -242,7 +244,7 @@ def test_the_device_changes_brightness_and_colour_as_albumentations_does() -> No
     colored = A.HueSaturationValue((8, 8), (-15, -15), (10, 10), p=1.0)(image=smooth)["image"]
     got = Photometric()(image, torch.tensor([[0, 0, 8.0, -15, 10]]))[0].permute(1, 2, 0).numpy()
     assert np.abs(got.astype(int) - colored).mean() < 1.5  # OpenCV's 8-bit hue has steps of two degrees
-    assert np.abs(smooth.astype(int) - colored).mean() > 8  # which is far from nothing
+    assert np.abs(smooth.astype(int) - colored).mean() > 8  # far from unchanged
     assert torch.equal(Photometric()(image, torch.zeros(1, 5)), image)
 
 

@@ -1,4 +1,4 @@
-"""The sheet of what the network will see."""
+"""The sheet that shows what the network will see."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, results, segkit, write_pair
 
 from segkit import config_dir
-from segkit.configs.composing import argument
+from segkit.configs.composing import format_argument
 
 
 def test_command_line_ends_with_metrics_and_next_commands(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_bare_sweep_and_its_folders_in_later_commands(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     jobs = sorted((tmp_path / "outputs" / "synthetic").glob("*seed*"))
     assert len(jobs) == 2
-    again = segkit(argument("run", jobs[0]), cwd=tmp_path, module="evaluate")
+    again = segkit(format_argument("run", jobs[0]), cwd=tmp_path, module="evaluate")
     assert again.returncode == 0, again.stderr
     # other data under the same names: refused, and not reported as finished
     refused = segkit(
@@ -147,7 +147,7 @@ def test_a_grid_over_two_roots_has_folders_of_their_own_and_columns(tmp_path: Pa
     assert "job" not in heads
     for shown in ("one/data", "two/data"):
         assert any(shown in line and "finished" in line for line in done.stderr.splitlines())
-    more = segkit(*both[:-1], "seed=0,1", cwd=tmp_path)  # a seed more: the folders of the others keep their names
+    more = segkit(*both[:-1], "seed=0,1", cwd=tmp_path)  # one more seed: the other folders keep their names
     assert more.returncode == 0, more.stderr
     assert more.stderr.count("left alone") == 2
     assert jobs < {path.parent.name for path in (tmp_path / "outputs" / "grid").glob("*/results.json")}

@@ -23,7 +23,7 @@ from torch import nn
 from segkit import config_dir, hardware
 from segkit.choices.listing import find_choices
 from segkit.configs.composing import compose, expand_home, find_classes, to_plain
-from segkit.configs.identity import config_hash, rebased
+from segkit.configs.identity import config_hash, move_paths
 from segkit.configs.settings import check_settings
 from segkit.runs.build import build, build_data, make
 
@@ -236,7 +236,7 @@ def test_config_hash_tells_what_changes_the_result() -> None:
 
 def test_paths_are_rebased_whole() -> None:
     node = {"a": "/data/exp/x", "b": ["/data/exp"], "root": "/data/exp_pictures", "/data/exp/best.ckpt": 1}
-    assert rebased(node, "/data/exp", "/tmp/e") == {
+    assert move_paths(node, "/data/exp", "/tmp/e") == {
         "a": "/tmp/e/x",
         "b": ["/tmp/e"],
         "root": "/data/exp_pictures",

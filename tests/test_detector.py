@@ -164,7 +164,7 @@ def test_a_moved_detector_from_a_stranger_builds_nothing_foreign(detector: Path,
     with pytest.raises(ValueError, match=r"asks for 'logging\.FileHandler'"):
         train(compose(f"resume={folder}"))
     (folder / "config.yaml").write_text(config.replace("  presence:\n", "  ../presence:\n"))
-    with pytest.raises(ValueError, match="is to be the name of a folder"):
+    with pytest.raises(ValueError, match="must be a folder's name"):
         train(compose(f"resume={folder}"))
     assert not list(tmp_path.glob("**/pwned"))
 

@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set: in one list, from train and from check, and nothing silent."""
+"""Faults of a data set's files: in one list, from both train and check, and none silent."""
 
 import io
 import logging
@@ -14,7 +14,7 @@ from PIL import Image
 
 from segkit.check import check
 from segkit.configs.composing import compose, to_plain
-from segkit.datasets.findings import DataError, Finding, Kind, listed
+from segkit.datasets.findings import DataError, Finding, Kind, format_findings
 from segkit.datasets.folder import Folder
 from segkit.datasets.listing import Pair
 from segkit.datasets.module import DataModule
@@ -24,7 +24,7 @@ from segkit.runs.build import build, build_data
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three splits of six pictures, and a cache of the test's own."""
+    """Three splits of six pictures, and a cache for this test alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     root = tmp_path / "data"
     for split, start in (("train", 0), ("val", 6), ("test", 12)):
@@ -74,7 +74,9 @@ def test_all_findings_come_at_once(root: Path, verb: str, cache: str) -> None:
     for text in FAULTS:
         assert text.format(root=root) in str(error.value)
     assert not (root.parent / "seen").exists()
-    assert not list((root.parent / "xdg").rglob("*.cache"))[1:]  # test's could be kept: its own pairs are whole
+    assert not list((root.parent / "xdg").rglob("*.cache"))[
+        1:
+    ]  # only test, whose own pairs are complete, could be cached
 
 
 def test_masks_are_checked_before_their_pixels_are_counted(root: Path) -> None:
@@ -93,10 +95,10 @@ def test_a_wrong_setting_is_told_before_files_are_decoded(root: Path) -> None:
 
 def test_long_lists_are_cut_and_values_are_put_together() -> None:
     few = Kind("odd file", "odd files", "Ignore [{values}].")
-    text = listed([Finding(few, f"{number:02} is odd.", (number % 3,)) for number in range(30)])
+    text = format_findings([Finding(few, f"{number:02} is odd.", (number % 3,)) for number in range(30)])
     assert text.startswith("30 findings in the data set:\n30 odd files:\n  00 is odd.\n")
     assert text.endswith("  19 is odd.\n  … and 10 more\nIgnore [0, 1, 2].")
-    assert listed([Finding(few, "a.png is odd.", (4.0,))]) == "a.png is odd.\nIgnore [4]."
+    assert format_findings([Finding(few, "a.png is odd.", (4.0,))]) == "a.png is odd.\nIgnore [4]."
     worker: Any = "the text that came from a worker"
     assert str(DataError(worker)) == worker
 
@@ -110,13 +112,13 @@ def jpeg(seed: int, **options: object) -> bytes:
 
 
 def cut(whole: bytes) -> bytes:
-    """The first half of a JPEG, closed as if it were whole."""
+    """The first half of a JPEG, with the end marker of a complete one."""
     start = whole.index(b"\xff\xda")
     return whole[: start + (len(whole) - start) // 2] + b"\xff\xd9"
 
 
 def shifted(whole: bytes) -> bytes:
-    """A JPEG of whose data a piece in the middle is there twice, as a faulty copy leaves it."""
+    """A JPEG with a piece of its data repeated in the middle, as after a faulty copy."""
     middle = whole.index(b"\xff\xda") + (len(whole) - whole.index(b"\xff\xda")) // 2
     return whole[:middle] + whole[middle - 40 : middle] + whole[middle:]
 
@@ -156,9 +158,9 @@ def test_a_jpeg_that_was_cut_and_closed_is_a_fault(
         checked(jpegs, f"dataset.cache={cache}")
     text = str(error.value)
     assert text.startswith(f"{jpegs}/images/3.jpg ")
-    assert "ends too early, though it is closed as a whole" in text or "cannot be read (image file is truncated" in text
+    assert "ends too early, although it has the end marker" in text or "cannot be read (image file is truncated" in text
     assert "Copy " in text
-    assert "Corrupt JPEG data" not in capfd.readouterr().err  # the decoder's own words name no file
+    assert "Corrupt JPEG data" not in capfd.readouterr().err  # the decoder's own message names no file
 
 
 def test_a_damaged_jpeg_is_told_each_time(jpegs: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and masks in folders: layouts, pairing, splits, and what is said when they do not fit."""
+"""Pictures and masks in folders: layouts, pairing, splits, and the messages when they do not fit."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from segkit.configs.composing import compose
-from segkit.datasets.common import Split, check_disjoint, fingerprint, split_indices, split_over
+from segkit.datasets.common import Split, check_disjoint, describe_shared_groups, fingerprint, split_indices
 from segkit.datasets.folder import Folder
 from segkit.datasets.grouping import groups_of
 
@@ -30,7 +30,7 @@ def write(path: Path, pixels: Any) -> Path:
 
 
 def fill(folder: Path, count: int, start: int = 0, mask: Any = MASK, suffix: str = "") -> None:
-    """`count` pictures of their own shade, with masks."""
+    """`count` pictures, each of its own shade, with masks."""
     for number in range(start, start + count):
         write(folder / "images" / f"p{number:02}.png", np.full((6, 8, 3), number))
         write(folder / "masks" / f"p{number:02}{suffix}.png", mask)
@@ -50,7 +50,7 @@ def one(tmp_path: Path) -> Path:
 
 
 def error_of(kind: type[Exception], root: Path, split: Any = "train", **settings: Any) -> str:
-    """What is said when the data set is made, or all of it read."""
+    """The message when the data set is created, or all of it is read."""
     with pytest.raises(kind) as error:
         read_all(Folder(root, split, **{"classes": ["crack"], **settings}))
     return str(error.value)
@@ -93,7 +93,7 @@ def test_one_pair_of_folders_is_split_by_fractions_and_seed(one: Path) -> None:
 
 
 def test_the_split_is_that_of_every_machine() -> None:
-    """Written down once: a change of these numbers is a change of everybody's test pictures."""
+    """Pinned: if these numbers change, everybody's test pictures change."""
     assert split_indices(10, [0.5, 0.3, 0.2], seed=0) == ([0, 1, 2, 8, 9], [4, 6, 7], [3, 5])
     train, val, test = split_indices(200, [0.5, 0.25, 0.25], seed=3)
     assert [len(train), len(val), len(test)] == [100, 50, 50]
@@ -127,7 +127,7 @@ def test_a_test_folder_alone_can_be_scored(tmp_path: Path) -> None:
     fill(tmp_path / "test", 2)
     assert len(Folder(tmp_path, "test", ["crack"])) == 2
     text = error_of(FileNotFoundError, tmp_path, "train")
-    assert text.endswith("has no train folder, only test.\nAdd it, or ask for a split that is there.")
+    assert text.endswith("has no train folder, only test.\nAdd it, or choose a split that exists.")
 
 
 def test_pairing_is_by_name_in_subfolders_and_free_of_extensions(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_another_layout_says_what_was_found_and_expected(tmp_path: Path) -> None
     assert "has both a val and a valid folder" in error_of(ValueError, tmp_path)
     (tmp_path / "valid").rmdir()
     (tmp_path / "images").mkdir()
-    assert "has an images folder and those of splits (test, train, val)" in error_of(ValueError, tmp_path)
+    assert "has an images folder and split folders (test, train, val)" in error_of(ValueError, tmp_path)
 
 
 def test_folders_without_pictures_say_which_endings_are_read(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_damaged_files_are_named(three: Path) -> None:
 def test_fractions_must_sum_to_one(one: Path, fractions: list[float]) -> None:
     text = error_of(ValueError, one, fractions=fractions)
     assert text.startswith(f"dataset.fractions={fractions} sum to ")
-    assert "sum to 1, like [0.7, 0.15, 0.15]" in text
+    assert "sum to 1, such as [0.7, 0.15, 0.15]" in text
 
 
 def test_an_empty_split_says_what_the_fractions_give(one: Path) -> None:
@@ -320,7 +320,9 @@ def test_a_ring_of_links_is_told(three: Path) -> None:
 def test_a_pipe_called_like_a_picture_is_told(three: Path) -> None:
     os.mkfifo(three / "test/images/pipe.png")
     text = error_of(ValueError, three, "test")
-    assert text.startswith(f"{three / 'test/images/pipe.png'} is no file.\nIt is a pipe, a socket or a device")
+    assert text.startswith(
+        f"{three / 'test/images/pipe.png'} is not a regular file.\nIt is a pipe, a socket or a device"
+    )
 
 
 @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ def test_a_scale_is_judged_from_both_sides(
         return
     text = error_of(ValueError, tmp_path, "test", resize_masks=True)
     assert f"a.png is {mask[1]}×{mask[0]} but its image " in text
-    assert "differ in shape, not only in scale, so that dataset.resize_masks=true does not help" in text
+    assert "differ in shape, not only in scale, so dataset.resize_masks=true does not help" in text
 
 
 def test_names_that_look_alike(tmp_path: Path) -> None:
@@ -467,12 +469,13 @@ def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path) -> No
     assert sum(map(len, members)) == len(set.union(*members)) == 8
     assert [len(part) for part in parts] == [12, 2, 2]
     together: dict[str, Folder] = dict(zip(SPLITS, parts, strict=True))
-    assert split_over(together) == ""
+    assert describe_shared_groups(together) == ""
     apart: dict[str, Folder] = {split: Folder(tmp_path, split, ["crack"]) for split in SPLITS}
     assert apart["train"].groups == []
     for part in apart.values():
         part.groups = groups_of(part.names, r"child\d+")  # without a capture group it is the whole match
-    assert re.search(r"groups of pictures are split over parts of the data: \d in train and", split_over(apart))
+    shared = describe_shared_groups(apart)
+    assert re.search(r"groups of pictures are spread over several splits: \d in train and", shared)
     with pytest.raises(ValueError, match=r"dataset\.group=\(eye\) finds no group in images/child\d-L\.png and 15 more"):
         Folder(tmp_path, "train", ["crack"], group="(eye)")
     with pytest.raises(ValueError, match=r"dataset\.group=\(: not a regular expression"):

@@ -1,4 +1,4 @@
-"""What augmentation may make of a picture's size."""
+"""How far augmentation may enlarge a picture."""
 
 import pickle
 from typing import Any
@@ -50,6 +50,6 @@ def test_a_batch_of_grown_pictures_has_room(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pattern_is_not_looked_for_in_a_path_of_any_length() -> None:
-    with pytest.raises(ValueError, match=r"more than 512 letters, which dataset\.group is not looked for in"):
+    with pytest.raises(ValueError, match=r"more than 512 letters, too many to search for dataset\.group"):
         groups_of(["a" * 513], "(a)")
     assert groups_of(["ab" * 256], "(b)") == ["b"]

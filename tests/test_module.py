@@ -1,4 +1,4 @@
-"""From data sets to batches: sizes, order, seeds, and what each process gets."""
+"""From data sets to batches: sizes, order, seeds, and the share of each process."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from torch.utils.data import DataLoader
 from segkit.configs.composing import compose
 from segkit.datasets import order
 from segkit.datasets.augment import Augment
-from segkit.datasets.module import DataModule, Prepared, random_crop, resize_mask
+from segkit.datasets.module import DataModule, PreparedDataset, random_crop, resize_mask
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
 from segkit.datasets.source import Sample
 from segkit.runs.build import make
 
 
 class Ramp:
-    """Pictures of growing size whose pixels tell where they are from."""
+    """Pictures of increasing size whose pixels tell their origin."""
 
     classes: tuple[str, ...] = ("thing",)
 
@@ -76,7 +76,7 @@ def test_processes_share_the_pictures_without_a_rest(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(order, "_process", lambda rank=rank: (rank, world))
         shuffled.append(list(ShuffledBatches(13, 2, 0)))
         ordered.append(list(OrderedBatches(shapes, 2)))
-    assert len({len(batches) for batches in shuffled}) == 1  # or the processes would wait for each other for ever
+    assert len({len(batches) for batches in shuffled}) == 1  # or the processes would wait for each other forever
     assert len({len(batches) for batches in ordered}) == 1
     seen = [index for batches in shuffled for index in keys(batches)]
     assert len(seen) == len(set(seen))
@@ -124,7 +124,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_whatever_the_workers(worke
     batches = [[(epoch, index, True) for index in range(6)] for epoch in range(2)]
 
     def epochs(count: int) -> list[torch.Tensor]:
-        data = Prepared(Ramp(), "resize", (16, 16), 5, strong())
+        data = PreparedDataset(Ramp(), "resize", (16, 16), 5, strong())
         loader = DataLoader(data, batch_sampler=batches, num_workers=count)
         return [batch["image"] for batch in loader]
 

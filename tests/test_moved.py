@@ -1,4 +1,4 @@
-"""A run folder that was written before modules moved: `run_of_before`, of a U-Net of 2, 4 and 8 channels."""
+"""A run folder from before modules moved: `run_of_before`, a U-Net of 2, 4 and 8 channels."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import segkit
 
-from segkit.configs.moved import MOVED, with_names_of_today
+from segkit.configs.moved import MOVED, update_names
 from segkit.runs import load
 from segkit.runs.build import make
 
@@ -31,7 +31,7 @@ def test_names_that_moved_are_there() -> None:
     for name in MOVED.values():
         make({"_target_": "hydra.utils.get_object", "path": name})
     nested = {"a": [{"_target_": "segkit.augment.Augment", "x": "segkit.augment.Augment"}], "_target_": 3}
-    found = with_names_of_today(nested)
+    found = update_names(nested)
     assert found == {
         "a": [{"_target_": "segkit.datasets.augment.Augment", "x": "segkit.augment.Augment"}],
         "_target_": 3,

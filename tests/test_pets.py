@@ -41,9 +41,9 @@ def test_validation_is_a_part_of_trainval(pets: Path) -> None:
 
 
 def test_files_that_cannot_be_read_are_left_out_and_named(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from segkit.datasets.pets import readable
+    from segkit.datasets.pets import keep_readable
 
-    readable.cache_clear()
+    keep_readable.cache_clear()
     with caplog.at_level("WARNING", logger="segkit"):
         data = Pets(pets, "test")
     assert "beagle_2" not in data.names
@@ -79,7 +79,7 @@ def test_the_tutorials_run_from_the_command_line(pets: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "confusion.csv").read_text().splitlines()[0] == "truth,pet,background,border"
     assert (tmp_path / "run" / "pictures" / "confusion_test.png").exists()
-    assert re.search(r"class .* iou .* dice .* precision .* recall", done.stdout)  # a row a class
+    assert re.search(r"class .* iou .* dice .* precision .* recall", done.stdout)  # a row per class
     assert "iou/border" not in done.stdout
     metrics = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
     assert re.search(rf"border .* {metrics['test/iou/border']:.4f} ", done.stdout)

@@ -22,7 +22,7 @@ def case_files(root: Path, number: int) -> tuple[Path, Path]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twelve cases, one mask of 1 bit and one RGB, and the folders and tables that lie beside them."""
+    """Twelve cases, one mask of 1 bit and one in RGB, with the folders and tables beside them."""
     for number in range(1, 13):
         image, mask = case_files(tmp_path, number)
         image.parent.mkdir(parents=True)

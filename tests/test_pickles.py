@@ -1,4 +1,4 @@
-"""The pickles of checkpoints, looked at before torch carries them out."""
+"""The pickles of checkpoints, checked before torch executes them."""
 
 import io
 import pickle
@@ -18,7 +18,7 @@ from segkit.runs import checkpoints, pretrained
 
 
 def with_pickle(path: Path, content: bytes) -> Path:
-    """One of torch's archives with this pickle and the numbers of a tensor."""
+    """A torch archive with this pickle and the numbers of a tensor."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, part in (("data.pkl", content), ("version", b"3\n"), ("byteorder", b"little"), ("data/0", bytes(64))):
             archive.writestr(f"archive/{name}", part)
@@ -26,7 +26,7 @@ def with_pickle(path: Path, content: bytes) -> Path:
 
 
 def in_lists(depth: int) -> list[Any]:
-    """A list that is in a list ten times, and so on: as few bytes as one."""
+    """A list that is ten times in a list, and so on, in the bytes of one."""
     node: list[Any] = [0] * 10
     for _ in range(depth):
         node = [node] * 10
@@ -65,7 +65,7 @@ def test_no_more_is_unpacked_than_a_checkpoint_needs(content: bytes, message: st
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=rf"bad\.ckpt.*({message})"):
         read_checkpoint(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # of kilobytes; a GB was claimed
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kilobytes; a GB was claimed
 
 
 def test_a_file_of_weights_is_looked_at_too(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_file_of_weights_is_looked_at_too(tmp_path: Path) -> None:
         pretrained.read(tmp_path / "bad.pth")
     torch.save({"a": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert pretrained.read(tmp_path / "old.pth")["a"].tolist() == [1, 1, 1]
-    content = (tmp_path / "old.pth").read_bytes().replace(b"K\3N", b"J\xff\xff\xff\x7fN")  # of its length
+    content = (tmp_path / "old.pth").read_bytes().replace(b"K\3N", b"J\xff\xff\xff\x7fN")  # its length
     (tmp_path / "more.pth").write_bytes(content)
     with pytest.raises(ValueError, match=r"more\.pth cannot be read as weights.*claim more than the file has"):
         pretrained.read(tmp_path / "more.pth")
@@ -85,7 +85,7 @@ def test_there_is_one_pickle(names: tuple[str, ...], tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "two.ckpt", "w") as archive:
         for name in names:
             archive.writestr(name, START + b"}.")
-    with pytest.raises(ValueError, match=r"two\.ckpt .*it has not one pickle"):
+    with pytest.raises(ValueError, match=r"two\.ckpt .*it does not have exactly one pickle"):
         read_checkpoint(tmp_path / "two.ckpt")
 
 

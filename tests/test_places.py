@@ -13,7 +13,7 @@ from conftest import results, segkit
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Makes a file system `disk` of so many KB below tmp_path, where this process may."""
+    """Mounts a file system `disk` of so many KB below tmp_path, if this process may."""
     place = tmp_path / "disk"
 
     def mount(size: int) -> Path:

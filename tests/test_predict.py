@@ -166,9 +166,9 @@ def altered(tiny_run: Path, tmp_path: Path, **net: Any) -> Path:
     [
         ({"_target_": "os.system", "command": "touch pwned"}, r"asks for 'os\.system'.*trust=\[os\]"),
         ({"widths": {"_target_": "os.system", "command": "touch pwned"}}, r"model\.net\.widths is .*expected a list"),
-        ({"_target_": "segkit.configs.composing.hashlib"}, "is no network that a stored config may build"),
-        ({"_target_": "torch.nn.functional.relu"}, "is no network that a stored config may build"),
-        ({"_target_": "segkit.models.unet.torch.hub.load"}, "is no network that a stored config may build"),
+        ({"_target_": "segkit.configs.composing.hashlib"}, "is not a network that a stored config may build"),
+        ({"_target_": "torch.nn.functional.relu"}, "is not a network that a stored config may build"),
+        ({"_target_": "segkit.models.unet.torch.hub.load"}, "is not a network that a stored config may build"),
         ({"order": "${oc.env:HOME}"}, r"model\.net\.order: a stored config has values, not expressions"),
     ],
 )

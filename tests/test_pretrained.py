@@ -285,7 +285,7 @@ def test_the_encoders_own_learning_rate(resnet_file: Path) -> None:
     [
         (["encoder_lr_factor=0"], "encoder_lr_factor=0: expected a number above 0; freeze=encoder stops it"),
         (["encoder_lr_factor=slow"], "encoder_lr_factor=slow: expected a number above 0"),
-        (["encoder_lr_factor=0.1", "freeze=encoder"], "what is frozen does not learn at any rate"),
+        (["encoder_lr_factor=0.1", "freeze=encoder"], "a frozen encoder does not learn at any rate"),
         (["unfreeze_at_epoch=1"], "unfreeze_at_epoch=1, but nothing is frozen: say freeze=encoder as well"),
         (["unfreeze_at_epoch=0", "freeze=encoder"], "unfreeze_at_epoch=0: expected a whole number, 1 or more"),
         (["unfreeze_at_epoch=2", "freeze=encoder"], "unfreeze_at_epoch=2, but the training ends at epoch 2"),

@@ -14,7 +14,7 @@ from miniatures import TRAIN, VALIDATION, png, product_rows, write_products
 datasets = pytest.importorskip("datasets", reason="pip install 'segkit[datasets]'")
 
 from segkit.configs import compose  # noqa: E402
-from segkit.datasets.product_masks import BACKGROUND, ProductMasks, normalised  # noqa: E402
+from segkit.datasets.product_masks import BACKGROUND, ProductMasks, normalise  # noqa: E402
 from segkit.evaluate import evaluate  # noqa: E402
 from segkit.train import train  # noqa: E402
 
@@ -40,7 +40,7 @@ def test_categories_are_normalised_sorted_and_in_both(products: Path, caplog: py
         assert ProductMasks.find_classes(products) == CLASSES
     assert "2 categories are not in both training and validation and are left out: mirror, rug" in caplog.text
     assert ProductMasks.find_classes(products, background="class") == ["background", *CLASSES]
-    assert normalised("  Bed & Bath ") == "bed_bath"
+    assert normalise("  Bed & Bath ") == "bed_bath"
 
 
 def test_samples_have_their_category_and_no_background(products: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said(products: Path, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     for split in ("train", "validation"):
         (tmp_path / "broken" / f"{split}.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(ValueError, match=r"dataset\.root=.*broken cannot be had: "):
+    with pytest.raises(ValueError, match=r"dataset\.root=.*broken cannot be loaded: "):
         ProductMasks("train", CLASSES, tmp_path / "broken")
     write_parquet(tmp_path / "other", {"image": [1], "label": [2]}, {"image": [1], "label": [2]})
     with pytest.raises(ValueError, match=r"lacks the columns mask, category in train; it has image, label"):
@@ -116,15 +116,15 @@ def test_what_is_wrong_is_said(products: Path, tmp_path: Path) -> None:
 def test_a_sample_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     rows = product_rows(["sofa", "lamp", "rug", "bed"])
     rows["bbox"][0], rows["bbox"][1] = [100, 100, 5, 5], None
-    rows["image"][2] = {"bytes": None, "path": __file__}  # a set from strangers does not choose what is opened
+    rows["image"][2] = {"bytes": None, "path": __file__}  # an untrusted set must not choose which file is opened
     rows["mask"][3] = png(np.ones((48, 64), np.uint8))
     write_parquet(tmp_path / "set", rows, rows)
     data = ProductMasks("test", ["bed", "lamp", "rug", "sofa"], tmp_path / "set", crop=True)
-    with pytest.raises(ValueError, match=r"test/000000-sofa: its bbox \[100, 100, 5, 5\] lies outside of its picture"):
+    with pytest.raises(ValueError, match=r"test/000000-sofa: its bbox \[100, 100, 5, 5\] lies outside its picture"):
         data[0]
     with pytest.raises(ValueError, match=r"test/000001-lamp: its bbox is None; expected \[x, y, width, height\]"):
         data[1]
-    with pytest.raises(ValueError, match=r"test/000002-rug: no image lies in the set .*expected the bytes"):
+    with pytest.raises(ValueError, match=r"test/000002-rug: its image is not in the set .*expected the bytes"):
         data[2]
     with pytest.raises(ValueError, match=r"mask test/000003-bed has no value above .*: its values are 1"):
         data[3]
@@ -169,7 +169,7 @@ def test_a_run_from_the_command_line_finds_its_classes(products: Path, tmp_path:
     assert stored["classes"] == CLASSES
     assert stored["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["data_fingerprint"]
-    for data in ([], ["dataset=product_masks", f"dataset.root={products}"]):  # of which the run knows the classes
+    for data in ([], ["dataset=product_masks", f"dataset.root={products}"]):  # the run knows the classes
         words = [f"run={tmp_path}/run", f"output_dir={tmp_path}/scored{len(data)}", *data]
         assert evaluate(compose(*words, config="evaluate"))["test/iou"] == pytest.approx(metrics["test/iou"])
 

@@ -1,4 +1,4 @@
-"""Pictures and masks from files: formats, depths, palettes, orientation, and what is refused."""
+"""Pictures and masks from files: formats, depths, palettes, orientation and refused files."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from segkit.datasets import reading
 from segkit.datasets.common import read_sample
-from segkit.datasets.findings import gathered, listed
+from segkit.datasets.findings import format_findings, gather_findings
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size, read_picture
@@ -178,7 +178,7 @@ def test_a_binary_mask_without_foreground_values_is_an_error(tmp_path: Path) -> 
 def test_a_mask_in_the_alpha_channel_is_an_error(tmp_path: Path) -> None:
     white = np.full((2, 3, 3), 255, np.uint8)
     text = message(BINARY, save(tmp_path / "m.png", np.dstack([white, BITS * 255])))
-    assert "m.png is drawn in its alpha channel alone" in text
+    assert "m.png is drawn only in its alpha channel" in text
     assert "without transparency" in text
 
 
@@ -195,13 +195,13 @@ def test_index_masks_of_every_kind(tmp_path: Path) -> None:
         palette.save(tmp_path / f"p.{ending}")
         assert np.array_equal(INDEXED.read(tmp_path / f"p.{ending}"), INDICES), ending
     two = MaskValues(["background", "lesion"])
-    for ending in ("png", "bmp", "tif"):  # not 0 and 255, of which 255 would be ignored
+    for ending in ("png", "bmp", "tif"):  # not 0 and 255, as 255 would be ignored
         assert np.array_equal(two.read(save(tmp_path / f"bits.{ending}", BITS.astype(bool))), BITS), ending
 
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_greys_of_few_bits_are_the_numbers_in_the_file(tmp_path: Path, bits: int) -> None:
-    """Decoders stretch them to 0..255. Written by hand: a row is one filter byte and packed pixels."""
+    """Decoders stretch them to 0..255. The file is written by hand: a row is a filter byte and packed pixels."""
     row = {2: bytes([0, 0b00_01_10_11]), 4: bytes([0, 0x01, 0x23])}[bits]
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -223,7 +223,7 @@ def test_ignored_values_become_255(tmp_path: Path) -> None:
     assert MaskValues(list("abc"), ignore_values=[11]).read(path).tolist() == expected
     deep = save(tmp_path / "deep.png", np.array([[0, 2, 1000, 255]], np.uint16))
     assert MaskValues(list("abc"), ignore_values=[1000]).read(deep).tolist() == expected
-    first = MaskValues(list("abc"), ignore_values=[0, 11])  # also an index of the classes may be unlabelled
+    first = MaskValues(list("abc"), ignore_values=[0, 11])  # a class index may be ignored, too
     assert first.read(path).tolist() == [[255, 2, 255, 255]]
 
 
@@ -253,7 +253,7 @@ def test_jpeg_masks_are_for_one_class_only(tmp_path: Path) -> None:
     colored = MaskValues(list("ab"), colors=[[0, 0, 0], [255, 255, 255]])
     for values in (INDEXED, colored, MaskValues(["a"], ignore_values=[3])):
         text = message(values, path)
-        assert "m.jpg is compressed with loss, so that it holds values between those of its classes: " in text
+        assert "m.jpg is compressed with loss, so it holds values between those of its classes: " in text
         assert "export the masks again as PNG" in text
     assert ": 0, 1, 2, 3" in message(INDEXED, path)
     assert "[0, 0, 0], [1, 1, 1]" in message(colored, path)
@@ -324,8 +324,8 @@ def test_colours_read_as_one_class_are_an_error(tmp_path: Path, ending: str) -> 
     Image.fromarray(COLORED.repeat(4, 0).repeat(4, 1)).save(path)
     text = message(BINARY, path)
     assert f"m.{ending} holds colours, [0, 0, 0]" in text
-    assert "name them all in dataset.classes, and their colours, in the same order, in dataset.colors" in text
-    assert text.count("[") < 8  # artefacts of a JPEG are no colours
+    assert "name them all in dataset.classes, and list their colours, in the same order, in dataset.colors" in text
+    assert text.count("[") < 8  # JPEG artefacts are not listed as colours
 
 
 def test_a_palette_in_colours_read_as_one_class_is_an_error(tmp_path: Path) -> None:
@@ -353,16 +353,16 @@ def test_masks_of_no_shades_are_errors(tmp_path: Path, value: float) -> None:
     text = message(BINARY, path)
     assert "m.tif has the values" in text
     assert f"{value:g}" in text
-    assert "Expected finite values from 0 on" in text
+    assert "Expected finite values of 0 or more" in text
     assert "m.tif has the values" in message(INDEXED, path)
 
 
 def remarks(read: Any) -> str:
-    with gathered() as found:
+    with gather_findings() as found:
         read()
         said = list(found.remarks)
         found.remarks.clear()
-    return listed(said) if said else ""
+    return format_findings(said) if said else ""
 
 
 def test_greys_that_may_be_classes_are_told(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_greys_that_may_be_classes_are_told(tmp_path: Path) -> None:
     assert "name all in dataset.classes" in text
     smooth = cv2.resize(cv2.circle(np.zeros((200, 200), np.uint8), (90, 90), 60, 255, -1), (50, 50), interpolation=3)
     assert len(np.unique(smooth)) > 3
-    few = smooth // 64 * 64  # anti-aliased in few steps
+    few = smooth // 64 * 64  # anti-aliased, in few steps
     for name, pixels in (("smooth", smooth), ("few", few), ("two", shades // 255 * 255)):
         other = save(tmp_path / f"{name}.png", pixels)
         assert remarks(lambda path=other: BINARY.read(path)) == "", name

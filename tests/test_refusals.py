@@ -1,4 +1,4 @@
-"""Commands that are refused leave nothing behind, wherever their folders were to be."""
+"""Refused commands leave nothing behind, wherever their folders would have been."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from bad_inputs.makers import run
 from conftest import segkit
 
-from segkit.configs.composing import argument, compose
+from segkit.configs.composing import compose, format_argument
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_other_data_and_a_run_that_is_not_there_are_told_by_the_run_first(tmp_pa
 
 @pytest.mark.parametrize("value", ["my data", "it's", r"(IMG_\d+)$", 'a "b" c', "$HOME", "x=y", "`x`", "a'b\"c"])
 def test_what_is_to_be_typed_is_read_as_it_was_meant(value: str) -> None:
-    (word,) = shlex.split(argument("dataset.root", value))
+    (word,) = shlex.split(format_argument("dataset.root", value))
     assert compose("dataset=folder", word).dataset.root == value

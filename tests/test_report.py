@@ -10,7 +10,7 @@ import pytest
 from conftest import segkit
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
 
-from segkit.files.tables import inert
+from segkit.files.tables import escape_cell
 from segkit.metrics.names import titled
 from segkit.reporting import conclusions, figures, statistics, table
 from segkit.reporting.analysis import Analysis
@@ -213,7 +213,7 @@ def test_tables_for_people_and_for_programs(grid: Path) -> None:
     assert table.tex("50 % of a_b") == r"50 \% of a\_b"
     assert table.tex("[4, 8]") == "{}[4, 8]"  # after a line's end it would be an argument of that
     assert plain("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
-    assert [inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
+    assert [escape_cell(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
 
 
 def test_bold_are_all_that_look_like_the_best(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from segkit.choices.listing import find_choices
 from segkit.configs.composing import compose, find_classes, to_plain
 from segkit.files import tables
 from segkit.files.reading import read_checkpoint, read_json, read_yaml
-from segkit.files.tables import bare, csv_text, inert, read_rows, write_rows
+from segkit.files.tables import csv_text, escape_cell, read_rows, unescape_cell, write_rows
 from segkit.files.writing import write_json
 from segkit.runs.build import build_data, build_task
 from segkit.runs.folder import open_run, stored_config
@@ -29,7 +29,7 @@ from segkit.security import stored_configs
 from segkit.security.built import TABLE, Built
 from segkit.security.kinds import Origin
 
-OUTSIDE = ("segkit.training.callbacks.Progress",)  # whose arguments are a library's
+OUTSIDE = ("segkit.training.callbacks.Progress",)  # its arguments are a library's
 # Given by segkit itself, or listed one by one.
 GIVEN = {
     "self",
@@ -75,7 +75,7 @@ GROUPS = ("augment", "callbacks", "dataset", "loss", "model", "optimizer", "sche
 
 @pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)])
 def test_every_choice_may_be_stored(group: str, choice: str, tmp_path: Path) -> None:
-    """A row for each class, with the kinds of its arguments: what a stranger's file may build is nowhere guessed."""
+    """A row for each class, with the kinds of its arguments: nothing that an untrusted file may build is guessed."""
     words = ["callbacks=[default]" if choice == "default" else f"callbacks=[default,{choice}]"]
     words = words if group == "callbacks" else [f"{group}={choice}"]
     if group == "dataset" and "root" in [*compose(*words, "run_dir=x").dataset]:
@@ -92,7 +92,7 @@ def test_every_choice_may_be_stored(group: str, choice: str, tmp_path: Path) -> 
 
 
 def test_the_table_has_every_argument_of_segkits_own_classes() -> None:
-    """A setting that is added to a class and not to the table would make its runs unreadable without trust."""
+    """A setting added to a class but not to the table would make its runs unreadable without trust."""
     for family in TABLE.values():
         for name, arguments in family.items():
             module, _, attribute = name.rpartition(".")
@@ -122,10 +122,10 @@ SMP = {"_target_": "segkit.models.encoders.Smp", "architecture": "Unet", "encode
         ("network", UNET | {"widths": [4, 2**40]}, r"it\.widths\[1\] is 1099511627776; expected a whole number"),
         ("network", UNET | {"widths": [4, True]}, r"it\.widths\[1\] is True; expected a whole number"),
         ("network", UNET | {"widths": "48"}, r"it\.widths is '48'; expected a list"),
-        ("network", UNET | {"_args_": [1]}, r"it\._args_ is not for stored configs"),
-        ("network", UNET | {"_partial_": True}, r"it\._partial_ is not for stored configs"),
-        ("network", UNET | {"_recursive_": False}, r"it\._recursive_ is not for stored configs"),
-        ("optimizer", {"_target_": "torch.optim.Adam", "_partial_": 1}, r"_partial_ is not for stored configs"),
+        ("network", UNET | {"_args_": [1]}, r"it\._args_ is not allowed in a stored config"),
+        ("network", UNET | {"_partial_": True}, r"it\._partial_ is not allowed in a stored config"),
+        ("network", UNET | {"_recursive_": False}, r"it\._recursive_ is not allowed in a stored config"),
+        ("optimizer", {"_target_": "torch.optim.Adam", "_partial_": 1}, r"_partial_ is not allowed in a stored config"),
         (
             "network",
             UNET | {"device": "cuda"},
@@ -140,15 +140,19 @@ SMP = {"_target_": "segkit.models.encoders.Smp", "architecture": "Unet", "encode
         ("network", SMP | {"checkpoint_path": "evil.pth"}, r"it\.checkpoint_path is not among"),
         ("network", SMP | {"pretrained_cfg": {"url": "http://x"}}, r"it\.pretrained_cfg is not among"),
         ("network", SMP | {"encoder_weights": "imagenet"}, r"it\.encoder_weights is not among"),
-        ("network", {"_target_": "segmentation_models_pytorch.Unet"}, "is no network that a stored config may build"),
+        (
+            "network",
+            {"_target_": "segmentation_models_pytorch.Unet"},
+            "is not a network that a stored config may build",
+        ),
         ("network", {"_target_": ["os", "system"]}, r"it\._target_ is \['os', 'system'\]; expected a dotted name"),
         ("network", {"_target_": "segkit.models.unet.UNet\n"}, "expected a dotted name"),
-        ("task", {"_target_": "torch.nn.Identity"}, "is no task that"),
-        ("loss", {"_target_": "segkit.losses.Joint", "mask": UNET}, r"it\.mask asks for .* is no loss"),
-        ("transform", {"_target_": "albumentations.Lambda"}, "is no transform"),
-        ("transform", {"_target_": "albumentations.TextImage", "font_path": "/etc/x"}, "is no transform"),
+        ("task", {"_target_": "torch.nn.Identity"}, "is not a task that"),
+        ("loss", {"_target_": "segkit.losses.Joint", "mask": UNET}, r"it\.mask asks for .* is not a loss"),
+        ("transform", {"_target_": "albumentations.Lambda"}, "is not a transform"),
+        ("transform", {"_target_": "albumentations.TextImage", "font_path": "/etc/x"}, "is not a transform"),
         ("transform", {"_target_": "albumentations.Rotate", "limit": "/etc/x"}, r"it\.limit is '/etc/x'"),
-        ("logger", {"_target_": "lightning.pytorch.loggers.WandbLogger"}, "is no logger"),
+        ("logger", {"_target_": "lightning.pytorch.loggers.WandbLogger"}, "is not a logger"),
         ("trainer", {"_target_": "lightning.Trainer", "plugins": []}, r"it\.plugins is not among"),
         ("trainer", {"_target_": "lightning.Trainer", "max_epochs": float("nan")}, r"it\.max_epochs is nan"),
         ("dataset", {"_target_": "segkit.datasets.folder.Folder", "group": "(a+)+$"}, r"it\.group is .*regular exp"),
@@ -215,7 +219,7 @@ def test_other_patterns_are_not_run(pattern: Any) -> None:
 
 def test_a_pattern_of_the_persons_own_takes_the_stored_ones_place() -> None:
     stored_one = {"_target_": "segkit.datasets.folder.Folder", "root": "x", "group": "(a|b)+"}
-    assert stored_configs.stored_dataset(stored_one, {"group": "(a|b)"}, "file", [])["group"] == "(a|b)"
+    assert stored_configs.merge_stored_dataset(stored_one, {"group": "(a|b)"}, "file", [])["group"] == "(a|b)"
 
 
 def own(*words: str) -> None:
@@ -260,7 +264,7 @@ def test_honest_settings_may_be_trained_with(words: list[str]) -> None:
 def test_a_resumed_run_sends_nothing_unless_its_command_says_so(
     choice: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segkit.configs.settings.check_loggers", lambda config: None)  # of which some are not installed
+    monkeypatch.setattr("segkit.configs.settings.check_loggers", lambda config: None)  # some are not installed
     run = tmp_path / "run"
     run.mkdir()
     config = to_plain(compose(f"logger=[csv,{choice}]" if choice != "csv" else "logger=csv", f"run_dir={run}"))
@@ -295,8 +299,8 @@ def test_a_stored_config_starts_no_processes_and_no_compiler(
 
 def test_a_strangers_data_set_is_loaded_by_few_processes() -> None:
     dataset = {"_target_": "segkit.datasets.folder.Folder", "root": "x", "workers": 200}
-    assert stored_configs.stored_dataset(dataset, {}, "file", [])["workers"] <= len(os.sched_getaffinity(0))
-    assert stored_configs.stored_dataset(dataset, {"workers": 50}, "file", [])["workers"] == 50
+    assert stored_configs.merge_stored_dataset(dataset, {}, "file", [])["workers"] <= len(os.sched_getaffinity(0))
+    assert stored_configs.merge_stored_dataset(dataset, {"workers": 50}, "file", [])["workers"] == 50
 
 
 def test_trust_widens_the_arguments_of_a_library(tmp_path: Path) -> None:
@@ -441,7 +445,7 @@ def test_yaml_is_read_with_bounds(text: str, message: str, tmp_path: Path) -> No
     [
         (b"[" * 100_000, "cannot be read as JSON"),
         (b'{"a": 1', "cannot be read as JSON"),
-        (b"\xff\xfe", "is no text"),
+        (b"\xff\xfe", "is not a text file"),
         (b"9" * 10_000, "cannot be read as JSON"),
         (b" " * (33 * 2**20), "more than 32 MB"),
         (b"[" * 30 + b"]" * 30, "more than 24 containers inside each other"),
@@ -459,7 +463,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "results.json")
     (tmp_path / "config.yaml").symlink_to("/dev/zero")
     for read, name in ((read_json, "results.json"), (read_yaml, "config.yaml")):
-        with pytest.raises(FileNotFoundError, match="is no plain file"):
+        with pytest.raises(FileNotFoundError, match="is not a regular file"):
             read(tmp_path / name)
 
 
@@ -506,7 +510,7 @@ def repacked(source: Path, target: Path, change: Any = None, compression: Any = 
 def test_no_part_of_a_cell_is_a_formula_however_a_program_splits_lines(
     separator: str, quote: str | None, tmp_path: Path
 ) -> None:
-    """Also where a quote that does not begin a cell is a letter."""
+    """Even for programs to which a quote inside a cell is an ordinary letter."""
     parts = ["=cmd|' /C calc'!A0", '"=1', "\"'=1", " @a", "＝1", "x"]
     cells = [f"x{between}{part}" for between in (";", "\t", "|", "\n", "\r\n", ";;") for part in parts]
     write_rows(tmp_path / "x.csv", [{"n": 1, "cell": cell, "more": cell} for cell in cells])
@@ -528,7 +532,7 @@ def test_any_cell_is_read_as_it_was() -> None:
     rng = random.Random(0)
     for _ in range(3000):
         cell = "".join(rng.choices("'\";\t|\r\n=-＝ a,", k=rng.randint(0, 9)))
-        assert bare(str(inert(cell))) == cell
+        assert unescape_cell(str(escape_cell(cell))) == cell
 
 
 def test_a_checkpoint_is_no_larger_unpacked_than_it_is(tmp_path: Path) -> None:
@@ -568,7 +572,7 @@ def test_an_interrupted_run_of_ones_own_code_says_what_to_trust(
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks a server, or for its address, fails the test."""
+    """Any connection to a server, or look-up of its address, fails the test."""
 
     def fail(*words: str, **more: Any) -> None:
         pytest.fail(f"a socket was opened: {words}", pytrace=True)
@@ -608,7 +612,7 @@ def test_data_sets_in_folders_are_read_without_asking_a_server(tmp_path: Path, n
         own = f"dataset={'product_masks' if name == 'products' else name}"
         cfg = compose(own, f"dataset.root={tmp_path}/{name}", "dataset.download=true" if name == "pets" else "seed=0")
         find_classes(cfg)
-        dataset = stored_configs.stored_dataset(to_plain(cfg)["dataset"], {}, "a.ckpt", [])
+        dataset = stored_configs.merge_stored_dataset(to_plain(cfg)["dataset"], {}, "a.ckpt", [])
         assert not dataset.get("download")
         data = build_data(to_plain(cfg) | {"dataset": dataset}, splits=["test"])
         assert len(data.sources["test"])

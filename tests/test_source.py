@@ -1,4 +1,4 @@
-"""What a data set may say of itself, and that one's own has the same rights as segkit's."""
+"""What a data set may declare, and that a user's own has the same rights as segkit's."""
 
 import importlib
 import sys
@@ -43,7 +43,7 @@ class Mine(torch.utils.data.Dataset):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A data set of one's own with `files`, and a cache of the test's own."""
+    """A user's data set with `files`, and a cache for this test alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "own_data.py").write_text(MINE)
@@ -55,12 +55,12 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     del sys.modules["own_data"]
 
 
-def loaded(source: Any, where: cache.Where) -> DataModule:
+def loaded(source: Any, where: cache.Place) -> DataModule:
     return DataModule({"train": source}, size=16, batch_size=2, workers=0, cache=where, settings={"a": 1})
 
 
 @pytest.mark.parametrize("where", ["disk", "ram"])
-def test_own_data_from_files_are_decoded_once(mine: Any, where: cache.Where) -> None:
+def test_own_data_from_files_are_decoded_once(mine: Any, where: cache.Place) -> None:
     expected = [batch["image"] for batch in loaded(mine, "off").eval_dataloader("train")]
     data, mine.read = loaded(mine, where), 0
     for _ in range(3):

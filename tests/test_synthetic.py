@@ -1,4 +1,4 @@
-"""The drawn data set: the sample contract, which picture depends on what, and what the masks mean."""
+"""The drawn data set: the sample contract, what pictures depend on, and what the masks mean."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from segkit.datasets.common import Split
-from segkit.datasets.drawn.cracks import carve, ragged
+from segkit.datasets.drawn.cracks import carve, roughen_borders
 from segkit.datasets.drawn.spots import shape_depth
 from segkit.datasets.drawn.surfaces import fractal, smoothstep
 from segkit.datasets.synthetic import KINDS, Synthetic
@@ -83,7 +83,7 @@ def test_empty_fraction() -> None:
         return float(np.mean([not data[index]["mask"].any() for index in range(60)]))
 
     assert empty(1) == 1
-    assert empty(0) <= 0.1  # a crack may miss the picture by chance, seldom
+    assert empty(0) <= 0.1  # a crack may rarely miss the picture by chance
     assert 0.3 < empty(0.5) < 0.7  # 60 draws: standard deviation 0.065
 
 
@@ -106,14 +106,14 @@ def test_shapes_show_every_class_and_borders_lie_between() -> None:
     assert masks.unique().tolist() == [0, 1, 2, 3, 4]
     sideways = torch.stack([masks[:, :, :-1].flatten(), masks[:, :, 1:].flatten()])
     lower, upper = sideways.amin(0), sideways.amax(0)
-    assert not ((lower == 0) & (upper > 0) & (upper < 4)).any()  # nobody touches the background but a border
+    assert not ((lower == 0) & (upper > 0) & (upper < 4)).any()  # only borders touch the background
 
 
 def test_shape_depth_of_a_disc_is_its_distance() -> None:
     rng = np.random.default_rng(0)
     depth, shape = next((d, s) for d, s in (shape_depth(rng, 64) for _ in range(50)) if s == 1)
     row, column = np.unravel_index(depth.argmax(), depth.shape)
-    # Straight up and down from the centre the distance falls by 1 a pixel.
+    # Straight up and down from the centre, the distance falls by 1 per pixel.
     assert abs(depth[row - 3, column] - (depth[row, column] - 3)) < 1
     assert shape == 1
 
@@ -131,7 +131,7 @@ def test_carving_changes_nothing_far_from_the_crack() -> None:
     canvas = np.zeros((128, 128), np.uint8)
     canvas[:, 60:68] = 255
     rng = np.random.default_rng(0)
-    opening = ragged(rng, canvas, 64, 2)
+    opening = roughen_borders(rng, canvas, 64, 2)
     carved = carve(rng, scene, opening)
     assert np.allclose(carved[..., :8], 150, atol=0.5)
     assert carved[..., 32].mean() < 140

@@ -307,7 +307,7 @@ def test_validation_masks_that_are_all_empty_are_told(tmp_path: Path) -> None:
     tiny = [*(word for word in TINY if "counts" not in word), "dataset=folder", f"dataset.root={tmp_path / 'data'}"]
     train(compose(*tiny, "trainer.max_epochs=1", f"run_dir={tmp_path}/run"))
     log = (tmp_path / "run" / "train.log").read_text()
-    assert "the val masks are all empty: their scores say nothing of how well foreground is found" in log
+    assert "the val masks are all empty: their scores say nothing about how well foreground is found" in log
     assert "the test masks" not in log
     assert any("the validation masks are all empty" in text for text in results(tmp_path / "run")["advice"])
 

@@ -1,5 +1,5 @@
-"""The console command: `segkit train|evaluate|predict …` as `python -m segkit.<command> …`, `segkit list`, and
-`segkit completion`."""
+"""The console command: `segkit train|evaluate|predict …`, the same as `python -m segkit.<command> …`, `segkit list`
+and `segkit completion`."""
 
 import difflib
 import importlib
@@ -12,7 +12,7 @@ import segkit
 from segkit import config_dir
 from segkit.choices import listing
 
-OTHERS = {  # commands that are no verbs: they have no settings
+OTHERS = {  # commands without settings
     "list": "segkit list    what can be chosen; segkit list losses says what each is",
     "completion": "segkit completion bash    TAB completion, a script for bash, zsh or fish",
 }
@@ -28,22 +28,22 @@ def main() -> None:
         list_choices(words[1:])
     elif words[:1] == ["completion"]:
         print_completion(words[1:])
-    elif words[:1] == ["complete"]:  # asked by the scripts of completion
+    elif words[:1] == ["complete"]:  # called by the completion scripts
         from segkit.choices import completion
 
         print("\n".join(completion.answer(" ".join(words[1:]))))
     elif words and words[0] in listing.verbs():
-        sys.path.insert(0, "")  # as with `python -m`: one's own model beside the working directory is found
+        sys.path.insert(0, "")  # as with `python -m`: a user's own module in the working directory is found
         sys.argv = [f"segkit {words[0]}", *words[1:]]
         importlib.import_module(f"segkit.{words[0]}").main()
     else:
         asked = words[:1] in ([], ["--help"], ["-h"])
-        print(usage() if asked else unknown(words[0]), file=sys.stdout if asked else sys.stderr)
+        print(usage() if asked else describe_unknown(words[0]), file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
 
 
 def usage() -> str:
-    """What `segkit --help` says: a line about each command."""
+    """The text of `segkit --help`: a line about each command."""
     lines = "\n".join(listing.usage(name, line) for name, line in (listing.verbs() | OTHERS).items())
     return f"""segkit {segkit.__version__}: train, evaluate and compare image-segmentation models
 
@@ -53,8 +53,8 @@ def usage() -> str:
 `segkit train --help` shows every setting."""
 
 
-def unknown(word: str) -> str:
-    """What to say of a word that is no command."""
+def describe_unknown(word: str) -> str:
+    """The message for an unknown command, with the most similar one."""
     commands = [*listing.verbs(), *OTHERS]
     found = difflib.get_close_matches(word, commands, 1)
     hint = f"did you mean segkit {found[0]}?" if found else f"expected one of {', '.join(commands)}."
@@ -73,8 +73,8 @@ def print_completion(words: list[str]) -> None:
 
 
 def list_choices(words: list[str]) -> None:
-    """Print the choices of a group, each with what its file says of itself; without a group, all their names.
-    --config-dir: a folder of one's own, whose files are there, too."""
+    """Print the choices of a group, each with the description in its file; without a group, the names in all groups.
+    --config-dir: a user's folder, whose files are listed, too."""
     own = [Path(after) for word, after in pairwise(words) if word == "--config-dir"]
     folders = [config_dir(), *own]
     words = [word for before, word in pairwise(["", *words]) if "--config-dir" not in (before, word)]

@@ -24,7 +24,7 @@ def check(cfg: DictConfig) -> None:
 
     check_layout(given)
     from segkit.datasets.checks import check_data, check_meaning
-    from segkit.datasets.findings import gathered
+    from segkit.datasets.findings import gather_findings
     from segkit.datasets.source import extras_of
     from segkit.pictures import overlays, sheets
     from segkit.runs.build import build_data
@@ -33,7 +33,7 @@ def check(cfg: DictConfig) -> None:
     log_to_console()
     find_classes(cfg)
     settings = to_plain(cfg)
-    with gathered():
+    with gather_findings():
         data = build_data(settings | {"dataset": settings["dataset"] | {"workers": 0}}, follow_links=True)
         check_meaning(data)
         check_data(data, thorough=True)

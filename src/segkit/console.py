@@ -1,5 +1,5 @@
-"""What commands print. Names of classes, folders and metrics, and errors in stored files, are anybody's: in tables no
-markup is read in them ([/b], :key:), and nowhere do they steer the terminal."""
+"""What commands print. Names of classes, folders and metrics, and errors in stored files, are untrusted: tables do not
+interpret markup in them ([/b], :key:), and they never control the terminal."""
 
 import re
 import sys
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """A count with its word: 1 picture, 2 pictures, 2 classes (`many` where it is not the word with an s)."""
+def format_count(number: int, one: str, many: str = "") -> str:
+    """A count with its noun: 1 picture, 2 pictures, 2 classes (`many`: the plural, if it is not the noun with an s)."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
-# Control characters but tab and line feed, separators of lines, what turns the direction of text, and half characters
+# Control characters except tab and line feed, line separators, marks of text direction, and lone surrogates
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Text with what would steer a terminal written out, such as \\x1b."""
+    """Text in which characters that would control a terminal are written out, such as \\x1b."""
     return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -28,7 +28,7 @@ def say(text: str, stderr: bool = False) -> None:
     print(printable(text), file=sys.stderr if stderr else sys.stdout, flush=True)
 
 
-def show(table: "Table", stderr: bool = False) -> None:
+def print_table(table: "Table", stderr: bool = False) -> None:
     """Print a table."""
     from rich.console import Console
     from rich.segment import Segment, Segments

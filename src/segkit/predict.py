@@ -10,7 +10,7 @@ from segkit import console
 from segkit.configs.command import command
 from segkit.configs.errors import explain
 from segkit.configs.settings import check_settings
-from segkit.console import counted
+from segkit.console import format_count
 from segkit.files.writing import DISK_FULL
 
 
@@ -55,14 +55,14 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
         write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
     above = "" if settings["threshold"] is None else f" (a pixel is {classes[0]} above {settings['threshold']:g})"
-    done = f"{len(rows) - len(bad)} of {counted(len(rows), 'picture')} predicted{above}"
+    done = f"{len(rows) - len(bad)} of {format_count(len(rows), 'picture')} predicted{above}"
     console.say(f"{done}; in {output}: {', '.join(written(output))}")
     if any("present" in row for row in rows):
         found = sum(row.get("present", 0) for row in rows)
         console.say(f"{classes[0]} in {found} of them (probability above {predictor.present_above:g})")
     if bad:
         raise ValueError(
-            f"{counted(len(bad), 'picture')} could not be read: {', '.join(row['name'] for row in bad[:5])}"
+            f"{format_count(len(bad), 'picture')} could not be read: {', '.join(row['name'] for row in bad[:5])}"
         )
     return rows
 

@@ -119,7 +119,7 @@ MASKS_TOLD = {  # words, file, what is said
     "float_share": (CHECK, "p00.tif", encoded(BITS / np.float32(2), "TIFF"), ("its values are 0, 0.5",)),
     "float_nan": (CHECK, "p00.tif", encoded(MASK * np.float32("nan"), "TIFF"), ("nan", "Expected finite values")),
     "float_infinite": (CHECK, "p00.tif", encoded(MASK + np.float32("inf"), "TIFF"), ("inf", "Expected finite values")),
-    "float_negative": (CHECK, "p00.tif", encoded(-MASK.astype(np.float32), "TIFF"), ("-255", "from 0 on")),
+    "float_negative": (CHECK, "p00.tif", encoded(-MASK.astype(np.float32), "TIFF"), ("-255", "of 0 or more")),
     "float_nan_indices": (CLASSES, "p00.tif", encoded(BITS * np.float32("nan"), "TIFF"), ("has the values nan",)),
     "float_between_classes": (CLASSES, "p00.tif", encoded(BITS / np.float32(2), "TIFF"), ("has the values 0.5",)),
     "int_negative": (CLASSES, "p00.tif", encoded(-BITS.astype(np.int32), "TIFF"), ("has the values -1",)),
@@ -132,7 +132,7 @@ MASKS_TOLD = {  # words, file, what is said
     "one_class_too_few": (CLASSES, "p00.png", encoded(BITS * 2), ("dataset.classes=[background,background,object]",)),
     "jpeg_of_classes": (CLASSES, "p00.jpg", encoded(BITS * 90, "JPEG"), ("compressed with loss", "as PNG")),
     "webp_lossy_of_classes": (CLASSES, "p00.webp", encoded(COLORS, "WEBP"), ("compressed with loss",)),
-    "alpha_alone": (CHECK, "p00.png", encoded(np.dstack([MASK * 0 + 255] * 3 + [MASK])), ("alpha channel alone",)),
+    "alpha_alone": (CHECK, "p00.png", encoded(np.dstack([MASK * 0 + 255] * 3 + [MASK])), ("only in its alpha",)),
     "colours_of_one_class": (CHECK, "p00.png", encoded(COLORS), ("holds colours", "dataset.classes", "dataset.colors")),
     "two_colours": (
         CHECK,

@@ -283,7 +283,7 @@ CASES = (
     ),
     told(
         "both_layouts",
-        ("has an images folder and those of splits (train)", "Remove one of them"),
+        ("has an images folder and split folders (train)", "Remove one of them"),
         both(data, splits("train")),
     ),
     told("val_and_valid", ("has both a val and a valid folder",), splits("train", "val", "valid")),
@@ -329,10 +329,10 @@ CASES = (
     told("link_out_of_a_root_of_ones_own", (READ,), elsewhere("images/p00.png"), ends=0),
     told("link_of_a_whole_folder", (READ,), elsewhere("images"), ends=0),
     told("link_to_a_text", ("images/p00.png cannot be read",), linked("images/p00.png", "/etc/passwd")),
-    told("link_to_a_device", ("images/p00.png is no file", "a device"), linked("images/p00.png", "/dev/zero")),
-    told("pipe_called_picture", ("images/pipe.png is no file", "a pipe"), pipe("data/images/pipe.png")),
-    in_training("pipe_called_mask", ("masks/pipe.png is no file", "a pipe"), pipe("data/masks/pipe.png")),
-    told("socket_called_picture", ("images/socket.png is no file", "a socket"), listening),
+    told("link_to_a_device", ("p00.png is not a regular file", "a device"), linked("images/p00.png", "/dev/zero")),
+    told("pipe_called_picture", ("images/pipe.png is not a regular file", "a pipe"), pipe("data/images/pipe.png")),
+    in_training("pipe_called_mask", ("masks/pipe.png is not a regular file", "a pipe"), pipe("data/masks/pipe.png")),
+    told("socket_called_picture", ("images/socket.png is not a regular file", "a socket"), listening),
     Case(
         "ph2_with_jpegs_beside",
         "check",

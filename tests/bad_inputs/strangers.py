@@ -318,10 +318,11 @@ VALUES = (  # of the network, and what is said
     ("widths", [16384, 16384], "more than"), ("out_channels", True, "model.net.out_channels"),
     ("out_channels", float("nan"), "model.net.out_channels"), ("out_channels", "1", "model.net.out_channels"),
     ("order", "../../x", "model.net.order"), ("upsample", "evil", "transposed or bilinear"),
-    ("device", "cuda", "model.net.device is not among"), ("_args_", [1], "model.net._args_ is not for stored configs"),
-    ("_partial_", True, "model.net._partial_ is not for stored configs"),
-    ("_recursive_", False, "model.net._recursive_ is not for stored configs"),
-    ("_convert_", "none", "model.net._convert_ is not for stored configs"),
+    ("device", "cuda", "model.net.device is not among"),
+    ("_args_", [1], "model.net._args_ is not allowed in a stored config"),
+    ("_partial_", True, "model.net._partial_ is not allowed in a stored config"),
+    ("_recursive_", False, "model.net._recursive_ is not allowed in a stored config"),
+    ("_convert_", "none", "model.net._convert_ is not allowed in a stored config"),
     ("_call_", True, "model.net._call_"), ("_target_", ["os", "system"], "model.net._target_ is ['os', 'system']"),
     ("_target_", None, "model.net._target_ is None"), ("_target_", "segkit", "expected a dotted name"),
     ("_target_", "segkit..UNet", "expected a dotted name"),
@@ -533,7 +534,7 @@ FOLDERS = (
     Case("resume_does_not_track", "train", RESUME, ("mlflow would send what is logged to a server",),
          config("logger.mlflow", {"_target_": "lightning.pytorch.loggers.MLFlowLogger",
                                   "tracking_uri": "http://127.0.0.1:9"}), ends=0, seconds=30),
-    resumed("stage_of_a_path", config("stages", {"../victim": ["seed=1"]}), "is to be the name of a folder"),
+    resumed("stage_of_a_path", config("stages", {"../victim": ["seed=1"]}), "must be a folder's name"),
     resumed("stages_of_words", config("stages", "x"), "stages is 'x'"),
 )
 
@@ -547,7 +548,7 @@ READING = (
     Case("postscript_as_picture", "predict", PREDICT, ("p00.png", "it is PostScript, a program and no picture"),
          both(run, lambda folder: (folder / "data" / "images" / "p00.png").write_bytes(
              b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"))),
-    Case("hub_evaluate", "evaluate", EVALUATE, ("lies on the hub", "dataset.root="),
+    Case("hub_evaluate", "evaluate", EVALUATE, ("is on the hub", "dataset.root="),
          facts("config.dataset", products(None))),
     Case("hub_local_evaluate", "evaluate", EVALUATE, ("nowhere", "no such folder"),
          facts("config.dataset", products("nowhere"))),

@@ -1,4 +1,4 @@
-"""Configs: composing and checking what a command line says."""
+"""Configs: composing and checking command lines."""
 
 from segkit.configs.composing import compose
 

@@ -1,4 +1,4 @@
-"""The parts of `loss=combo`: every loss of masks that there is a file of, so that no list of them must be kept."""
+"""The parts of `loss=combo`: every loss of masks that has a file, so that no list of them needs to be kept."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,20 +12,20 @@ from segkit.choices.listing import find_choices
 from segkit.configs.signatures import read_constant
 
 
-def offer_parts(own: Sequence[Path | str] = ()) -> None:
-    """Have Hydra know `loss/parts`, with which conf/loss/combo.yaml begins: the losses of `conf/loss`, and of those of
-    one's own folders (--config-dir), each under its name."""
-    names = sorted({*shipped(), *(name for folder in own for name in losses_of_masks(Path(folder)))})
+def register_loss_parts(own: Sequence[Path | str] = ()) -> None:
+    """Register `loss/parts`, with which conf/loss/combo.yaml begins, with Hydra: the losses in `conf/loss` and in the
+    user's own folders (--config-dir), each under its name."""
+    names = sorted({*list_shipped_losses(), *(name for folder in own for name in find_mask_losses(Path(folder)))})
     ConfigStore.instance().store("parts", {"defaults": [f"{name}@{name}" for name in names]}, group="loss")
 
 
 @cache
-def shipped() -> list[str]:
-    return losses_of_masks(config_dir())
+def list_shipped_losses() -> list[str]:
+    return find_mask_losses(config_dir())
 
 
-def losses_of_masks(folder: Path) -> list[str]:
-    """The losses of a folder that compare logits with masks, and nothing else; a combination is no part of one."""
+def find_mask_losses(folder: Path) -> list[str]:
+    """The losses in a folder that compare logits with masks only; combinations are left out."""
     found = {name: merged([config_dir(), folder], "loss", name) for name in find_choices([folder], "loss")}
     return [
         name

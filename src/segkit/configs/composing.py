@@ -1,6 +1,6 @@
-"""Configs: where they lie, how a command composes them, and the values in them that follow from others.
+"""Configs: where they are, how a command composes them, and the values in them that follow from others.
 
-Light on purpose (Hydra and OmegaConf alone), so that `--help` and a misspelt option answer at once.
+Light on purpose (only Hydra and OmegaConf), so that `--help` and a misspelt option answer at once.
 """
 
 import difflib
@@ -17,27 +17,27 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 
 from segkit import config_dir
-from segkit.configs.combining import offer_parts
+from segkit.configs.combining import register_loss_parts
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:
-    """The file chosen in a group. While Hydra composes it stands in the config itself, in a job beside it."""
+    """The file chosen in a group: in the config itself while Hydra composes, in HydraConfig during a job."""
     choices = OmegaConf.select(_root_, "hydra.runtime.choices")
     return (HydraConfig.get().runtime.choices if choices is None else choices)[group]  # type: ignore[no-any-return]
 
 
 def _run_dir(resume: str | None, folder: str) -> str:
-    """The folder to write: the resumed run's own, else `folder`."""
+    """The folder to write to: the resumed run's own, else `folder`."""
     return folder if resume is None else resume
 
 
-WORD = r"(^|,){}=(.*?)(?=,[+~]*[\w.@/]+=|$)"  # of a job's override_dirname, key=value,key=value
+WORD = r"(^|,){}=(.*?)(?=,[+~]*[\w.@/]+=|$)"  # one setting in a job's override_dirname, key=value,key=value
 
 
 def _job_name(override_dirname: str, hashed: bool = False) -> str:
-    """One folder name from a sweep job's overrides, such as `loss-dice_max_epochs-5_seed-0`; safe on every file system,
-    and on Hydra's command line, where a later command names it. The seed is last. `dataset.root` is there where a sweep
-    has several: the last part of its path, and if those are alike (`hashed`) a short hash of all of it."""
+    """A folder name from a sweep job's overrides, such as `loss-dice_max_epochs-5_seed-0`; safe on every file system,
+    and on Hydra's command line, where a later command names it. The seed comes last. If a sweep varies `dataset.root`,
+    the name has the last part of the path, and with `hashed`, for equal last parts, a short hash of the whole path."""
     path = re.search(WORD.format(r"dataset\.root"), override_dirname)
     seed = re.search(WORD.format("seed"), override_dirname)
     if path:
@@ -46,7 +46,7 @@ def _job_name(override_dirname: str, hashed: bool = False) -> str:
         override_dirname = override_dirname.replace(path[0], f"{path[1]}dataset.root={short}", 1)
     if seed:
         override_dirname = f"{override_dirname.replace(seed[0], '', 1).lstrip(',')},seed={seed[2]}".lstrip(",")
-    short = re.sub(r"(^|,)[^,=]*\.(?=[^,=.]+=)", r"\1", override_dirname)  # dataset.size=64 to size=64
+    short = re.sub(r"(^|,)[^,=]*\.(?=[^,=.]+=)", r"\1", override_dirname)  # dataset.size=64 becomes size=64
     short = re.sub(r"[][{}'\"]", "", short).replace(",", "_").replace("=", "-")
     safe = "".join(c if c.isalnum() or c in ".-+_" else "-" for c in short) or "job"
     return safe if len(safe) <= 120 else f"{safe[:110]}-{_hash(override_dirname)[:8]}"
@@ -56,16 +56,16 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def names(value: Any) -> list[str]:
-    """none, a name or a list of names, as a list."""
+def as_names(value: Any) -> list[str]:
+    """None, "none", a name or a list of names, as a list."""
     return [] if value in (None, "none") else [value] if isinstance(value, str) else list(value)
 
 
-LAST_EPOCH = "epoch"  # as `monitor`: the last epoch's weights are kept, whatever its scores
+LAST_EPOCH = "epoch"  # a value of `monitor`: the last epoch's weights are kept, whatever its scores
 
 
-def tested_by(monitor: str) -> str:
-    """The metric of the test that goes with what chooses the epoch."""
+def find_test_metric(monitor: str) -> str:
+    """The test metric that corresponds to the monitor, the metric that chooses the epoch."""
     return "test/iou_image" if monitor == LAST_EPOCH else monitor.replace("val/", "test/")
 
 
@@ -74,7 +74,7 @@ def _monitor_mode(name: str) -> str:
 
 
 OmegaConf.register_new_resolver("segkit.channels", len, replace=True)  # one class is one channel: foreground or not
-OmegaConf.register_new_resolver("segkit.names", names, replace=True)
+OmegaConf.register_new_resolver("segkit.names", as_names, replace=True)
 OmegaConf.register_new_resolver("segkit.choice", _choice, replace=True)
 OmegaConf.register_new_resolver("segkit.last", lambda path: Path(path).name, replace=True)
 OmegaConf.register_new_resolver("segkit.run_dir", _run_dir, replace=True)
@@ -83,7 +83,7 @@ OmegaConf.register_new_resolver("segkit.monitor_mode", _monitor_mode, replace=Tr
 
 
 def expand_home(word: str) -> str:
-    """A word of a command line with the home folder for ~, which the shell leaves as it is in `output=~/x`."""
+    """A word of a command line with ~ replaced by the home folder, which the shell does not do in `output=~/x`."""
 
     def plain(found: re.Match[str]) -> str:
         path = f"{Path.home()}{found[1] or ''}"
@@ -96,12 +96,12 @@ def expand_home(word: str) -> str:
 def compose(*overrides: str, config: str = "train") -> DictConfig:
     """The config of a command line, for use from Python: `train(compose("model=unet", "seed=1"))`.
 
-    Every call gets a run folder of its own below `outputs/`, unless an override `run_dir=…` names one.
+    Every call gets its own run folder below `outputs/`, unless an override `run_dir=…` names one.
     """
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # a stage is composed inside a job
     overrides = tuple(map(expand_home, overrides))
     folders = own_config_dirs()
-    offer_parts(folders)
+    register_loss_parts(folders)
     words = [*overrides, f"hydra.searchpath={folders}"] if folders else list(overrides)
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -109,14 +109,14 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
     finally:
         GlobalHydra.instance().hydra = outer
     before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(cfg)  # `${hydra:…}` in the config looks things up there
+    HydraConfig.instance().set_config(cfg)  # where `${hydra:…}` in the config looks values up
     try:
         with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
             folder = OmegaConf.select(cfg, "hydra.run.dir", throw_on_missing=False)
             cfg.hydra.runtime.output_dir = str(Path(folder or ".").absolute())
         HydraConfig.instance().set_config(cfg)
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        # what only Hydra knows; the rest stays as written
+        # resolve what only Hydra knows; the rest stays as written
         for key in ("choices", "run_dir", "output_dir", "overrides"):
             if key in cfg:
                 value = cfg[key]
@@ -128,13 +128,13 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
 
 
 def find_classes(cfg: DictConfig) -> None:
-    """Put the names in the place of `dataset.classes: auto`, before anything follows from their number: those that
-    `find_classes` of the data set's class gives."""
+    """Replace `dataset.classes: auto` by the names that the data set class's `find_classes` returns, before anything
+    depends on their number."""
     dataset = cfg.get("dataset")
     if dataset is not None and OmegaConf.select(dataset, "classes") == "auto":
         find = getattr(hydra.utils.get_class(dataset._target_), "find_classes", None)
         if find is None:
-            raise ValueError("dataset.classes=auto: this data set does not say what its classes are; name them.")
+            raise ValueError("dataset.classes=auto: this data set cannot tell its classes; name them.")
         settings = to_plain(OmegaConf.masked_copy(dataset, [str(key) for key in dataset if key != "_target_"]))
         dataset.classes = list(find(**settings))
 
@@ -151,18 +151,18 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def wants_weights(value: object) -> bool:
-    """Whether `weights` asks for any."""
+def has_weights(value: object) -> bool:
+    """Whether `weights` names pretrained weights."""
     return value not in (None, "none")
 
 
-def is_file_of_weights(value: object) -> bool:
-    """Whether `weights` names a file, and not another place they come from."""
-    return wants_weights(value) and value != "imagenet" and not str(value).startswith("package:")
+def is_weights_file(value: object) -> bool:
+    """Whether `weights` names a file and not another source."""
+    return has_weights(value) and value != "imagenet" and not str(value).startswith("package:")
 
 
-def budget_seconds(text: str | float) -> float:
-    """10m, 90s, 1h30m or a number of seconds, as seconds; ValueError for anything else."""
+def parse_budget(text: str | float) -> float:
+    """The seconds in 10m, 90s, 1h30m or a plain number of seconds; ValueError for anything else."""
     found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", str(text).strip())
     try:
         parts = [float(part or 0) for part in found.groups()] if found else [0.0]
@@ -170,12 +170,12 @@ def budget_seconds(text: str | float) -> float:
         parts = [0.0]
     total = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if total <= 0:
-        raise ValueError(f"budget={text}: expected a time such as 90s, 10m or 1h30m; a number alone is of seconds.")
+        raise ValueError(f"budget={text}: expected a time such as 90s, 10m or 1h30m; a plain number means seconds.")
     return total
 
 
-def argument(key: str, value: object) -> str:
-    """`key=value` as it can be typed: quoted where the shell or Hydra would stumble."""
+def format_argument(key: str, value: object) -> str:
+    """`key=value` as it can be typed: quoted where the shell or Hydra requires it."""
     text = str(value)
     if re.fullmatch(r"[\w./:+@%-]+", text, re.ASCII):
         return f"{key}={text}"
@@ -185,18 +185,18 @@ def argument(key: str, value: object) -> str:
 
 
 def own_config_dirs() -> list[str]:
-    """The folders of this command line's --config-dir."""
+    """The folders given by --config-dir on this command line."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [source.path for source in sources if source.provider == "command-line"]
 
 
-def in_sweep() -> bool:
-    """Whether this is one job of several (`-m`, or an ablation)."""
+def is_in_sweep() -> bool:
+    """Whether this is one of several jobs (`-m`, or an ablation)."""
     return HydraConfig.initialized() and "MULTIRUN" in str(HydraConfig.get().mode)
 
 
 def group_names() -> set[str]:
-    """The groups that a file can be chosen in, such as model: segkit's, and those of --config-dir."""
+    """The config groups, such as model: segkit's, and those in --config-dir."""
     folders = [config_dir(), *map(Path, own_config_dirs())]
     return {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
 
@@ -206,8 +206,8 @@ def key_of(word: Any) -> str:
     return str(word).split("=", 1)[0].lstrip("+~")
 
 
-def near(key: str, known: Sequence[str]) -> list[str]:
-    """The settings that someone who wrote `key` may have meant: of that name in some group (lr, epochs), or like it."""
+def find_similar_keys(key: str, known: Sequence[str]) -> list[str]:
+    """The settings that `key` may have meant: of that name in some group (lr, epochs), or with a similar name."""
     groups = {name.rpartition(".")[0] for name in known}
     named = [name for name in known if "." in name and name.rpartition(".")[2] in (key, f"max_{key}")]
     if found := [name for name in named if name not in groups][:3]:
@@ -216,9 +216,9 @@ def near(key: str, known: Sequence[str]) -> list[str]:
     return found[:1] if found and difflib.SequenceMatcher(None, key, found[0]).ratio() > 0.9 else found
 
 
-def dotted(node: Any, above: str = "") -> list[str]:
+def list_keys(node: Any, above: str = "") -> list[str]:
     """Every key of nested mappings, such as trainer and trainer.max_epochs."""
     if not isinstance(node, dict):
         return []
     keys = [f"{above}{key}" for key in node]
-    return keys + [below for key, name in zip(node, keys, strict=True) for below in dotted(node[key], f"{name}.")]
+    return keys + [below for key, name in zip(node, keys, strict=True) for below in list_keys(node[key], f"{name}.")]

@@ -1,4 +1,4 @@
-"""What a user reads of an error."""
+"""Errors as users read them."""
 
 import re
 
@@ -6,7 +6,7 @@ from segkit.files.writing import DISK_FULL
 
 
 def explain(error: BaseException) -> str:
-    """The last thing a user reads of an error: its message, without a worker's traceback around it."""
+    """An error's message for the user, without a worker's traceback around it."""
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno in DISK_FULL and "Free some space" not in text:
         text += ". Free some space, then start the command again."
@@ -16,4 +16,4 @@ def explain(error: BaseException) -> str:
 
 
 class Failure(str):
-    """What a job of a sweep gives where it has failed: why."""
+    """The result of a failed sweep job: the reason."""

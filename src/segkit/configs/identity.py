@@ -1,11 +1,11 @@
-"""What two runs have in common: the part of a config that the result depends on."""
+"""A run's identity: the part of its config that the result depends on."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-# What a run's result does not depend on: where it is written, how it is named, who watches it.
+# Settings that do not affect a run's result: where it is written, its name, its loggers.
 NOT_IDENTITY = (
     "published",
     "expected",
@@ -21,7 +21,7 @@ NOT_IDENTITY = (
     "compile",
     "profile",
 )
-SWEEP_ID = "SEGKIT_SWEEP"  # of the environment in which a job of a sweep runs
+SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
 
@@ -30,16 +30,16 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
     kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key not in ("workers", "cache")}
-    if kept.get("lr_find"):  # what it finds is written over these values
+    if kept.get("lr_find"):  # its result overwrites these values
         rate = kept["optimizer"].get("lr")
         kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
     folder = Path(str(config.get("run_dir")))
-    whole = folder.parents[1] if folder.parent.name == "stages" else folder  # a stage starts from what lies beside it
-    return rebased(kept, str(whole), "")  # type: ignore[no-any-return]
+    whole = folder.parents[1] if folder.parent.name == "stages" else folder  # a stage starts from its siblings' weights
+    return move_paths(kept, str(whole), "")  # type: ignore[no-any-return]
 
 
 def _without(node: Any, value: Any) -> Any:
-    """A copy of nested mappings with None in the place of `value`."""
+    """A copy of nested mappings with None in place of `value`."""
     if isinstance(node, dict):
         return {key: _without(below, value) for key, below in node.items()}
     return None if node == value else node
@@ -60,10 +60,10 @@ def differences(one: Any, other: Any, key: str = "") -> list[str]:
     ]
 
 
-def rebased(node: Any, old: str, new: str) -> Any:
-    """A copy of plain containers in which paths below `old` (callbacks and loggers have some) lie below `new`."""
+def move_paths(node: Any, old: str, new: str) -> Any:
+    """A copy of plain containers in which paths below `old` (in callbacks and loggers) are moved below `new`."""
     if isinstance(node, dict):
-        return {rebased(key, old, new): rebased(value, old, new) for key, value in node.items()}
+        return {move_paths(key, old, new): move_paths(value, old, new) for key, value in node.items()}
     if isinstance(node, list):
-        return [rebased(value, old, new) for value in node]
+        return [move_paths(value, old, new) for value in node]
     return new + node[len(old) :] if isinstance(node, str) and f"{node}/".startswith(f"{old}/") else node

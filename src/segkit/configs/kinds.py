@@ -1,4 +1,4 @@
-"""What each setting may be: kinds and ranges by dotted key, for every verb. Imports nothing of what reads them."""
+"""The kinds and ranges of settings by dotted key, for every verb. Imports none of the code that reads them."""
 
 import math
 import os
@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.configs.composing import LAST_EPOCH, budget_seconds
+from segkit.configs.composing import LAST_EPOCH, parse_budget
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A set of values: what messages call it, and what belongs to it."""
+    """A set of values: its description in messages, and a test of membership."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -52,7 +52,7 @@ def exactly(value: Any, words: str) -> Kind:
 
 
 def several(kind: Kind, words: str, low: int = 1, high: float = math.inf) -> Kind:
-    """A list of so many values of a kind."""
+    """A list of `low` to `high` values of a kind."""
     return Kind(
         words, lambda value: isinstance(value, list) and low <= len(value) <= high and all(map(kind.fits, value))
     )
@@ -60,7 +60,7 @@ def several(kind: Kind, words: str, low: int = 1, high: float = math.inf) -> Kin
 
 def _is_budget(value: Any) -> bool:
     try:
-        return math.isfinite(budget_seconds(value))
+        return math.isfinite(parse_budget(value))
     except ValueError:
         return False
 
@@ -71,7 +71,7 @@ def _is_recall(value: Any) -> bool:
 
 
 def as_rgb(value: Any) -> tuple[int, ...] | None:
-    """(r, g, b) of a colour's name ("red", "#ff8800") or of [r, g, b]; None where it is no colour."""
+    """(r, g, b) from a colour's name ("red", "#ff8800") or [r, g, b]; None if it is not a colour."""
     from PIL import ImageColor
 
     try:
@@ -82,12 +82,12 @@ def as_rgb(value: Any) -> tuple[int, ...] | None:
 
 
 NULL = Kind("null", lambda value: value is None)
-UNSAID = NULL.called("")  # null, where it is not worth saying
+UNSAID = NULL.called("")  # null, where messages need not mention it
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str) and value.strip() != "")
 NAME = (TEXT | number("")).called("a name")
 MONITOR = Kind(
-    "a metric of validation, such as val/iou or val/loss, or epoch, the last",
+    "a validation metric, such as val/iou or val/loss, or epoch for the last epoch",
     lambda value: isinstance(value, str) and (value.startswith("val/") or value == LAST_EPOCH),
 )
 PATH = TEXT.called("a path")
@@ -131,7 +131,7 @@ LOADING: dict[str, Kind] = {
     "dataset.cache": word("auto", "disk", "ram", "off"),
     "dataset.classes": several(TEXT, "a list of names, such as [crack]") | word("auto"),
 }
-# Of segkit's own data sets, networks and schedules: somebody else's may mean another thing by the same name.
+# Settings of segkit's own data sets, networks and schedules: in other classes the same name may mean something else.
 OWN: dict[str, Kind] = {
     "dataset.root": PATH | NULL,
     "dataset.threshold": number("a number from 0 to 65535, in the file's own scale", lambda value: 0 <= value <= 65535),
@@ -142,7 +142,7 @@ OWN: dict[str, Kind] = {
     "dataset.holdout": PART,
     "dataset.fractions": several(SHARE, "three shares that sum to 1, such as [0.7,0.15,0.15]", 3, 3),
     "dataset.split_seed": Kind("a whole number", is_whole),
-    "dataset.counts": several(COUNT, "whole numbers of train, val and test, such as [400,100,100]", 3, 3),
+    "dataset.counts": several(COUNT, "whole numbers for train, val and test, such as [400,100,100]", 3, 3),
     "dataset.empty_fraction": SHARE,
     "dataset.picture_size": SIZE,
     "dataset.margin": FROM_0,
@@ -166,7 +166,7 @@ OWN: dict[str, Kind] = {
             "pool": word("image", "batch"),
             "smooth": ABOVE_0.called("a number above 0, such as 1.0"),
             "background_modulated": TRUTH,
-            "alpha": SHARE | NULL | several(FROM_0, "of several classes a list of a number each"),
+            "alpha": SHARE | NULL | several(FROM_0, "for several classes a list with a number for each"),
         }.items()
     },
     "scheduler.interval": word("epoch", "step"),
@@ -200,7 +200,7 @@ TRAINER: dict[str, Kind] = {
     "trainer.barebones": exactly(False, "false (a run is tested with its best checkpoint)"),
 }
 DATA = LOADING | OWN
-# What the same word means in every verb that has it.
+# Settings that mean the same in every verb that has them.
 COMMON: dict[str, Kind] = DATA | {
     "run": PATH,
     "trust": MODULES,
@@ -208,14 +208,15 @@ COMMON: dict[str, Kind] = DATA | {
     "accelerator": ACCELERATOR,
     "output": PATH,
 }
-# What is a verb's own, or narrower there; what neither lists is held against its default in conf/<verb>.yaml.
+# Settings of one verb, or with a narrower kind there. Settings in neither are compared with the defaults in
+# conf/<verb>.yaml.
 VERBS: dict[str, dict[str, Kind]] = {
     "train": {
         "name": NAME,
         "monitor": MONITOR,
         "scheduler.monitor": MONITOR | UNSAID,
         "precision": PRECISION,
-        "budget": UNSAID | Kind("a time such as 90s, 10m or 1h30m; a number alone is of seconds", _is_budget),
+        "budget": UNSAID | Kind("a time such as 90s, 10m or 1h30m; a plain number means seconds", _is_budget),
         "compile": TRUTH,
         "profile": TRUTH,
         "lr_find": TRUTH,
@@ -243,11 +244,11 @@ VERBS: dict[str, dict[str, Kind]] = {
     },
     "predict": {
         "input": PATH,
-        "gate": GATE.called("a probability from 0 to 1; segkit evaluate gate=sweep says what each costs"),
+        "gate": GATE.called("a probability from 0 to 1; segkit evaluate gate=sweep shows what each costs"),
         "threshold": PROBABILITY | NULL,
         "overlays": TRUTH,
         "probabilities": TRUTH,
-        "color": UNSAID | COLOR | several(COLOR, "of several classes a list of these"),
+        "color": UNSAID | COLOR | several(COLOR, "for several classes a list of these"),
     },
     "check": {"count": COUNT, "epochs": COUNT},
     "report": {
@@ -262,6 +263,6 @@ VERBS: dict[str, dict[str, Kind]] = {
 
 
 def kinds_of(verb: str) -> dict[str, Kind]:
-    """What each setting of a verb may be, by its dotted key; those at the top first, as others follow from them."""
+    """The kind of each of a verb's settings, by dotted key; top-level ones first, as others depend on them."""
     found = COMMON | VERBS.get(verb, {})
     return dict(sorted(found.items(), key=lambda entry: "." in entry[0]))

@@ -1,8 +1,8 @@
-"""Names in stored configs that have moved since runs were trained with them."""
+"""Classes in stored configs that have moved since the runs were trained."""
 
 from typing import Any
 
-MOVED = {  # _target_ of a run of before 0.1.0, and of today
+MOVED = {  # _target_ in runs from before 0.1.0, and its current name
     "segkit.augment.Augment": "segkit.datasets.augment.Augment",
     "segkit.augment.Photometric": "segkit.datasets.augment.Photometric",
     "segkit.callbacks.EpochTable": "segkit.training.callbacks.EpochTable",
@@ -13,11 +13,11 @@ MOVED = {  # _target_ of a run of before 0.1.0, and of today
 }
 
 
-def with_names_of_today(node: Any) -> Any:
-    """A copy of a stored config, plain containers, in which every `_target_` that has moved has its name of today."""
+def update_names(node: Any) -> Any:
+    """A copy of a stored config, plain containers, in which every `_target_` that has moved has its current name."""
     if isinstance(node, dict):
         return {
-            key: MOVED.get(value, value) if key == "_target_" and isinstance(value, str) else with_names_of_today(value)
+            key: MOVED.get(value, value) if key == "_target_" and isinstance(value, str) else update_names(value)
             for key, value in node.items()
         }
-    return [with_names_of_today(entry) for entry in node] if isinstance(node, list) else node
+    return [update_names(entry) for entry in node] if isinstance(node, list) else node

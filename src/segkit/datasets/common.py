@@ -1,4 +1,4 @@
-"""What the file-backed data sets share: the sample, splitting and telling splits apart."""
+"""What the file-backed data sets share: reading a sample, splitting, and checking that splits are disjoint."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from segkit.datasets.findings import DataError, Finding, Kind, remark, tell
+from segkit.datasets.findings import DataError, Finding, Kind, add_remark, report_faults
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import Mask, MaskValues
 from segkit.datasets.reading import UNREADABLE, orientation_of, read_oriented
@@ -22,15 +22,15 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 OTHER_SCALE = Kind(
-    "mask of another size than its image",
-    "masks of another size than their images",
+    "mask whose size differs from its image's",
+    "masks whose size differs from their images'",
     "Masks must match their images; if they only differ in scale, set dataset.resize_masks=true.",
 )
 OTHER_SHAPE = Kind(
-    "mask of another shape than its image",
-    "masks of another shape than their images",
-    "Masks must match their images; these differ in shape, not only in scale, so that dataset.resize_masks=true does "
-    "not help.",
+    "mask whose shape differs from its image's",
+    "masks whose shape differs from their images'",
+    "Masks must match their images; these differ in shape, not only in scale, so dataset.resize_masks=true does not "
+    "help.",
 )
 ON_ITS_SIDE = Kind(
     "mask that lies on its side",
@@ -39,15 +39,15 @@ ON_ITS_SIDE = Kind(
     "orientation, which is applied, the mask was drawn on the unturned pixels: turn it, or remove the tag.",
 )
 TURNED = Kind(
-    "picture turned by its EXIF orientation, whose mask has none",
-    "pictures turned by their EXIF orientation, whose masks have none",
+    "picture with an EXIF orientation whose mask has none",
+    "pictures with an EXIF orientation whose masks have none",
     "The pictures are read as viewers show them, the masks as they are. If the masks were drawn on the unturned "
     "pixels (python -m segkit.check shows them), remove the tag from the pictures or turn the masks.",
 )
 SHARED = Kind(
     "picture in two splits",
     "pictures in two splits",
-    "Expected splits without a common picture, or the scores are of pictures the model was trained or chosen on. "
+    "Expected splits that share no picture; otherwise scores include pictures that the model was trained or chosen on. "
     "Remove one of the two with its mask, or move both into one split.",
 )
 
@@ -55,17 +55,17 @@ SHARED = Kind(
 def read_sample(pair: Pair, name: str, values: MaskValues, resize_masks: bool) -> Sample:
     """One sample at the size of its image.
 
-    With `resize_masks` a mask of the same shape in another scale is brought to that size (nearest neighbour).
-    Raises DataError if the sizes differ otherwise, and what `read_picture` and `MaskValues.read` raise.
+    With `resize_masks`, a mask of the same shape but another scale is resized to the image (nearest neighbour).
+    Raises DataError if the sizes differ otherwise, and whatever `read_picture` and `MaskValues.read` raise.
     """
     image, orientation = read_oriented(pair.image)
     mask = values.read(pair.mask)
     height, width = image.shape[:2]
     if orientation > 1 and (orientation < 5 or height == width) and orientation_of(pair.mask) == 1:
-        remark(TURNED, f"{pair.image} (orientation {orientation})")  # of other shapes it can be seen
+        add_remark(TURNED, f"{pair.image} (orientation {orientation})")  # otherwise the shapes differ
     if mask.shape != image.shape[:2]:
         mask = _resized(mask, image.shape[:2], pair, resize_masks)
-    # A view: whoever resizes or augments turns it back to (H, W, 3), which then costs no copy.
+    # A view: resizing and augmentation turn it back to (H, W, 3), which then costs no copy.
     return {"image": torch.from_numpy(image).permute(2, 0, 1), "mask": torch.from_numpy(mask), "name": name}
 
 
@@ -81,7 +81,7 @@ def _resized(mask: Mask, size: tuple[int, int], pair: Pair, resize_masks: bool) 
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes differ in scale alone: one is the other's, scaled by either side, to within a pixel."""
+    """Whether two sizes differ in scale alone: one is the other scaled by either side's ratio, to within a pixel."""
     return any(
         abs(small[1 - side] - large[1 - side] * small[side] / large[side]) <= 1
         for small, large in (sorted((one, other), key=min),)
@@ -92,18 +92,18 @@ def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 def split_indices(
     n: int, fractions: Sequence[float], seed: int, groups: Sequence[str] = ()
 ) -> tuple[list[int], list[int], list[int]]:
-    """0..n-1 shared out to train, val and test, each in ascending order.
+    """The indices 0..n-1 divided among train, val and test, each in ascending order.
 
-    The indices are put in the order of blake2b("seed/index") and cut at the rounded cumulative fractions: the
-    same split on every machine, for ever, which NumPy's and torch's generators do not promise. Pass the
-    sorted names' indices. With `groups`, the group of each index, whole groups are shared out in the same way: each
-    goes to the part in which its middle lies. A part may be empty. Raises ValueError if the fractions are not three
-    shares that sum to 1.
+    The indices are sorted by blake2b("seed/index") and cut at the rounded cumulative fractions: the same split on
+    every machine, forever, which NumPy's and torch's generators do not promise. Index i must stand for the i-th
+    sorted name. With `groups`, the group of each index, whole groups are divided in the same way: each goes to the
+    part that contains its middle. A part may be empty. Raises ValueError if the fractions are not three shares that
+    sum to 1.
     """
-    if len(fractions) != 3 or any(not 0 <= part <= 1 for part in fractions) or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or any(not 0 <= share <= 1 for share in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
-            f"dataset.fractions={list(fractions)} sum to {sum(fractions):g}; expected three shares, of "
-            "train, val and test, that sum to 1, like [0.7, 0.15, 0.15]."
+            f"dataset.fractions={list(fractions)} sum to {sum(fractions):g}; expected three shares, for "
+            "train, val and test, that sum to 1, such as [0.7, 0.15, 0.15]."
         )
     together: dict[str | int, list[int]] = {}
     for index in range(n):
@@ -120,10 +120,10 @@ def split_indices(
     return sorted(parts[0]), sorted(parts[1]), sorted(parts[2])
 
 
-def part(
+def select_split(
     pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int, groups: Sequence[str] = ()
 ) -> list[Pair]:
-    """The pairs of one split, those of a group together; ValueError if it is empty."""
+    """The pairs of one split, with groups kept whole; ValueError if it is empty."""
     shares = split_indices(len(pairs), fractions, seed, groups)
     chosen = shares[SPLITS.index(split)]
     if pairs and not chosen:
@@ -137,8 +137,9 @@ def part(
     return [pairs[index] for index in chosen]
 
 
-def split_over(sources: Mapping[str, Source]) -> str:
-    """What to say of groups with pictures in several splits that are not the same pictures; empty if there are none."""
+def describe_shared_groups(sources: Mapping[str, Source]) -> str:
+    """A warning about groups whose pictures lie in several splits, or "" if there are none. Splits that are the same
+    pictures altogether do not count."""
     members = {split: (tuple(source.names), {*extras_of(source).groups}) for split, source in sources.items()}
     found = []
     for one, other in combinations(members, 2):
@@ -148,7 +149,7 @@ def split_over(sources: Mapping[str, Source]) -> str:
     if not found:
         return ""
     return (
-        f"groups of pictures are split over parts of the data: {'; '.join(found)}. Pictures of one group are alike, so "
+        f"groups of pictures are spread over several splits: {'; '.join(found)}. Pictures of one group are alike, so "
         "scores are better than they would be on new groups"
     )
 
@@ -160,13 +161,13 @@ def check_split(split: str) -> None:
 
 
 def fingerprint(files: Iterable[Path]) -> list[str]:
-    """The blake2b digest (32 hex digits) of each file's bytes, in order; a file is read once a process.
+    """The blake2b digest (32 hex digits) of each file's bytes, in order; each process reads a file once.
 
-    Of a file that cannot be read, which is told, it is empty.
+    The digest of an unreadable file, which is reported, is empty.
     """
     with ThreadPoolExecutor(8) as pool:
         digests = list(pool.map(_digest_or_fault, files))
-    tell(*(found for found in digests if isinstance(found, Finding)))
+    report_faults(*(found for found in digests if isinstance(found, Finding)))
     return ["" if isinstance(found, Finding) else found for found in digests]
 
 
@@ -192,9 +193,9 @@ def _digest_of(path: Path, size: int, changed: int) -> str:
 
 
 def check_disjoint(train: Sequence[Pair], val: Sequence[Pair], test: Sequence[Pair]) -> None:
-    """Tell of pictures that two splits, by their `files`, share: judged by the bytes.
+    """Report pictures that two splits share, judging by the bytes of their `files`.
 
-    Only if val and test are the same pictures altogether (`protocol: published`) may they be.
+    Val and test may share pictures only if they are the same pictures altogether (`protocol: published`).
     """
     seen: dict[str, tuple[str, Path]] = {}
     same = [pair.image for pair in val] == [pair.image for pair in test]
@@ -202,6 +203,6 @@ def check_disjoint(train: Sequence[Pair], val: Sequence[Pair], test: Sequence[Pa
         images = [pair.image for pair in files]
         for image, digest in zip(images, fingerprint(images), strict=True):
             other, twin = seen.setdefault(digest, (split, image))
-            if digest and other != split and image.stat().st_size > 0:  # an empty file is told as damaged
+            if digest and other != split and image.stat().st_size > 0:  # an empty file is reported as damaged
                 fact = f"{other} and {split} share a picture: {twin} and {image} have the same content."
-                tell(Finding(SHARED, fact))
+                report_faults(Finding(SHARED, fact))

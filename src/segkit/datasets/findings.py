@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set, gathered and told in one list instead of one a start."""
+"""What is wrong with a data set's files, gathered into one list instead of one error per attempt."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 log = logging.getLogger("segkit")
 
-MOST = 20  # findings of a list that are written out
-LEAST = 5  # and of each kind, where there are many kinds
+MOST = 20  # findings written out in a list
+LEAST = 5  # findings written out of each kind, however many kinds there are
 
 
 class Kind(NamedTuple):
-    """A kind of finding: its name for one and for many, and the remedy, in which `{values}` stands for those found."""
+    """A kind of finding: its name in singular and plural, and the remedy, where `{values}` stands for those found."""
 
     one: str
     many: str
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One finding: a sentence that names its file, and values that the remedy is to name."""
+    """One finding: a sentence that names its file, and the values for the remedy."""
 
     kind: Kind
     fact: str
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 class DataError(ValueError):
-    """Files of a data set that cannot be used; as text the findings, each kind with its remedy."""
+    """Data set files that cannot be used. Its text lists the findings, each kind with its remedy."""
 
     def __init__(self, *findings: Finding) -> None:
         super().__init__(*findings)
@@ -39,12 +39,12 @@ class DataError(ValueError):
         return self.args
 
     def __str__(self) -> str:
-        # a data loader's worker hands an error over as its text
-        return str(self.args[0]) if isinstance(self.args[0], str) else listed(self.args)
+        # a data loader's worker passes an error on as text
+        return str(self.args[0]) if isinstance(self.args[0], str) else format_findings(self.args)
 
 
 class Findings:
-    """What was found so far: faults, which end in an error, and remarks, which are told."""
+    """What was found so far: faults, which end in an error, and remarks, which are logged."""
 
     def __init__(self) -> None:
         self.faults: dict[Finding, None] = {}
@@ -58,8 +58,9 @@ _open: ContextVar[Findings | None] = ContextVar("findings", default=None)
 
 
 @contextmanager
-def gathered() -> Iterator[Findings]:
-    """Faults told inside are raised together at the end, and remarks are logged; inside another one, at its end."""
+def gather_findings() -> Iterator[Findings]:
+    """Raise the faults reported inside together at the end, and log the remarks; a nested call leaves both to the outer
+    one."""
     outer = _open.get()
     if outer is not None:
         yield outer
@@ -71,24 +72,24 @@ def gathered() -> Iterator[Findings]:
     except DataError as error:
         found.faults |= dict.fromkeys(error.findings)
     except Exception as error:
-        if found.faults:  # of which this one is most likely a consequence
+        if found.faults:  # they most likely caused this error
             raise found.error() from error
         raise
     finally:
         _open.reset(token)
     if found.remarks:
-        log.warning("%s", listed(found.remarks))
+        log.warning("%s", format_findings(found.remarks))
     if found.faults:
         raise found.error()
 
 
-def join(found: Findings) -> None:
-    """Let what this thread finds be gathered there, too."""
+def gather_into(found: Findings) -> None:
+    """Gather this thread's findings there, too."""
     _open.set(found)
 
 
-def tell(*faults: Finding) -> None:
-    """A fault, for whoever gathers; DataError at once where nobody does."""
+def report_faults(*faults: Finding) -> None:
+    """Add faults to those being gathered; DataError at once outside of `gather_findings`."""
     found = _open.get()
     if found is None and faults:
         raise DataError(*faults)
@@ -96,34 +97,34 @@ def tell(*faults: Finding) -> None:
         found.faults |= dict.fromkeys(faults)
 
 
-def remark(kind: Kind, fact: str) -> None:
-    """Something to be said that is no fault; where nobody gathers it has been said before."""
+def add_remark(kind: Kind, fact: str) -> None:
+    """Add a remark, which is no fault; ignored outside of `gather_findings`, where it has been logged before."""
     found = _open.get()
     if found is not None:
         found.remarks[Finding(kind, fact)] = None
 
 
-def listed(findings: Iterable[Finding]) -> str:
-    """Findings by kind: the first of them, how many more there are, and the remedy. One alone is its sentence."""
+def format_findings(findings: Iterable[Finding]) -> str:
+    """Findings by kind: the first few, how many more there are, and the remedy. A single finding is its sentence."""
     kinds: dict[str, list[Finding]] = {}
     for finding in sorted(findings, key=lambda finding: finding.fact):
         kinds.setdefault(finding.kind.many, []).append(finding)
     most = max(MOST // len(kinds), LEAST)
     if sum(map(len, kinds.values())) == 1:
         (only,) = next(iter(kinds.values()))
-        return f"{only.fact}\n{remedy([only])}"
+        return f"{only.fact}\n{format_remedy([only])}"
     parts = []
     for name, several in sorted(kinds.items()):
         count = len(several)
         lines = [f"{count} {several[0].kind.one if count == 1 else name}:"]
         lines += [f"  {finding.fact}" for finding in several[:most]]
         lines += [f"  … and {count - most} more"] if count > most else []
-        parts.append("\n".join([*lines, remedy(several)]))
+        parts.append("\n".join([*lines, format_remedy(several)]))
     total = sum(map(len, kinds.values()))
     return "\n".join([f"{total} findings in the data set:", *parts])
 
 
-def remedy(findings: list[Finding]) -> str:
+def format_remedy(findings: list[Finding]) -> str:
     """What to do about findings of one kind."""
     values = sorted({value for finding in findings for value in finding.values})
     return findings[0].kind.remedy.replace("{values}", ", ".join(f"{value:g}" for value in values))

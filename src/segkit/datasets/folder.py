@@ -1,4 +1,4 @@
-"""Any pictures with masks in folders: one class, class indices or colours."""
+"""Any pictures and masks in folders: masks of one class, class indices or colours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Literal
 from torch.utils.data import Dataset
 
 from segkit.configs.places import find_root
-from segkit.datasets.common import Split, check_split, part, read_sample
-from segkit.datasets.findings import gathered, tell
+from segkit.datasets.common import Split, check_split, read_sample, select_split
+from segkit.datasets.findings import gather_findings, report_faults
 from segkit.datasets.grouping import groups_of
-from segkit.datasets.layout import check_both, nothing_in, split_folders
-from segkit.datasets.listing import Pair, matched, pictures
+from segkit.datasets.layout import check_pair_folders, find_no_pictures, find_split_folders
+from segkit.datasets.listing import Pair, find_pictures, match_pairs
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
 from segkit.datasets.source import Color, Sample
@@ -21,20 +21,20 @@ class Folder(Dataset[Sample]):
     """Pairs of pictures and masks of the same name, from one of these layouts below `root`:
 
     - `{train,val,test}/{images,masks}` (`valid` for `val`): the splits as they are.
-    - `train` and one of `val`, `valid` and `test`. With protocol `honest` that one is scored once, as test,
+    - `train` and one of `val`, `valid` and `test`. With protocol `honest`, the latter is scored once, as test,
       and the share `holdout` of train, chosen by `split_seed`, is val. With `published` it is both val and
-      test: scores of works that had no third part compare to nothing else, and they are optimistic.
-    - `images` and `masks`: shared out by `fractions` and `split_seed`.
+      test: the scores are optimistic, but only they compare with published work that had no third split.
+    - `images` and `masks`: divided by `fractions` and `split_seed`.
 
     Splits depend on the sorted names and on `split_seed` alone. For `threshold`, `colors` and `ignore_values`
-    see `MaskValues`; `mask_suffix` is what masks' names have at their end and images' do not, such as
-    `_mask`. `group`: a regular expression that finds a picture's photograph, patient or video in its path below
-    `root` (see `groups_of`); pictures of one group stay together where a folder is split, and the report does not
-    take them as independent. `palette`: colours to show the classes in. `download`: how to get the data, for the
-    message that it is missing. `follow_links`: also out of `root`; for a root that the person who runs this has
+    see `MaskValues`. `mask_suffix`: the end of masks' names that images' names lack, such as `_mask`. `group`: a
+    regular expression that finds a picture's photograph, patient or video in its path below `root` (see
+    `groups_of`); pictures of one group stay together when a folder is split, and the report does not treat them as
+    independent. `palette`: the colours in which the classes are drawn. `download`: how to get the data, for the
+    message that it is missing. `follow_links`: follow links out of `root`, too; only for a root that the user has
     named.
 
-    Raises FileNotFoundError and ValueError, saying what to do, for what is missing or does not fit together.
+    Raises FileNotFoundError and ValueError, saying what to do, if files are missing or do not match.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Folder(Dataset[Sample]):
         self.colors = display_colors(self.classes, colors, palette)
         self._suffix, self._group = mask_suffix, group
         self._resize_masks, self._follow_links = resize_masks, follow_links
-        self.shared = 0  # pictures of one pair of folders, of which this split has a share
-        with gathered():
+        self.shared = 0  # number of pictures of which this split is a share, if a folder is split
+        with gather_findings():
             self.files = self._files(split, protocol, holdout, fractions, split_seed, download)
         self.names = self._names(self.files)
         self.groups = groups_of(self.names, group)
@@ -88,13 +88,13 @@ class Folder(Dataset[Sample]):
         return [pair.image.relative_to(self.root).as_posix() for pair in pairs]
 
     def _part(self, pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int) -> list[Pair]:
-        return part(pairs, split, fractions, seed, groups_of(self._names(pairs), self._group))
+        return select_split(pairs, split, fractions, seed, groups_of(self._names(pairs), self._group))
 
     def _files(
         self, split: Split, protocol: str, holdout: float, fractions: Sequence[float], split_seed: int, download: str
     ) -> list[Pair]:
         """The pairs of a split."""
-        folders = split_folders(self.root, download)
+        folders = find_split_folders(self.root, download)
         held_out = [name for name in ("val", "test") if name in folders]
         if not folders:
             pairs = self._pairs(self.root)
@@ -106,7 +106,7 @@ class Folder(Dataset[Sample]):
             raise FileNotFoundError(
                 f"{self.root} has a train folder and nothing to score on; expected val (or valid) or test "
                 "beside it.\n"
-                "To have it split, move its images and masks folders up into dataset.root."
+                "To have train split, move its images and masks folders up into dataset.root."
             )
         if split == "test" or (split == "val" and protocol == "published"):
             return self._pairs(folders[held_out[0]])
@@ -118,18 +118,19 @@ class Folder(Dataset[Sample]):
             raise FileNotFoundError(
                 f"{self.root} has no {split} folder, only "
                 f"{', '.join(path.name for path in folders.values())}.\n"
-                "Add it, or ask for a split that is there."
+                "Add it, or choose a split that exists."
             )
         return folders[split]
 
     def _pairs(self, folder: Path) -> list[Pair]:
-        check_both(folder)
-        images = pictures(folder / "images", self.root, follow_links=self._follow_links)
-        masks = pictures(folder / "masks", self.root, self._suffix, follow_links=self._follow_links)
+        check_pair_folders(folder)
+        images = find_pictures(folder / "images", self.root, follow_links=self._follow_links)
+        masks = find_pictures(folder / "masks", self.root, self._suffix, follow_links=self._follow_links)
         if not (images and masks):
-            tell(nothing_in(folder, [name for name, found in (("images", images), ("masks", masks)) if not found]))
+            empty = [name for name, found in (("images", images), ("masks", masks)) if not found]
+            report_faults(find_no_pictures(folder, empty))
             return []
-        return matched(images, masks, folder)
+        return match_pairs(images, masks, folder)
 
 
 def display_colors(
@@ -137,12 +138,12 @@ def display_colors(
     colors: Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None,
     palette: Sequence[Sequence[int]] | None,
 ) -> tuple[Color, ...] | None:
-    """The colour to show each class in: the palette's, else that of the mask files, else None."""
+    """The colour in which to draw each class: the palette's, else that of the mask files, else None."""
     if palette is None and colors is None:
         return None
     if palette is None:
         shown = [colors[name] for name in classes] if isinstance(colors, Mapping) else list(colors or ())
-        palette = shown[-len(classes) :]  # of one class, the first of the two colours is the background's
+        palette = shown[-len(classes) :]  # for one class, the first of two colours is the background's
     if len(palette) != len(classes) or any(len(color) != 3 for color in palette):
         raise ValueError(
             f"dataset.palette has {len(palette)} colours; expected an [r, g, b] for each of the {len(classes)} classes."

@@ -1,4 +1,4 @@
-"""Which files a data set has: pictures below a folder, and images and masks of the same name."""
+"""The files of a data set: pictures below a folder, and images paired with masks of the same name."""
 
 import os
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from segkit.datasets.findings import Finding, Kind, remark, tell
+from segkit.datasets.findings import Finding, Kind, add_remark, report_faults
 from segkit.datasets.reading import EXTENSIONS
 
 NO_MASK = Kind(
@@ -19,26 +19,24 @@ NO_IMAGE = Kind("mask without an image", "masks without an image", NO_MASK.remed
 OTHER_CASE = Kind(
     "name in upper and lower case",
     "names in upper and lower case",
-    "An image and its mask have the same name, also in upper and lower case. Rename one of the two.",
+    "The names of an image and its mask must also match in upper and lower case. Rename one of the two.",
 )
 SAME_NAME = Kind(
-    "name that two files have",
-    "names that two files have",
-    "The name, up to the extension, is what pairs images and masks. Remove or rename one of the two.",
+    "name that two files share",
+    "names that two files share",
+    "Images and masks are paired by their names without the extension. Remove or rename one of the two.",
 )
 LEADS_OUT = Kind(
     "link that leads out of dataset.root",
     "links that lead out of dataset.root",
-    "Links that leave it are followed where your own command line names it: say dataset.root=… (+dataset.root=… of a "
-    "resumed run) if you trust what they lead to. Or copy the files there.",
+    "Links that leave it are followed only if your own command line names the root: say dataset.root=… "
+    "(+dataset.root=… for a resumed run) if you trust what they lead to. Or copy the files there.",
 )
-LEADS_NOWHERE = Kind(
-    "link that leads nowhere", "links that lead nowhere", "Fetch what they lead to, or remove them and their partners."
-)
+LEADS_NOWHERE = Kind("broken link", "broken links", "Fetch what they point to, or remove them and their partners.")
 ENDLESS = Kind("link that leads back to itself", "links that lead back to themselves", "Remove them.")
 NO_FILE = Kind(
-    "picture's name that is no file",
-    "pictures' names that are no files",
+    "picture that is not a regular file",
+    "pictures that are not regular files",
     "It is a pipe, a socket or a device, from which no picture is read. Remove it.",
 )
 
@@ -50,14 +48,15 @@ class Pair(NamedTuple):
     mask: Path
 
 
-def pictures(
+def find_pictures(
     folder: Path, root: Path, suffix: str = "", *, follow_links: bool = False, preferred: str = ""
 ) -> dict[str, Path]:
-    """The pictures below `folder` by their path in it without extension and `suffix`, sorted.
+    """The pictures below `folder`, sorted, keyed by their path in it without extension and `suffix`.
 
-    Hidden files and what has no picture's extension are left out. follow_links: also out of `root`, for a root that the
-    person who runs this has named. preferred: of two files of one name, the extension of the one to take. Two files of
-    one name otherwise, links that leave `root` or lead nowhere, pipes and devices are told (see `findings.tell`).
+    Hidden files and files without a picture's extension are left out. follow_links: follow links out of `root`, too;
+    only for a root that the user has named. preferred: which extension to take where two files have one name. Other
+    files of the same name, links that are broken or leave `root`, pipes and devices are faults (see
+    `findings.report_faults`).
     """
     inside = None if follow_links else root.resolve()
     found: dict[str, Path] = {}
@@ -70,9 +69,9 @@ def pictures(
             if path.suffix.lower() == preferred:
                 found[key], path = path, found[key]
             kind = Kind(f"file beside a {preferred}", f"files beside a {preferred}", f"The {preferred} is read.")
-            remark(kind, f"{path} lies beside {found[key].name}.")
+            add_remark(kind, f"{path} lies beside {found[key].name}.")
         elif key in found:
-            tell(Finding(SAME_NAME, f"{found[key]} and {path} have the same name."))
+            report_faults(Finding(SAME_NAME, f"{found[key]} and {path} have the same name."))
         else:
             found[key] = path
     return found
@@ -90,53 +89,54 @@ def _walk(folder: Path, inside: Path | None, above: frozenset[Path]) -> Iterable
                 real, target = folder.resolve(), path.resolve()
                 here = above | {real}
                 if target in here or real.is_relative_to(target):
-                    tell(Finding(ENDLESS, f"{path} is a link to a folder above itself."))
+                    report_faults(Finding(ENDLESS, f"{path} is a link to a folder above itself."))
                 else:
                     yield from _walk(path, inside, here)
             elif path.suffix.lower() in EXTENSIONS:
                 if entry.is_file():
                     yield path
                 else:
-                    tell(Finding(NO_FILE, f"{path} is no file."))
+                    report_faults(Finding(NO_FILE, f"{path} is not a regular file."))
 
 
 def _is_sound(link: Path, inside: Path | None) -> bool:
-    """Whether a link leads to something that may be read; what is wrong with it is told."""
+    """Whether a link leads to something that may be read; if not, the reason is reported."""
     try:
         target = link.resolve(strict=True)
     except FileNotFoundError:
-        tell(Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
+        report_faults(Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
         return False
     except (OSError, RuntimeError):
-        tell(Finding(ENDLESS, f"{link} is a link that leads back to itself."))
+        report_faults(Finding(ENDLESS, f"{link} is a link that leads back to itself."))
         return False
     if inside is not None and not target.is_relative_to(inside):
-        tell(Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({inside})."))
+        report_faults(Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({inside})."))
         return False
     return True
 
 
-def matched(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[Pair]:
-    """Images and masks of the same key, sorted by key; what is left over is told."""
+def match_pairs(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[Pair]:
+    """Images and masks of the same key, sorted by key; unmatched files are reported."""
     alone = {key: path for key, path in images.items() if key not in masks}
     spare = {key: path for key, path in masks.items() if key not in images}
-    if ending := _common_ending(images, masks):
+    if ending := _find_mask_suffix(images, masks):
         kind = Kind("suffix", "suffixes", f"The masks' names end in {ending}: set dataset.mask_suffix={ending}.")
-        tell(Finding(kind, f"{where}: no image has a mask of its name ({next(iter(images.values())).name} has none)."))
+        first = next(iter(images.values())).name
+        report_faults(Finding(kind, f"{where}: no image has a mask of its name ({first} has none)."))
         return []
     folded = {key.casefold(): key for key in spare}
     for key, path in alone.items():
         if twin := folded.get(key.casefold()):
-            tell(Finding(OTHER_CASE, f"{path} and {spare.pop(twin)} differ in upper and lower case."))
+            report_faults(Finding(OTHER_CASE, f"{path} and {spare.pop(twin)} differ in upper and lower case."))
         else:
-            tell(Finding(NO_MASK, f"{path} has no mask."))
+            report_faults(Finding(NO_MASK, f"{path} has no mask."))
     for path in spare.values():
-        tell(Finding(NO_IMAGE, f"{path} has no image."))
+        report_faults(Finding(NO_IMAGE, f"{path} has no image."))
     return [Pair(images[key], masks[key]) for key in sorted(images) if key in masks]
 
 
-def _common_ending(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
-    """What to cut off the masks' keys so that they are the images' keys; empty if there is no such thing."""
+def _find_mask_suffix(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
+    """The suffix that all masks' keys have beyond their images' keys, or "" if there is none."""
     mask = next(iter(masks), "")
     for image in images:
         ending = mask.removeprefix(image)

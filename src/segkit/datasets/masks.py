@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import IGNORE_INDEX
-from segkit.datasets.findings import DataError, Finding, Kind, remark
+from segkit.datasets.findings import DataError, Finding, Kind, add_remark
 from segkit.datasets.reading import MaskFile, Values, read_mask_file
 
 Mask = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
 
-FEW = 16  # grey values of a mask, up to which they may be classes
-SHARE = 0.002  # of a lossy mask's pixels, from which on it holds colours, and not artefacts
-AREA = 0.02  # and from which on one is named
-STRONG = 48  # difference of channels from which on a pixel of a lossy mask has a colour
+FEW = 16  # most grey values of a mask that may still be classes
+SHARE = 0.002  # of a lossy mask's pixels: more than these in colour are no artefacts
+AREA = 0.02  # of a lossy mask's pixels: a colour of more than these is named
+STRONG = 48  # a pixel of a lossy mask is in colour if its channels differ by more
 
 WITH_LOSS = Kind(
     "mask compressed with loss",
@@ -29,7 +29,7 @@ WITH_LOSS = Kind(
 NO_NUMBERS = Kind(
     "mask with values that are no shades",
     "masks with values that are no shades",
-    "Expected finite values from 0 on. Export the masks again, as 8-bit PNG.",
+    "Expected finite values of 0 or more. Export the masks again, as 8-bit PNG.",
 )
 UNKNOWN_COLORS = Kind(
     "mask with unknown colours",
@@ -48,12 +48,11 @@ GREYS = Kind(
 class MaskValues:
     """What the values of the mask files mean, and how to read them.
 
-    One class: foreground is what is above `threshold` in the file's own scale (8-bit 0..255, 16-bit 0..65535;
-    of colours, also a palette's, the luminance). Several: the values are the indices of the classes (a
-    palette's index, not its colour), and 255 is ignored. With `colors`, masks of either kind are read as
-    colours: one [r, g, b] a class in the order of the classes, or a mapping from class names; for one class a
-    colour for `background` comes first, and a mapping may name a colour to `ignore`. `ignore_values`: further
-    file values to be ignored.
+    One class: values above `threshold`, in the file's own scale, are foreground (8-bit 0..255, 16-bit 0..65535;
+    for colours, including a palette's, the luminance). Several: the values are class indices (a palette's index,
+    not its colour), and 255 is ignored. With `colors`, masks of either kind are read as colours: one [r, g, b] per
+    class in the order of the classes, or a mapping from class names; for one class, a colour for `background` comes
+    first, and a mapping may name a colour to `ignore`. `ignore_values`: further file values to be ignored.
     """
 
     classes: Sequence[str]
@@ -80,18 +79,16 @@ class MaskValues:
             object.__setattr__(self, "_table", _color_table(names, self.colors))
 
     def read(self, path: Path, data: bytes | None = None) -> Mask:
-        """The mask as (H, W): class indices, or 0/1 for a single class; 255 is to be ignored. data: as of
+        """The mask as (H, W): class indices, or 0/1 for a single class; 255 is to be ignored. data: as for
         `read_picture`.
 
-        Raises DataError, naming the file and the values found, where they are not what the settings say.
+        Raises DataError, naming the file and the values found, if they contradict the settings.
         """
         file = read_mask_file(path, data)
         exact = self._table is not None or len(self.classes) > 1 or len(self.ignore_values) > 0
         if file.lossy and exact:
             found = _few(np.unique(file.values)) if self._table is None else _some(_packed(file))
-            fact = (
-                f"mask {path} is compressed with loss, so that it holds values between those of its classes: {found}."
-            )
+            fact = f"mask {path} is compressed with loss, so it holds values between those of its classes: {found}."
             raise DataError(Finding(WITH_LOSS, fact))
         if self._table is not None:
             return _from_colors(file, self._table, path)
@@ -113,7 +110,7 @@ class MaskValues:
             kind = Kind(
                 "mask without a value above the threshold",
                 "masks without a value above the threshold",
-                f"If what is above 0 is {self.classes[0]}, set dataset.threshold=0; if the values are "
+                f"If values above 0 are {self.classes[0]}, set dataset.threshold=0; if the values are "
                 "indices of several classes, name all of them in dataset.classes.",
             )
             found = f"its values are {_few(np.unique(values))}."
@@ -122,11 +119,12 @@ class MaskValues:
         if not (file.lossy or self.ignore_values) and (shades := _plain_shades(values)):
             object_ = ", ".join(f"{value:g}" for value in shades if value > self.threshold)
             others = ", ".join(f"{value:g}" for value in shades if value <= self.threshold)
-            remark(GREYS, f"mask {path}: {object_ or 'nothing'} is taken as {self.classes[0]}, {others} as background.")
+            fact = f"mask {path}: {object_ or 'nothing'} is taken as {self.classes[0]}, {others} as background."
+            add_remark(GREYS, fact)
         return mask
 
     def _check_colors(self, file: MaskFile, path: Path) -> None:
-        """DataError for a mask in colours, of which a threshold would see no more than how bright they are."""
+        """DataError for a mask in colours, of which a threshold would see only the brightness."""
         found = _colors(file)
         if not found:
             return
@@ -137,10 +135,10 @@ class MaskValues:
         kind = Kind(
             "mask in colours, read as one class",
             "masks in colours, read as one class",
-            "If the colours are classes, name them all in dataset.classes, and their colours, in the same order, in "
-            f"dataset.colors. If they are {self.classes[0]} and background, say 'dataset.colors={example}', the "
+            "If the colours are classes, name them all in dataset.classes, and list their colours, in the same order, "
+            f"in dataset.colors. If they are {self.classes[0]} and background, say 'dataset.colors={example}', the "
             "background's first."
-            + (" Masks compressed with loss have to be exported again for that, as PNG." if file.lossy else ""),
+            + (" For that, masks compressed with loss must be exported again as PNG." if file.lossy else ""),
         )
         raise DataError(Finding(kind, f"mask {path} holds colours, {shown}; expected shades of grey for one class."))
 
@@ -193,9 +191,9 @@ def _grey(file: MaskFile) -> Values:
 
 
 def _plain_shades(values: Values) -> list[float]:
-    """The grey values of a mask if it has more than two and few, each of them in areas and not at edges alone.
+    """The grey values that cover areas, if a mask has more than two of them and few in all; else none.
 
-    What is between black and white at the edges of an anti-aliased mask is one or two pixels wide.
+    The greys at the edges of an anti-aliased mask are only one or two pixels wide.
     """
     if values.dtype == np.uint8:
         shades = np.flatnonzero(cv2.calcHist([values], [0], None, [256], [0, 256]))
@@ -209,7 +207,7 @@ def _plain_shades(values: Values) -> list[float]:
 
 
 def _colors(file: MaskFile) -> list[list[int]]:
-    """The colours of a mask if one of them is no shade of grey, the darkest first; those of artefacts are left out."""
+    """A mask's colours, the darkest first, if one of them is not a grey; without those of artefacts."""
     if file.palette is not None:
         used = file.palette[np.unique(file.values)]
         colors = used if (used != used[:, :1]).any() else used[:0]
@@ -251,7 +249,7 @@ def _packed(file: MaskFile) -> NDArray[np.uint32]:
 
 
 def _some(packed: NDArray[np.uint32]) -> str:
-    """`[255, 0, 0], [0, 0, 255]`, or the first ten colours and how many more there are."""
+    """The colours as text, `[255, 0, 0], [0, 0, 255]`: the first ten, and how many more there are."""
     colors = np.unique(packed)
     more = f" and {len(colors) - 10} more" if len(colors) > 10 else ""
     return ", ".join(str([int(c) >> 16, int(c) >> 8 & 255, int(c) & 255]) for c in colors[:10]) + more

@@ -1,4 +1,4 @@
-"""From data sets to batches: sizes, crops, augmentation, order, and which process gets what."""
+"""From data sets to batches: sizes, crops, augmentation, order, and the share of each process."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from segkit import IGNORE_INDEX, hardware
 from segkit.datasets import cache
 from segkit.datasets.augment import MOST_IN_BATCH, MOST_PIXELS, Augment, Photometric, Pixels
-from segkit.datasets.findings import DataError, tell
+from segkit.datasets.findings import DataError, report_faults
 from segkit.datasets.order import Key, OrderedBatches, ShuffledBatches
 from segkit.datasets.source import Source, extras_of
 from segkit.geometry.windows import Crops, corners
@@ -23,13 +23,13 @@ from segkit.tasks.contract import Batch
 
 log = logging.getLogger("segkit")
 
-Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes what the network sees
+Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes the network's input
 CROPS_A_PICTURE = 4096
-ROWS = ("mask", "index", "where", "label", "photometric")  # of a sample in crops: what has a row a crop
+ROWS = ("mask", "index", "where", "label", "photometric")  # entries with one row per crop
 
 
 def resize_image(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """image (H, W, 3) to `size` = (height, width): area when it shrinks, linear when it grows."""
+    """Resize image (H, W, 3) to `size` = (height, width): by area when it shrinks, linearly when it grows."""
     if image.shape[:2] == size:
         return image
     shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
@@ -37,15 +37,15 @@ def resize_image(image: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """mask (H, W) to `size` = (height, width) by the nearest pixel, so that no class is invented."""
+    """Resize mask (H, W) to `size` = (height, width) by the nearest pixel, so that no class is invented."""
     if mask.shape == size:
         return mask
-    # plain INTER_NEAREST samples a pixel's corner and shifts the mask by half a pixel; the exact one its centre
+    # plain INTER_NEAREST samples a pixel's corner, which shifts the mask by half a pixel; EXACT samples its centre
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
 
 
 def random_crop(image: Pixels, mask: Pixels, size: tuple[int, int], seed: int) -> tuple[Pixels, Pixels]:
-    """A window of `size` = (height, width). Where the picture is smaller, black pixels that are ignored fill it up."""
+    """A random window of `size` = (height, width). A smaller picture is padded with black pixels that are ignored."""
     down, right = max(size[0] - image.shape[0], 0), max(size[1] - image.shape[1], 0)
     if down or right:
         image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT).astype(np.uint8)
@@ -62,17 +62,17 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, index]).generate_state(1)[0])
 
 
-class Prepared(Dataset[dict[str, Any]]):
+class PreparedDataset(Dataset[dict[str, Any]]):
     """A source's samples as the network gets them, addressed by (epoch, index, counted).
 
-    mode: "resize" to `size`, a random "crop" of it, "native" as they are, or the windows of it that "five" or "grid"
-    take (see `crops`). presence: the share of a sample's area from which on it shows the class (`label` 1; below, its
-    mask is emptied); None for no labels.
+    mode: "resize" to `size`, a random "crop" of that size, "native" as they are, or the windows of that size that
+    "five" or "grid" take (see `crops`). presence: the smallest share of a sample's area that counts as showing the
+    class (`label` 1; below it the mask is emptied); None for no labels.
 
-    A sample is image (3, H, W), mask (H, W), index, name, and label with `presence`. Of windows it is a picture's K of
-    them: image, a list of K (3, h, w), mask (K, h, w), index (K,), label (K,), their corners `where` (K, 2), and for
-    scoring the `whole` mask (H, W) as it is, and `picture`, its index. An index is -1 where the sample only fills up a
-    process's last batch: metrics leave it out.
+    A sample is image (3, H, W), mask (H, W), index, name, and label with `presence`. With windows, it holds the K
+    windows of a picture: image, a list of K (3, h, w), mask (K, h, w), index (K,), label (K,), their corners `where`
+    (K, 2), and for scoring the unchanged `whole` mask (H, W) and `picture`, its index. An index is -1 if the sample
+    only pads a process's last batch: metrics leave it out.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Prepared(Dataset[dict[str, Any]]):
             image, mask = resize_image(image, self.size), resize_mask(mask, self.size)
         if self.augment is not None:
             image, mask = self.augment(image, mask, seed)
-            if (drawn := self.augment.drawn(seed)) is not None:
+            if (drawn := self.augment.draw(seed)) is not None:
                 sample = sample | {"photometric": drawn}
         sample = sample | {
             "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
@@ -112,7 +112,7 @@ class Prepared(Dataset[dict[str, Any]]):
         if self.mode in ("five", "grid"):
             sample = self._windows(sample)
         if self.presence is not None:
-            sample["label"], sample["mask"] = label_of(sample["mask"], self.presence)
+            sample["label"], sample["mask"] = label_presence(sample["mask"], self.presence)
         return sample
 
     def _windows(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class Prepared(Dataset[dict[str, Any]]):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
-    """Samples to a batch, its pictures with the channels last; the windows of several pictures become one batch."""
+    """Join samples to a batch, its pictures channels-last in memory; windows of several pictures become one batch."""
     crops = "where" in samples[0]
     images = [image for sample in samples for image in (sample["image"] if crops else [sample["image"]])]
     image = torch.stack([one.permute(1, 2, 0) for one in images]).permute(0, 3, 1, 2)
@@ -148,7 +148,7 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
 
 
 class Batches(Dataset[Batch]):
-    """The batches of an evaluation's loader, all of them in every process, each counted."""
+    """The batches of an evaluation loader, all of them in every process, each counted."""
 
     def __init__(self, loader: DataLoader[dict[str, Any]]) -> None:
         self.data: Any = loader.dataset
@@ -165,11 +165,12 @@ class DataModule(LightningDataModule):
     """The three splits of a data set as batches of pictures of one size.
 
     size: an edge length, or (height, width). train: "resize" every training picture to it, or "crop" a random window
-    of it. eval: "resize", or "native" for whole pictures at their own size, batched by equal shape, never padded.
-    crops: "five" or "grid" windows of `size` out of every picture instead, in training and evaluation; a batch then has
-    those of `batch_size` pictures. presence_threshold: see `Prepared`. workers: processes that load, or "auto" (see
-    `workers_for`). cache: where file-backed pictures are kept decoded, and resized if they are (see `cache.choose`);
-    not without `settings`, plain containers of all that samples depend on beside their files.
+    of that size. eval: "resize", or "native" for whole pictures at their own size, batched by equal shape, never
+    padded. crops: instead, cut every picture into "five" windows of `size` or a "grid" of them, in training and
+    evaluation; a batch then holds the windows of `batch_size` pictures. presence_threshold: see `PreparedDataset`.
+    workers: number of loader processes, or "auto" (see `choose_workers`). cache: where decoded (and, if so set,
+    resized) pictures of file-backed data sets are kept (see `cache.choose_place`). It needs `settings`, plain
+    containers with all that samples depend on besides their files.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class DataModule(LightningDataModule):
         presence_threshold: float | None = None,
         batch_size: int = 8,
         workers: int | Literal["auto"] = "auto",
-        cache: cache.Where = "auto",
+        cache: cache.Place = "auto",
         augment: Augment | None = None,
         settings: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -198,7 +199,7 @@ class DataModule(LightningDataModule):
             if value not in known:
                 raise ValueError(f"dataset.{key}={value}: expected {', '.join(known[:-1])} or {known[-1]}.")
         if presence_threshold is not None:
-            check_presence(presence_threshold, sources)
+            check_presence_threshold(presence_threshold, sources)
         if batch_size < 1:
             raise ValueError(f"dataset.batch_size={batch_size}: expected 1 or more.")
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
@@ -210,14 +211,14 @@ class DataModule(LightningDataModule):
         self.sources, self.batch_size, self.seed, self.augment = sources, batch_size, seed, augment
         if augment is not None:
             augment.most = min(MOST_PIXELS, MOST_IN_BATCH // batch_size)
-        self.workers = workers_for(hardware.cores()) if workers == "auto" else int(workers)
+        self.workers = choose_workers(hardware.cores()) if workers == "auto" else int(workers)
         self.presence, self.cache, self.settings = presence_threshold, cache, settings
         self.kept: dict[str, Source] = {}
         self.train_mode: Mode = train if crops == "none" else crops
         self.eval_mode: Mode = eval if crops == "none" else crops
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        data = Prepared(self.decoded("train"), self.train_mode, self.size, self.seed, self.augment, self.presence)
+        data = PreparedDataset(self.decode("train"), self.train_mode, self.size, self.seed, self.augment, self.presence)
         return self._loader(data, ShuffledBatches(len(data), self.batch_size, self.seed))
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -227,49 +228,49 @@ class DataModule(LightningDataModule):
         return self.eval_dataloader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test's batches, each an item of a plain data set: Lightning warns of batch samplers of one's own here."""
+        """The test's batches, each an item of a plain data set: Lightning warns about custom batch samplers here."""
         loader = self.eval_dataloader("test")
         return DataLoader(
             Batches(loader),
             batch_size=None,
-            worker_init_fn=one_thread,
+            worker_init_fn=use_one_thread,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
         )
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
-        """Every picture of a split once, without random crop or augmentation."""
+        """Every picture of a split once, without random crops or augmentation."""
         kept_otherwise = self._mode(split) == "resize" and self.eval_mode != "resize"  # as training sees them
-        source = self.sources[split] if kept_otherwise else self.decoded(split)
-        data = Prepared(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
-        shapes = [self.size] * len(source) if self.eval_mode == "resize" else shapes_of(source)
+        source = self.sources[split] if kept_otherwise else self.decode(split)
+        data = PreparedDataset(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
+        shapes = [self.size] * len(source) if self.eval_mode == "resize" else read_shapes(source)
         return self._loader(data, OrderedBatches(shapes, self.batch_size))
 
-    def _loader(self, data: Prepared, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
+    def _loader(self, data: PreparedDataset, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             data,
             batch_sampler=batches,
             collate_fn=collate,
-            worker_init_fn=one_thread,
+            worker_init_fn=use_one_thread,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """What augmentation leaves to the device."""
+        """Apply the part of augmentation that runs on the device."""
         if isinstance(batch, dict) and "photometric" in batch:
             photometric = cast(Augment, self.augment).on_device  # which drew it
             batch["image"] = cast(Photometric, photometric)(batch["image"], batch.pop("photometric"))
         return batch
 
-    def decoded(self, split: str) -> Source:
-        """A split's data set; one from files, its pictures decoded once where `cache` says so."""
+    def decode(self, split: str) -> Source:
+        """A split's data set; if file-backed, with its pictures decoded once where `cache` says so."""
         if split not in self.kept:
-            self.kept[split] = self._decoded(split)
+            self.kept[split] = self._decode(split)
         return self.kept[split]
 
-    def _decoded(self, split: str) -> Source:
+    def _decode(self, split: str) -> Source:
         source = self.sources[split]
         if self.place == "off" or not extras_of(source).files:
             return source
@@ -281,9 +282,9 @@ class DataModule(LightningDataModule):
             return image, mask
 
         if self.place == "ram":
-            return cache.in_memory(source, self._shapes(split), prepare)
+            return cache.decode_in_memory(source, self._shapes(split), prepare)
         try:
-            return cache.on_disk(source, self._shapes(split), prepare, self._content(split))
+            return cache.decode_on_disk(source, self._shapes(split), prepare, self._content(split))
         except cache.CannotWriteError as error:
             if self.cache != "auto":
                 raise
@@ -291,31 +292,31 @@ class DataModule(LightningDataModule):
             return source
 
     @cached_property
-    def place(self) -> cache.Where:
-        """Where decoded pictures are kept, those of all splits in one place."""
+    def place(self) -> cache.Place:
+        """Where the decoded pictures of all splits are kept."""
         splits = [split for split, source in self.sources.items() if extras_of(source).files]
         if self.cache == "off" or self.settings is None or not splits:
             return "off"
-        sizes = {split: cache.starts(self._shapes(split))[-1] for split in splits}
+        sizes = {split: cache.compute_offsets(self._shapes(split))[-1] for split in splits}
         paths = {split: cache.path_of(self.sources[split], self._content(split)) for split in splits}
-        missing = sum(size for split, size in sizes.items() if not cache.is_there(paths[split], size))
-        return cache.choose(sum(sizes.values()), missing, self.cache)
+        missing = sum(size for split, size in sizes.items() if not cache.is_complete(paths[split], size))
+        return cache.choose_place(sum(sizes.values()), missing, self.cache)
 
     def _content(self, split: str) -> Any:
-        """What decoded samples depend on beside the files."""
+        """What decoded samples depend on besides the files."""
         return [self.settings, self.size if self._mode(split) == "resize" else None]
 
     def _mode(self, split: str) -> Mode:
         return self.train_mode if split == "train" else self.eval_mode
 
     def _shapes(self, split: str) -> list[tuple[int, int]]:
-        """(H, W) of a split's pictures, resized if the network sees them so."""
+        """(H, W) of a split's pictures, after resizing if there is any."""
         source = self.sources[split]
-        return [self.size] * len(source) if self._mode(split) == "resize" else shapes_of(source)
+        return [self.size] * len(source) if self._mode(split) == "resize" else read_shapes(source)
 
     def label_shares(self) -> Tensor:
-        """Share of the training samples (crops, where there are any) without and with the class: (2,)."""
-        data = Prepared(self.decoded("train"), self.train_mode, self.size, self.seed, presence=self.presence)
+        """Shares of the training samples (or crops, if there are any) without and with the class: (2,)."""
+        data = PreparedDataset(self.decode("train"), self.train_mode, self.size, self.seed, presence=self.presence)
         labels = torch.cat([data[(0, index, True)]["label"].view(-1) for index in range(len(data))])
         return labels.bincount(minlength=2).double() / len(labels)
 
@@ -329,19 +330,19 @@ class DataModule(LightningDataModule):
         return kept / kept.sum()
 
 
-def shapes_of(source: Source) -> list[tuple[int, int]]:
-    """(H, W) of every picture; of one whose header cannot be read, which is told, (1, 1)."""
+def read_shapes(source: Source) -> list[tuple[int, int]]:
+    """(H, W) of every picture; (1, 1) for one whose header cannot be read, which is reported."""
     shapes = []
     for index in range(len(source)):
         try:
             shapes.append(source.shape(index))
         except DataError as error:
-            tell(*error.findings)
+            report_faults(*error.findings)
             shapes.append((1, 1))
     return shapes
 
 
-def check_presence(threshold: float, sources: Mapping[str, Source]) -> None:
+def check_presence_threshold(threshold: float, sources: Mapping[str, Source]) -> None:
     """ValueError unless a share of the area can say whether a sample shows the class."""
     if not 0 < threshold < 1:
         raise ValueError(
@@ -356,24 +357,24 @@ def check_presence(threshold: float, sources: Mapping[str, Source]) -> None:
         )
 
 
-def workers_for(cores: int) -> int:
-    """How many processes load: with a GPU up to four, else one, as the network takes the cores; of two cores none."""
+def choose_workers(cores: int) -> int:
+    """How many processes load: up to four with a GPU, else one, as the network needs the cores; none on two cores."""
     if cores <= 2:
         return 0
     return min(4, cores - 1) if torch.accelerator.is_available() else 1
 
 
-def one_thread(worker: int) -> None:
-    """Loaders that each take all cores slow each other and the training down."""
+def use_one_thread(worker: int) -> None:
+    """Keep OpenCV to one thread: loaders that each use all cores slow down each other and the training."""
     cv2.setNumThreads(0)
 
 
-def label_of(mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Whether a mask (…, H, W) shows the class on at least `share` of its area, and the mask, emptied where not.
+def label_presence(mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Whether a mask (…, H, W) shows the class on at least `share` of its area, and the mask, emptied if not.
 
     The label is 0 or 1, int64 (…). Ignored pixels stay ignored.
     """
-    # NumPy compares bytes, and OpenCV counts them, many times as fast as torch
+    # NumPy compares bytes, and OpenCV counts them, many times faster than torch
     values = mask.numpy().reshape(-1, *mask.shape[-2:])
     shown = (values == 1).view(np.uint8)
     present = np.array([cv2.countNonZero(one) / one.size >= share for one in shown])

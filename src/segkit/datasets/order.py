@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import distributed as dist
 
-Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it is more than filling
+Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it counts or only pads
 
 
 def _process() -> tuple[int, int]:
@@ -42,7 +42,7 @@ class ShuffledBatches:
 class OrderedBatches:
     """Every sample once, in order, in batches of equal shape, dealt out to the processes batch by batch.
 
-    Where they do not divide evenly, a copy of the last batch fills up, marked as not counted.
+    Where they do not divide evenly, copies of the last batch pad them, marked as not counted.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int]], batch_size: int) -> None:

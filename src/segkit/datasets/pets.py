@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from segkit import IGNORE_INDEX
-from segkit.datasets.common import Split, check_split, part
+from segkit.datasets.common import Split, check_split, select_split
 from segkit.datasets.listing import Pair
 from segkit.datasets.reading import picture_size, read_mask_file, read_picture
 from segkit.datasets.source import Sample
@@ -20,16 +20,16 @@ from segkit.datasets.source import Sample
 log = logging.getLogger("segkit")
 
 CLASSES = ("pet", "background", "border")
-PET, BACKGROUND, BORDER = 1, 2, 3  # of a trimap
+PET, BACKGROUND, BORDER = 1, 2, 3  # values of a trimap
 
 
 class Pets(Dataset[Sample]):
     """`oxford-iiit-pet/{images,annotations}` below `root`, listed and downloaded by torchvision, which checks the
     hashes.
 
-    Three classes are pet, background and border, in that order (or the names that stand for them); two pet and
-    background; one pet. border: what the border's pixels are where it is no class: "ignore", or "pet". The share
-    `holdout` of trainval, chosen by `split_seed`, is val. Files that cannot be read are left out and named.
+    Three classes are pet, background and border, in that order (or other names for them); two are pet and background;
+    one is pet. border: what the border's pixels become if it is not a class: "ignore", or "pet". The share `holdout`
+    of trainval, chosen by `split_seed`, is val. Files that cannot be read are left out, with a warning.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Pets(Dataset[Sample]):
         download: bool = False,
     ) -> None:
         check_split(split)
-        # names of one's own may stand for these, but these not for one another
+        # the classes may be renamed, but not with each other's names
         in_order = all(known not in CLASSES or known == CLASSES[at] for at, known in enumerate(classes[:3]))
         if not 1 <= len(classes) <= 3 or not in_order:
             raise ValueError(
@@ -58,10 +58,10 @@ class Pets(Dataset[Sample]):
                 f"dataset.holdout={holdout:g}; expected the share of trainval that becomes val, in (0, 1)."
             )
         self.classes, self.root = tuple(classes), Path(root).expanduser()
-        self._table = table(len(classes), border)
-        pairs = readable(tuple(listed(self.root, "test" if split == "test" else "trainval", download)))
+        self._table = trimap_table(len(classes), border)
+        pairs = keep_readable(tuple(list_pairs(self.root, "test" if split == "test" else "trainval", download)))
         shares = (1 - holdout, holdout, 0.0)
-        self.files = list(pairs) if split == "test" else part(pairs, split, shares, split_seed)
+        self.files = list(pairs) if split == "test" else select_split(pairs, split, shares, split_seed)
         self.names = [pair.image.stem for pair in self.files]
 
     def __len__(self) -> int:
@@ -89,16 +89,16 @@ class Pets(Dataset[Sample]):
 UNKNOWN = 254
 
 
-def table(classes: int, border: str) -> Any:
-    """What each value of a trimap becomes, (256,) uint8."""
+def trimap_table(classes: int, border: str) -> Any:
+    """The class of each trimap value, (256,) uint8."""
     values = np.full(256, UNKNOWN, np.uint8)
     values[PET], values[BACKGROUND] = (1, 0) if classes == 1 else (0, 1)
     values[BORDER] = 2 if classes == 3 else values[PET] if border == "pet" else IGNORE_INDEX
     return values
 
 
-def listed(root: Path, split: str, download: bool) -> list[Pair]:
-    """The pairs of a split as its list has them, of files that may be damaged; `download` gets them first."""
+def list_pairs(root: Path, split: str, download: bool) -> list[Pair]:
+    """The pairs of a split as its list names them, some perhaps damaged; with `download` they are fetched first."""
     from torchvision.datasets import OxfordIIITPet
 
     try:
@@ -106,28 +106,30 @@ def listed(root: Path, split: str, download: bool) -> list[Pair]:
     except (RuntimeError, OSError) as error:
         raise FileNotFoundError(
             f"dataset.root={root}: {error}; expected oxford-iiit-pet/images and oxford-iiit-pet/annotations in it. Say "
-            "dataset.download=true to have it downloaded there (800 MB)."
+            "dataset.download=true to download it there (800 MB)."
         ) from error
     return [Pair(image, mask) for image, mask in zip(found._images, found._segs, strict=True)]
 
 
 @cache
-def readable(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
-    """Those of which both files can be read and have one size; the others are named. The original has a few."""
+def keep_readable(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """The pairs whose files can both be read and have one size; the others, a few in the original, are logged."""
     log.info("checking %d pictures of Oxford-IIIT Pet", len(pairs))
     with ThreadPoolExecutor() as pool:
-        wrong = list(pool.map(fault, pairs))
+        wrong = list(pool.map(find_fault, pairs))
     for pair, reason in zip(pairs, wrong, strict=True):
         if reason:
             log.warning("left out: %s (%s)", pair.image, reason)
     kept = tuple(pair for pair, reason in zip(pairs, wrong, strict=True) if not reason)
     if not kept:
-        raise ValueError(f"none of {len(pairs)} pictures can be read, such as {pairs[0].image}. Get the data set anew.")
+        raise ValueError(
+            f"none of {len(pairs)} pictures can be read, such as {pairs[0].image}. Get the data set again."
+        )
     return kept
 
 
-def fault(pair: Pair) -> str:
-    """Why a pair cannot be used; empty where it can."""
+def find_fault(pair: Pair) -> str:
+    """Why a pair cannot be used, or "" if it can."""
     try:
         image, mask = read_picture(pair.image), read_mask_file(pair.mask).values
     except (ValueError, OSError) as error:

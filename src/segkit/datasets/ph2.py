@@ -6,24 +6,24 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from segkit.configs.places import find_root
-from segkit.datasets.common import Split, check_split, part, read_sample
-from segkit.datasets.findings import gathered
-from segkit.datasets.listing import Pair, matched, pictures
+from segkit.datasets.common import Split, check_split, read_sample, select_split
+from segkit.datasets.findings import gather_findings
+from segkit.datasets.listing import Pair, find_pictures, match_pairs
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
 from segkit.datasets.source import Sample
 
 
 class PH2(Dataset[Sample]):
-    """`PH2 Dataset images/IMD002/{IMD002_Dermoscopic_Image/IMD002.bmp, IMD002_lesion/IMD002_lesion.bmp}`, as
-    it comes.
+    """PH² as distributed:
+    `PH2 Dataset images/IMD002/{IMD002_Dermoscopic_Image/IMD002.bmp, IMD002_lesion/IMD002_lesion.bmp}`.
 
     `root` is the folder `PH2 Dataset images` or the one above it. The set has no splits of its own:
     `fractions`, by default the published 100/50/50, and `split_seed` make them. A mask pixel above
-    `threshold` is lesion. Where a converted copy, such as a `.jpg`, lies beside a `.bmp`, the `.bmp` is read.
-    `follow_links`: as of `Folder`.
+    `threshold` is lesion. If a converted copy, such as a `.jpg`, lies beside a `.bmp`, the `.bmp` is read.
+    `follow_links`: as in `Folder`.
 
-    Raises FileNotFoundError and ValueError, saying what to do, for what is missing or does not fit together.
+    Raises FileNotFoundError and ValueError, saying what to do, if files are missing or do not match.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class PH2(Dataset[Sample]):
         self._values = MaskValues(classes, threshold)
         self.classes = tuple(classes)
         if len(self.classes) != 1:
-            raise ValueError(f"dataset.classes is {list(classes)}; expected one name: PH2 has the masks of one class.")
+            raise ValueError(f"dataset.classes is {list(classes)}; expected one name: PH2's masks show one class.")
         self._resize_masks, self._follow_links = resize_masks, follow_links
-        with gathered():
-            self.files = part(self._pairs(download), split, fractions, split_seed)
+        with gather_findings():
+            self.files = select_split(self._pairs(download), split, fractions, split_seed)
         self.names = [pair.image.relative_to(self.root).as_posix() for pair in self.files]
         self.groups = [pair.image.stem for pair in self.files]  # the case
 
@@ -74,12 +74,12 @@ class PH2(Dataset[Sample]):
             )
         images = {case: path for case in cases for path in self._pictures(folder, case, "Dermoscopic_Image", "")}
         masks = {case: path for case in cases for path in self._pictures(folder, case, "lesion", "_lesion")}
-        return matched(images, masks, folder)
+        return match_pairs(images, masks, folder)
 
     def _pictures(self, folder: Path, case: str, kind: str, suffix: str) -> list[Path]:
-        """The picture of one kind of a case, if there is one."""
+        """A case's picture of one kind, if there is one."""
         place = folder / case / f"{case}_{kind}"
         if not place.is_dir():
             return []
-        found = pictures(place, self.root, suffix, follow_links=self._follow_links, preferred=".bmp")
+        found = find_pictures(place, self.root, suffix, follow_links=self._follow_links, preferred=".bmp")
         return [path for key, path in found.items() if key == case]

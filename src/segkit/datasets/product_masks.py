@@ -1,5 +1,4 @@
-"""Products cut out of their pictures, with a category each: a set of Hugging Face's `datasets`, by name or in a
-folder."""
+"""Pictures of products with masks and categories: a Hugging Face data set, by its name or from a folder."""
 
 import hashlib
 import logging
@@ -24,7 +23,12 @@ log = logging.getLogger("segkit")
 
 COLUMNS = ("image", "mask", "category")  # and, to crop, bbox
 BACKGROUND = "background"
-TESTS = ("validation", "val", "valid", "test")  # what is tested on, the first there is: the set itself has validation
+TESTS = (
+    "validation",
+    "val",
+    "valid",
+    "test",
+)  # the first of these splits that exists is the test; the set has validation
 PRODUCT = MaskValues(["the product"])  # above half of the file's scale
 
 
@@ -32,11 +36,12 @@ class ProductMasks(Dataset[Sample]):
     """Pictures with the mask of one product each, whose class is its category.
 
     root: a folder with the set in parquet or arrow files (`train*.parquet` and `validation*.parquet`, or what
-    `save_to_disk` writes); None for the set `name` of the Hugging Face hub. Columns: image, mask, category and, for
-    `crop`, bbox [x, y, width, height] in pixels. classes: 2 to 255 names of categories, normalised. background: what is
-    no product is "ignore"d, or a "class" of that name. crop: cut pictures to their box, enlarged by `margin` of its
-    size; flips and turns come afterwards, so that the box follows them. Samples of other categories are left out. The
-    share `holdout` of the training samples, chosen by `split_seed`, is val; the set's validation samples are the test.
+    `save_to_disk` writes); None for the set `name` on the Hugging Face hub. Columns: image, mask, category and, for
+    `crop`, bbox [x, y, width, height] in pixels. classes: 2 to 255 normalised names of categories. background: pixels
+    outside of the product are "ignore"d, or the "class" background. crop: crop pictures to their box, enlarged by
+    `margin` times its size on each side; flips and turns come afterwards, so the box need not follow them. Samples of
+    other categories are left out. The share `holdout` of the training samples, chosen by `split_seed`, is val; the
+    set's validation samples are the test.
     """
 
     def __init__(
@@ -68,13 +73,13 @@ class ProductMasks(Dataset[Sample]):
             )
         self.classes, self.crop, self.margin = tuple(classes), crop, margin
         part = "test" if split == "test" else "train"
-        self.rows = opened(root, name)[part]
+        self.rows = load_parts(root, name)[part]
         if crop and "bbox" not in self.rows.column_names:
             raise ValueError(
                 "dataset.crop=true needs the column bbox, [x, y, width, height] in pixels; the set has "
                 f"{', '.join(self.rows.column_names)}."
             )
-        found = categories(self.rows)
+        found = read_categories(self.rows)
         numbers = {name: number for number, name in enumerate(self.classes)}
         kept = [row for row, category in enumerate(found) if category in numbers]
         if split != "test":
@@ -92,9 +97,9 @@ class ProductMasks(Dataset[Sample]):
     def find_classes(
         root: str | Path | None = None, name: str | None = None, background: str = "ignore", **_: Any
     ) -> list[str]:
-        """The names of the classes of a set, sorted: the categories of training that validation has, too; others are
-        told. "background" comes first where it is one."""
-        found = {part: set(categories(rows)) for part, rows in opened(root, name).items()}
+        """The sorted class names of a set: the categories that both training and validation have; others are logged.
+        "background" comes first if it is a class."""
+        found = {part: set(read_categories(rows)) for part, rows in load_parts(root, name).items()}
         both = sorted(found["train"] & found["test"])
         if not both:
             raise ValueError(
@@ -114,8 +119,8 @@ class ProductMasks(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         row, name = self.rows[self.kept[index]], Path(self.names[index])
-        image = read_picture(name, content(row, "image", name))
-        product = PRODUCT.read(name, content(row, "mask", name))
+        image = read_picture(name, picture_bytes(row, "image", name))
+        product = PRODUCT.read(name, picture_bytes(row, "mask", name))
         if product.shape != image.shape[:2]:
             raise ValueError(f"{name}: its mask is {product.shape[::-1]}, its picture {image.shape[1::-1]}.")
         mask = np.where(product, self.values[index], self.background).astype(np.uint8)
@@ -129,7 +134,7 @@ class ProductMasks(Dataset[Sample]):
         }
 
     def window(self, box: Any, shape: Sequence[int], name: Path) -> tuple[slice, slice]:
-        """The rows and columns of an enlarged box, at least a pixel of each."""
+        """The rows and columns of the enlarged box, at least one of each."""
         if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
             raise ValueError(f"{name}: its bbox is {box}; expected [x, y, width, height].")
         left, top, width, height = box
@@ -138,7 +143,7 @@ class ProductMasks(Dataset[Sample]):
         begin, end = max(int(left - x), 0), min(int(np.ceil(left + width + x)), shape[1])
         if first >= last or begin >= end:
             raise ValueError(
-                f"{name}: its bbox {list(box)} lies outside of its picture of {shape[1]}×{shape[0]}; expected [x, y, "
+                f"{name}: its bbox {list(box)} lies outside its picture of {shape[1]}×{shape[0]}; expected [x, y, "
                 "width, height]."
             )
         return slice(first, last), slice(begin, end)
@@ -146,60 +151,63 @@ class ProductMasks(Dataset[Sample]):
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) of a sample."""
         row, name = self.rows[self.kept[index]], Path(self.names[index])
-        size = picture_size(name, content(row, "image", name))
+        size = picture_size(name, picture_bytes(row, "image", name))
         if not self.crop:
             return size
         rows, columns = self.window(row["bbox"], size, name)
         return rows.stop - rows.start, columns.stop - columns.start
 
     def fingerprint(self) -> str:
-        """One number for the content of all samples."""
+        """One digest of the content of all samples."""
         digest = hashlib.blake2b(digest_size=16)
         for at, name in zip(self.kept, self.names, strict=True):
             row = self.rows[at]
-            for part in (content(row, "image", Path(name)), content(row, "mask", Path(name))):
+            for part in (picture_bytes(row, "image", Path(name)), picture_bytes(row, "mask", Path(name))):
                 digest.update(hashlib.blake2b(part).digest())
             digest.update(f"{name} {row.get('bbox')}".encode())
         return digest.hexdigest()
 
 
-def content(row: dict[str, Any], column: str, name: Path) -> bytes:
-    """The bytes of a picture, which lie in the set itself: a path that stands there instead is not opened."""
+def picture_bytes(row: dict[str, Any], column: str, name: Path) -> bytes:
+    """The bytes of a picture, which must be in the set itself: a path in their place is not opened."""
     found = row[column]
     data = found.get("bytes") if isinstance(found, dict) else None
     if not data:
-        raise ValueError(f"{name}: no {column} lies in the set (only {found}); expected the bytes of a picture file.")
+        raise ValueError(
+            f"{name}: its {column} is not in the set (only {found}); expected the bytes of a picture file."
+        )
     return bytes(data)
 
 
-def categories(rows: Any) -> list[str]:
+def read_categories(rows: Any) -> list[str]:
     """The normalised category of every row."""
     named = rows.features["category"]
-    return [normalised(named.int2str(value) if hasattr(named, "int2str") else str(value)) for value in rows["category"]]
+    return [normalise(named.int2str(value) if hasattr(named, "int2str") else str(value)) for value in rows["category"]]
 
 
-def normalised(category: str) -> str:
+def normalise(category: str) -> str:
     """A category's name in lower case, with underscores."""
     return re.sub(r"\W+", "_", category.strip().lower()).strip("_")
 
 
 @cache
-def opened(root: str | Path | None, name: str | None) -> dict[str, Any]:
-    """{"train", "test"} of a set, the latter what it calls validation, or else test; pictures stay encoded."""
+def load_parts(root: str | Path | None, name: str | None) -> dict[str, Any]:
+    """The parts {"train", "test"} of a set; "test" is its validation split, or else its test split. Pictures stay
+    encoded."""
     try:
         import datasets
     except ImportError:
         raise ValueError("dataset=product_masks needs the package datasets: pip install 'segkit[datasets]'.") from None
     datasets.disable_progress_bars()
-    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it tells a server of every set, of those in folders too
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else it reports every set, even one in a folder, to a server
     setting = f"dataset.name={name}" if root is None else f"dataset.root={root}"
     try:
-        whole = datasets.load_dataset(name) if root is None else in_folder(Path(root).expanduser(), setting)
+        whole = datasets.load_dataset(name) if root is None else load_folder(Path(root).expanduser(), setting)
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except Exception as error:  # of many kinds, and the library's own
+    except Exception as error:  # many types, some of them the library's own
         hint = " Without the hub, dataset.root=<folder> reads parquet or arrow files." if root is None else ""
-        raise ValueError(f"{setting} cannot be had: {explain(error).splitlines()[0].rstrip('.')}.{hint}") from error
+        raise ValueError(f"{setting} cannot be loaded: {explain(error).splitlines()[0].rstrip('.')}.{hint}") from error
     parts = {"train": "train", "test": next((split for split in TESTS if split in whole), "")}
     if "train" not in whole or not parts["test"]:
         raise ValueError(f"{setting} has the splits {', '.join(whole)}; expected train and validation.")
@@ -210,17 +218,17 @@ def opened(root: str | Path | None, name: str | None) -> dict[str, Any]:
                 f"{', '.join(whole[split].column_names)}. Expected {', '.join(COLUMNS)}."
             )
     encoded = {column: datasets.Image(decode=False) for column in ("image", "mask")}
-    return {part: cast(whole[split], encoded) for part, split in parts.items()}
+    return {part: cast_columns(whole[split], encoded) for part, split in parts.items()}
 
 
-def cast(rows: Any, columns: dict[str, Any]) -> Any:
+def cast_columns(rows: Any, columns: dict[str, Any]) -> Any:
     for name, feature in columns.items():
         rows = rows.cast_column(name, feature)
     return rows
 
 
-def in_folder(folder: Path, setting: str) -> Any:
-    """What a folder has, in parquet files or as `save_to_disk` writes it."""
+def load_folder(folder: Path, setting: str) -> Any:
+    """The set in a folder: parquet files, or what `save_to_disk` writes."""
     import datasets
 
     if not folder.is_dir():

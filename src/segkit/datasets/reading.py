@@ -1,9 +1,9 @@
-"""Pictures and masks from files, as arrays: any format OpenCV or Pillow reads.
+"""Pictures and masks from files, as arrays: any format that OpenCV or Pillow reads.
 
-Orientation: both pictures and masks are turned as their own EXIF tag says, i.e. as viewers and annotation
-tools show them. A mask drawn on the unturned pixels of a phone photo therefore needs the tag removed from it.
-Depth: pictures become 8 bits a channel (16-bit values are divided by 257, alpha is dropped); masks keep the
-values of the file. An animation or a file of several pages gives its first picture.
+Orientation: pictures and masks are each turned as their own EXIF tag says, i.e. as viewers and annotation tools
+show them. If a mask was drawn on the unturned pixels of a phone photo, the photo's tag must be removed.
+Depth: pictures become 8 bits per channel (16-bit values are divided by 257, alpha is dropped); masks keep the
+values of the file. Of an animation or a file of several pages, the first picture is read.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segkit.datasets.findings import DataError, Finding, Kind, remark
+from segkit.datasets.findings import DataError, Finding, Kind, add_remark
 
 MAX_PIXELS = 512_000_000
 EXTENSIONS = {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
@@ -35,22 +35,22 @@ EXTENSIONS |= {
     ".webp",
 }
 
-# By default Pillow refuses pictures of more than 179 megapixels, which some aerial ones have.
+# By default Pillow refuses pictures of more than 179 megapixels, such as some aerial ones.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 Values = NDArray[Any]  # of any type and depth
 UNREADABLE = Kind(
     "file that cannot be read",
     "files that cannot be read",
-    "Copy it again, or remove it, of training data together with its mask or image.",
+    "Copy it again, or remove it (from training data together with its mask or image).",
 )
 TOO_LARGE = Kind(
     "picture that is too large",
     "pictures that are too large",
-    "Cut it into tiles, or if it is no such picture remove it: a small file may claim to be huge.",
+    "Cut it into tiles, or if it is not really so large, remove it: a small file may claim to be huge.",
 )
 OTHER_DEPTH = Kind(
-    "picture of another depth", "pictures of another depth", "Expected 8 or 16 bits. Convert it to PNG first."
+    "picture of unsupported depth", "pictures of unsupported depth", "Expected 8 or 16 bits. Convert it to PNG first."
 )
 ALPHA = Kind(
     "mask drawn in its alpha channel", "masks drawn in their alpha channel", "Export the masks without transparency."
@@ -58,12 +58,12 @@ ALPHA = Kind(
 PAGES = Kind(
     "file of several pages",
     "files of several pages",
-    "Only the first is read. If the others are pictures or classes of their own, save them as files of their own.",
+    "Only the first is read. If the others are separate pictures or classes, save them as separate files.",
 )
 
-# What OpenCV reads as well as Pillow, and up to three times as fast.
+# Formats that OpenCV reads as well as Pillow, and up to three times as fast.
 _OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
-# Not IMREAD_COLOR_RGB: with it OpenCV 5.0 decodes 16-bit TIFF to rubbish.
+# Not IMREAD_COLOR_RGB, with which OpenCV 5.0 decodes 16-bit TIFF wrongly.
 _BGR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -79,16 +79,16 @@ def picture_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
 
 
 def read_picture(path: Path, data: bytes | None = None) -> NDArray[np.uint8]:
-    """The picture as (H, W, 3) RGB, 0..255. data: a file's bytes, where they lie elsewhere; path then names them.
+    """The picture as (H, W, 3) RGB, 0..255. data: the bytes, if they are not in a file; path then only names them.
 
-    Raises DataError, naming the file, if it is empty, truncated, no picture, has more than `MAX_PIXELS`
-    pixels or values that are neither 8- nor 16-bit.
+    Raises DataError, naming the file, if it is empty, truncated or no picture, or has more than `MAX_PIXELS` pixels or
+    values that are neither 8- nor 16-bit.
     """
     return read_oriented(path, data)[0]
 
 
 def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uint8], int]:
-    """The picture as of `read_picture`, and the EXIF orientation that it was turned by: 1 for none."""
+    """The picture as from `read_picture`, and the EXIF orientation by which it was turned: 1 for none."""
     data = _contents(path) if data is None else data
     image = _open(path, BytesIO(data))
     if image is None:
@@ -118,10 +118,10 @@ def orientation_of(path: Path) -> int:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask as its file has it: values (H, W) of any type, or colours (H, W, 3).
+    """A mask as stored in its file: values (H, W) of any type, or colours (H, W, 3).
 
-    If the values point into a palette, that is `palette`, (N, 3) uint8; a grey of 1, 2 or 4 bits is kept as
-    its number in the file, 0..15, with a palette to 0..255. `lossy`: the file's values are not exact.
+    `palette`, (N, 3) uint8, is the palette if the values are indices into one. Greys of 1, 2 or 4 bits keep their
+    numbers in the file, 0..15, with a palette to 0..255. `lossy`: the file's values are not exact.
     """
 
     values: Values
@@ -130,7 +130,7 @@ class MaskFile:
 
 
 def read_mask_file(path: Path, data: bytes | None = None) -> MaskFile:
-    """The values of a mask as they are in the file; data and errors as of `read_picture`."""
+    """The values of a mask as they are in the file; `data` and errors as for `read_picture`."""
     data = _contents(path) if data is None else data
     image = _open(path, BytesIO(data))
     if image is None:
@@ -165,14 +165,14 @@ def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Values,
         values = np.asarray(image)
         values, alpha = values[..., :-1], values[..., -1]
         if alpha.min() < alpha.max() and (values == values[0, 0]).all():
-            fact = f"mask {path} is drawn in its alpha channel alone, which is not read: its colour is "
+            fact = f"mask {path} is drawn only in its alpha channel, which is not read: its colour is "
             raise DataError(Finding(ALPHA, f"{fact}{tuple(values[0, 0].tolist())} everywhere."))
         return (values[..., 0] if image.mode == "LA" else values), None
     return np.asarray(image.convert("RGB")), None
 
 
 def _without_scaling(values: Values, image: Image.Image, data: bytes) -> tuple[Values, NDArray[np.uint8] | None]:
-    """Decoders stretch 1-, 2- and 4-bit greys to 0..255; a class index must be the number in the file."""
+    """Undo the stretching of 1-, 2- and 4-bit greys to 0..255: a class index must be the number in the file."""
     bits = 8
     if image.format == "PNG":
         bits = data[24]
@@ -196,7 +196,7 @@ def _contents(path: Path) -> bytes:
 
 
 def _open(path: Path, source: Path | BytesIO) -> Image.Image | None:
-    """The opened, not yet decoded picture; None if Pillow does not know the format."""
+    """The picture, opened but not yet decoded; None if Pillow does not know the format."""
     try:
         image = Image.open(source)
     except UnidentifiedImageError:
@@ -207,7 +207,7 @@ def _open(path: Path, source: Path | BytesIO) -> Image.Image | None:
         if isinstance(error, OSError) and error.errno is not None:
             raise _broken(path, error.strerror or error) from error
         raise _broken(path, error) from error
-    if image.format == "EPS":  # Pillow has Ghostscript run it
+    if image.format == "EPS":  # which Pillow would have Ghostscript execute
         raise _broken(path, "it is PostScript, a program and no picture")
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path, f"{image.width}×{image.height}")
@@ -220,7 +220,7 @@ def _too_large(path: Path, got: str) -> DataError:
 
 def _tell_of_pages(image: Image.Image, path: Path) -> None:
     if image.format in ("TIFF", "GIF", "WEBP", "PNG") and (pages := getattr(image, "n_frames", 1)) > 1:
-        remark(PAGES, f"{path} has {pages} pages or frames.")
+        add_remark(PAGES, f"{path} has {pages} pages or frames.")
 
 
 def _load(image: Image.Image, path: Path) -> None:
@@ -255,15 +255,15 @@ def _broken(path: Path, reason: object) -> DataError:
 def _opencv_reads(image: Image.Image, data: bytes) -> bool:
     if image.format in ("JPEG", "MPO"):
         return data.endswith(b"\xff\xd9")  # OpenCV before 5 fills the rest of a truncated file with grey
-    if image.format == "TIFF":  # of colours with 16 bits Pillow keeps 8 by cutting
+    if image.format == "TIFF":  # Pillow truncates 16-bit colours to 8 bits
         return image.mode == "RGB" and 16 in image.tag_v2.get(258, ())  # type: ignore[attr-defined]
     return image.format in _OPENCV_READS
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8, to be asked before decoding; 1 for TIFF, which the decoders themselves turn."""
+    """EXIF orientation 1..8, to be read before decoding; 1 for TIFF, which the decoders themselves turn."""
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-        return 1  # asking a PNG without the tag would decode it
+        return 1  # looking for the tag would decode a PNG without it
     orientation = image.getexif().get(0x0112, 1)
     return orientation if orientation in range(1, 9) else 1
 

@@ -1,4 +1,4 @@
-"""Reading every sample of a data set once: on several threads, with all that is wrong with the files in one list."""
+"""Reading every sample of a data set once: on several threads, with all faults of the files in one list."""
 
 import os
 import re
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import console
-from segkit.datasets.findings import DataError, Finding, Kind, gathered, join, remark
+from segkit.datasets.findings import DataError, Finding, Kind, add_remark, gather_findings, gather_into
 from segkit.datasets.reading import read_picture
 from segkit.datasets.source import Source, extras_of
 
 CUT = Kind(
-    "picture whose data end too early",
-    "pictures whose data end too early",
-    "What is missing is grey. Copy them again, or remove them together with their masks or images.",
+    "truncated picture",
+    "truncated pictures",
+    "The missing part is grey. Copy them again, or remove them together with their masks or images.",
 )
 DAMAGED = Kind(
     "JPEG with damaged data",
@@ -35,12 +35,12 @@ COMPLAINT = re.compile(
 
 
 def read_all(one: Callable[[int], object], source: Source, threads: int = 4) -> None:
-    """Call `one`, which reads a sample, for every index of `source`; DataError with what is wrong, at the end.
+    """Call `one`, which reads a sample, for every index of `source`; DataError with all faults at the end.
 
-    Decoders take over what is damaged in a JPEG with a word on standard error alone. It is heard here, and the files
-    that it was of are named: those that end too early are faults, others a remark.
+    For a damaged JPEG, decoders only print a line to standard error. It is captured here, and the files concerned are
+    named: truncated ones are faults, others remarks.
     """
-    with gathered() as found:
+    with gather_findings() as found:
         files = extras_of(source).files
 
         def guarded(index: int) -> tuple[Finding, ...]:
@@ -51,40 +51,40 @@ def read_all(one: Callable[[int], object], source: Source, threads: int = 4) -> 
             return ()
 
         with (
-            heard() as said,
-            ThreadPoolExecutor(threads if files else 1, initializer=join, initargs=(found,)) as pool,
+            capture_complaints() as said,
+            ThreadPoolExecutor(threads if files else 1, initializer=gather_into, initargs=(found,)) as pool,
         ):
-            try:  # drawn data may not like several threads
+            try:  # a data set without files may not be thread-safe
                 faults = [fault for faults in pool.map(guarded, range(len(source))) for fault in faults]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         if files and said and said[0]:
-            faults += _complained_of([path for pair in files for path in pair])
+            faults += _find_damaged([path for pair in files for path in pair])
         if faults:
             raise DataError(*dict.fromkeys(faults))
 
 
-def _complained_of(paths: Sequence[Path]) -> list[Finding]:
-    """Decode JPEGs one by one, to find those that a decoder has something to say of."""
+def _find_damaged(paths: Sequence[Path]) -> list[Finding]:
+    """Decode JPEGs one by one, to find those that a decoder complains about."""
     faults: list[Finding] = []
     for path in paths:
         try:
             if _is_jpeg(path):
                 read_whole(path)
         except DataError as error:
-            faults += [fault for fault in error.findings if fault.kind == CUT]  # others were told where it was read
+            faults += [fault for fault in error.findings if fault.kind == CUT]  # others have been reported already
     return faults
 
 
 def read_whole(path: Path) -> NDArray[np.uint8]:
-    """A picture as of `read_picture`; DataError also for a JPEG that ends too early, and a remark for a damaged one."""
-    with heard() as said:
+    """A picture as from `read_picture`; DataError also for a truncated JPEG, and a remark for a damaged one."""
+    with capture_complaints() as said:
         picture = read_picture(path)
     if said and "premature end" in said[0].lower():
-        raise DataError(Finding(CUT, f"{path} ends too early, though it is closed as a whole one would be."))
+        raise DataError(Finding(CUT, f"{path} ends too early, although it has the end marker of a complete file."))
     if said and said[0]:
-        remark(DAMAGED, f"{path} ({said[0].strip().splitlines()[0]})")
+        add_remark(DAMAGED, f"{path} ({said[0].strip().splitlines()[0]})")
     return picture
 
 
@@ -94,14 +94,14 @@ def _is_jpeg(path: Path) -> bool:
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
-    """What JPEG decoders write to standard error meanwhile, as the one item of a list, at the end.
+def capture_complaints() -> Iterator[list[str]]:
+    """Capture what JPEG decoders write to standard error; on exit it is the only item of the list.
 
-    Decoders in C know nothing of `sys.stderr`. What others write there is passed on."""
+    Decoders in C bypass `sys.stderr`, so its file descriptor is redirected. Other output is passed on."""
     said: list[str] = []
     try:
         outer = os.dup(2)
-    except OSError:  # there is none
+    except OSError:  # there is no standard error
         yield said
         return
     with tempfile.TemporaryFile() as file:
@@ -113,10 +113,10 @@ def heard() -> Iterator[list[str]]:
             sys.stderr.flush()
             os.dup2(outer, 2)
             os.close(outer)
-            said.append(_passed_on(file))
+            said.append(_pass_on(file))
 
 
-def _passed_on(file: IO[bytes]) -> str:
+def _pass_on(file: IO[bytes]) -> str:
     file.seek(0)
     lines = file.read().decode(errors="replace").splitlines()
     for line in lines:

@@ -1,4 +1,4 @@
-"""What a data set is to segkit: what it must have, and what it may say beyond that."""
+"""What segkit expects of a data set: what it must have, and what it may add."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -23,8 +23,8 @@ class Sample(TypedDict):
 class Source(Protocol):
     """What every data set is: a plain torch data set of one split, with pictures at their own size.
 
-    What else it may have, with what holds without it, is in `Extras`. Where its class has `find_classes`, a static
-    method that takes the settings of the config and returns the classes' names, `dataset.classes=auto` asks it.
+    `Extras` lists what else it may have, and the defaults. If its class has `find_classes`, a static method that takes
+    the settings of the config and returns the classes' names, `dataset.classes=auto` calls it.
     """
 
     classes: tuple[str, ...]
@@ -33,7 +33,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Sample: ...
     def shape(self, index: int) -> tuple[int, int]:
-        """(H, W) of a picture, without decoding it where that can be had."""
+        """(H, W) of a picture, if possible without decoding it."""
         ...
 
 
@@ -45,13 +45,13 @@ def no_fingerprint() -> str:
 class Extras:
     """What a data set may have beyond `Source`: attributes of these names.
 
-    files: (picture, mask), two paths, for each of its `names`, on which samples depend and on nothing else but the
-    settings of the config and the code: the data set is then read by several threads at once, decoded once and cached,
-    its files are checked, and they tell whether two runs had the same data. fingerprint: a method that says the same of
-    a data set without files. colors: (R, G, B) of each class on pictures. shared: how many pictures the folder has that
-    this split is a share of; 0 where the splits are given.
-    groups: a string for each of the `names` that says which belong together: those of one photograph, patient, video
-    or site. Without, pictures are taken as independent.
+    files: a (picture, mask) pair of paths for each of its `names`. Samples may depend on nothing else but the settings
+    of the config and the code: several threads read the data set at once, it is decoded once and cached, its files are
+    checked, and they tell whether two runs had the same data. fingerprint: a method that tells the latter for a data
+    set without files. colors: the (R, G, B) in which each class is drawn. shared: how many pictures the folder has of
+    which this split is a share; 0 where the splits are given.
+    groups: a string for each of the `names`; equal strings belong together: one photograph, patient, video or site.
+    Without groups, pictures are treated as independent.
     """
 
     files: Sequence[Pair] = ()
@@ -62,7 +62,7 @@ class Extras:
 
 
 def extras_of(source: Source) -> Extras:
-    """What a data set says beyond `Source`. Raises ValueError for groups that are not one for each name."""
+    """What a data set has beyond `Source`. Raises ValueError unless there is one group for each name."""
     found = {field.name: getattr(source, field.name) for field in fields(Extras) if hasattr(source, field.name)}
     extras = Extras(**found | {"files": pairs_in(found.get("files", ()))})
     if extras.groups and len(extras.groups) != len(source.names):
@@ -74,7 +74,7 @@ def extras_of(source: Source) -> Extras:
 
 
 def pairs_in(files: Any) -> tuple[Pair, ...]:
-    """Pairs of paths; none where a class of one's own has something else under that name."""
+    """Pairs of paths; empty if a user's class has something else under that name."""
     entries = list(files) if isinstance(files, Sequence) else []
     if not all(isinstance(entry, tuple) and len(entry) == 2 for entry in entries):
         return ()

@@ -16,7 +16,7 @@ from segkit.datasets.source import Sample
 
 
 class Kind(NamedTuple):
-    """A way to draw: its function (rng, size, empty) -> picture and mask, and the names of what it draws."""
+    """A kind of drawing: its function (rng, size, empty) -> (picture, mask), and the names of what it draws."""
 
     draw: Callable[[Rng, int, bool], tuple[Pixels, Pixels]]
     classes: tuple[str, ...]
@@ -33,14 +33,13 @@ KEPT_BYTES = 2**29
 class Synthetic(Dataset[Sample]):
     """One split of a data set that is drawn on demand; an item depends on (split_seed, split, index) alone.
 
-    picture_size: side of the square pictures in pixels; the same scene content at every size.
-    counts: number of pictures in train, val and test. Raising one keeps the pictures that were there before.
-    classes: names to give what the kind draws: one for cracks or lesions, five for shapes.
-    empty_fraction: probability, in [0, 1], that a picture shows the surface only (its mask is all 0).
+    picture_size: side of the square pictures in pixels; the scenes are the same at every size.
+    counts: number of pictures in train, val and test. Raising one keeps the existing pictures.
+    classes: names for what the kind draws: one for cracks or lesions, five for shapes.
+    empty_fraction: probability, in [0, 1], that a picture shows only the surface (its mask is all 0).
 
-    Pictures are kept in memory once drawn (4 bytes a pixel) if the whole split needs no more than 512 MB, in
-    each process for itself: with loader workers, every worker draws and keeps its own. Raises ValueError for
-    settings that do not fit each other.
+    Once drawn, pictures are kept in memory (4 bytes per pixel) if the whole split needs no more than 512 MB. Each
+    process, and so each loader worker, draws and keeps its own. Raises ValueError for settings that do not match.
     """
 
     def __init__(
@@ -72,18 +71,18 @@ class Synthetic(Dataset[Sample]):
         return f"{self.names[:1]} {self.seed} {self.picture_size} {self.empty_fraction}"
 
     def shape(self, index: int) -> tuple[int, int]:
-        """Height and width of a picture, all of them alike."""
+        """(H, W) of a picture, the same for all."""
         return self.picture_size, self.picture_size
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
         index %= len(self)
-        image, mask = self.kept[index] if index in self.kept else self._drawn(index)
+        image, mask = self.kept[index] if index in self.kept else self._draw(index)
         if self.keeps:
             self.kept[index] = image, mask
         return {"image": image.clone(), "mask": mask.clone(), "name": name}
 
-    def _drawn(self, index: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((*self.seed, index))
         empty = bool(rng.random() < self.empty_fraction)
         image, mask = self.draw(rng, self.picture_size, empty)
@@ -99,7 +98,7 @@ def check_settings(
     counts: Sequence[int],
     empty_fraction: float,
 ) -> None:
-    """Raise ValueError, naming the setting and what to write, for anything that cannot be drawn."""
+    """ValueError, with the setting and what to write instead, for anything that cannot be drawn."""
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; a drawn data set has the splits {', '.join(SPLITS)}.")
     if kind not in KINDS:
@@ -109,7 +108,7 @@ def check_settings(
         raise ValueError(
             f"dataset.kind={kind} draws {len(drawn)} class{'es' * (len(drawn) > 1)}, but dataset.classes is "
             f"{classes if isinstance(classes, str) else list(classes)}. "
-            f"Write dataset.classes=[{','.join(drawn)}] (names are free, their number and order are not), "
+            f"Write dataset.classes=[{','.join(drawn)}] (choose any names, but keep their number and order), "
             "or change dataset.kind."
         )
     if not isinstance(picture_size, int) or picture_size < 16:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segkit.configs.composing import LAST_EPOCH
-from segkit.console import counted
+from segkit.console import format_count
 
 PAINTED = 0.99  # of all pixels: who predicts one class on so many paints everything
 NEARLY_ALL = 0.95  # of the pixels in truth: of so much of a class painting everything is no mistake
@@ -70,12 +70,12 @@ def judge_scores(seen: SplitScores, config: Mapping[str, Any], epochs: int | Non
     if seen.pictures < FEW_PICTURES:
         few = "is little" if seen.pictures == 1 else "are few"
         found.append(
-            f"{counted(seen.pictures, f'{where} picture')} {few}{chooses}: expect the score to move by "
+            f"{format_count(seen.pictures, f'{where} picture')} {few}{chooses}: expect the score to move by "
             f"much with other pictures. Have at least {FEW_PICTURES} of them"
         )
     elif seen.groups is not None and seen.groups < FEW_GROUPS:
         found.append(
-            f"the {seen.pictures} {where} pictures come from {counted(seen.groups, 'group')} of pictures "
+            f"the {seen.pictures} {where} pictures come from {format_count(seen.groups, 'group')} of pictures "
             f"that belong together, which is little{chooses}. Have at least {FEW_GROUPS} groups"
         )
     return found

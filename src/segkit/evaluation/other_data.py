@@ -31,7 +31,7 @@ def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[
         if unknown := sorted(other.keys() - own.keys() - {"root"}):
             hint = suggest_keys(unknown[0], sorted(own), "dataset")
             raise ValueError(f"dataset.{unknown[0]}: the run's data set has no such setting.{hint}")
-        dataset = stored_configs.stored_dataset(own, other, settings["run"], settings["trust"])
+        dataset = stored_configs.merge_stored_dataset(own, other, settings["run"], settings["trust"])
     precision = settings["precision"] or stored["precision"]
     return stored | {
         "dataset": dataset | {"cache": "off"},  # every picture is read once

@@ -16,7 +16,7 @@ def show_metrics(metrics: dict[str, float], folder: Path, title: str | None) -> 
     for name, value in metrics.items():
         if not lesser(name) and class_of(name) not in classes:
             table.add_row(f"{split}/{titled(name.removeprefix(split)[1:])}", written(name, value))
-    console.show(table)
+    console.print_table(table)
     if classes:
         show_classes(metrics, classes, split)
     console.say(f"Written to {folder}; its results.json has all {len(metrics)} metrics")
@@ -31,4 +31,4 @@ def show_classes(metrics: dict[str, float], classes: Sequence[str], split: str) 
     for title in classes:
         found = [metrics.get(f"{split}/{name}/{title}") for name in columns]
         table.add_row(title, *("" if value is None else f"{value:.4f}" for value in found))
-    console.show(table)
+    console.print_table(table)

@@ -1,8 +1,8 @@
-"""What a checkpoint's pickle does, looked at before torch carries it out: the names it takes, what it calls with what,
-and how much of it there is.
+"""Checks of a checkpoint's pickle before torch executes it: the names it uses, its calls and their arguments, and its
+size.
 
-torch.load with weights_only runs a pickle's steps with a wide list of names: `bytearray` with any length, and any
-number of containers. Here only those names are allowed that tensors and plain values need.
+torch.load with weights_only allows a pickle many names, such as `bytearray` of any length, and any number of
+containers. Here only the names that tensors and plain values need are allowed.
 """
 
 import io
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MOST_STEPS = 1_000_000  # a checkpoint of 10 000 tensors has 250 000
-MOST_LONG = 1000  # whole numbers of more than 32 bits: as keys they could be made to collide
-MOST_BUILDS = 8  # a state_dict's _metadata is one
-LONGEST_TUPLE = 64  # the sides of a tensor
+MOST_LONG = 1000  # integers of more than 32 bits: as keys they could be made to collide
+MOST_BUILDS = 8  # BUILD steps; a state_dict's _metadata needs one
+LONGEST_TUPLE = 64  # such as a tensor's shape
 BYTES = {
     "Double": 8,
     "Float": 4,
@@ -48,7 +48,7 @@ DTYPES = {
         "complex128",
     )
 }
-# What is called, and the fewest and most values that it gets.
+# The callables, and the fewest and most arguments that each gets.
 CALLS = {
     "collections OrderedDict": (0, 0),
     "torch._utils _rebuild_tensor_v2": (6, 7),
@@ -61,11 +61,11 @@ NAMES = {*STORAGES, *DTYPES, *CALLS}
 
 
 class Kind:
-    """What a value is that a pickle has made and that is not looked into."""
+    """The kind of a value on the stack whose content is not tracked."""
 
 
 DICT, LIST, ORDERED, TENSOR, STORAGE, OTHER, MARK = (Kind() for _ in range(7))
-GIVES = {
+RESULTS = {
     "collections OrderedDict": ORDERED,
     "torch._utils _rebuild_tensor_v2": TENSOR,
     "torch._utils _rebuild_parameter": TENSOR,
@@ -90,25 +90,25 @@ class Name:
 
 
 def check_archive_pickle(path: Path) -> None:
-    """ValueError for a pickle in one of torch's archives that takes a name, makes a call or is of a size that no
-    checkpoint needs. Torch finds it by its name, whatever the case: so there must be one alone."""
+    """ValueError for a pickle in a torch archive with a name, a call or a size that no checkpoint needs. Torch finds
+    the pickle by its name, ignoring case, so there must be only one."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         found = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(found) != 1 or len({name.casefold() for name in names}) < len(names):
-            raise ValueError("it has not one pickle, or has several files of one name")
+            raise ValueError("it does not have exactly one pickle, or has several files of one name")
         check_pickle(io.BytesIO(archive.read(found[0])), path.stat().st_size)
 
 
 def check_old_pickles(path: Path) -> None:
-    """The same for a file of torch before 1.6: five pickles, then the numbers."""
+    """The same for a file from torch before 1.6: five pickles, then the numbers."""
     with path.open("rb") as file:
         for _ in range(5):
             check_pickle(file, path.stat().st_size)
 
 
 def check_pickle(file: BinaryIO, most: int) -> None:
-    """ValueError for what no checkpoint needs, up to the end of a pickle. most: bytes that its tensors may have."""
+    """ValueError for anything in a pickle that no checkpoint needs. most: bytes that its tensors may have."""
     machine, left = Machine(), {"LONG1": MOST_LONG, "BUILD": MOST_BUILDS}
     try:
         for step, (code, argument, _) in enumerate(pickletools.genops(file)):
@@ -123,7 +123,7 @@ def check_pickle(file: BinaryIO, most: int) -> None:
 
 
 class Machine:
-    """The stack of a pickle: plain values and tuples as they are, of the rest the kinds alone."""
+    """The stack of a pickle: plain values and tuples as they are, of other values only their kinds."""
 
     def __init__(self) -> None:
         self.stack, self.memo, self.claims = list[Any](), dict[int, Any](), dict[str, int]()
@@ -138,32 +138,32 @@ class Machine:
         elif step in ("BINPUT", "LONG_BINPUT"):
             self.memo[argument] = self.stack[-1]
         elif step.startswith("TUPLE"):
-            self.pack(self.marked() if step == "TUPLE" else self.taken(int(step[-1])))
+            self.pack(self.pop_to_mark() if step == "TUPLE" else self.pop(int(step[-1])))
         elif step in ("SETITEM", "SETITEMS"):
-            self.set(self.taken(2) if step == "SETITEM" else self.marked())
+            self.set(self.pop(2) if step == "SETITEM" else self.pop_to_mark())
         elif step in ("APPEND", "APPENDS"):
-            self.append(self.taken(1) if step == "APPEND" else self.marked())
+            self.append(self.pop(1) if step == "APPEND" else self.pop_to_mark())
         elif step == "GLOBAL":
             self.name(argument)
         elif step == "REDUCE":
-            self.call(*self.taken(2))
+            self.call(*self.pop(2))
         elif step == "BINPERSID":
-            self.storage(*self.taken(1))
+            self.storage(*self.pop(1))
         elif step == "BUILD":
-            self.build(*self.taken(1))
+            self.build(*self.pop(1))
         elif step not in ("PROTO", "STOP"):
             raise ValueError(f"its pickle has the step {step}, which no checkpoint needs")
 
-    def taken(self, count: int) -> list[Any]:
-        """The last values, which are taken away."""
+    def pop(self, count: int) -> list[Any]:
+        """Remove the last values from the stack and return them."""
         found = self.stack[-count:]
         if len(found) < count or any(one is MARK for one in found):
             raise IndexError
         del self.stack[-count:]
         return found
 
-    def marked(self) -> list[Any]:
-        """The values since the last mark."""
+    def pop_to_mark(self) -> list[Any]:
+        """Remove the values since the last mark from the stack and return them."""
         found = []
         while (one := self.stack.pop()) is not MARK:
             found.append(one)
@@ -185,10 +185,10 @@ class Machine:
         name = called.name if isinstance(called, Name) else ""
         least, most = CALLS.get(name, (1, 0))
         if not isinstance(values, tuple) or not least <= len(values) <= most:
-            raise ValueError(f"it calls {name.replace(' ', '.') or 'a value'} with what no checkpoint gives it")
+            raise ValueError(f"it calls {name.replace(' ', '.') or 'a value'} with arguments that no checkpoint has")
         if name == "collections Counter" and values[0] is not DICT:  # the milestones of a schedule
-            raise ValueError("it calls collections.Counter with what no checkpoint gives it")
-        self.stack.append(GIVES.get(name, OTHER))
+            raise ValueError("it calls collections.Counter with arguments that no checkpoint has")
+        self.stack.append(RESULTS.get(name, OTHER))
 
     def storage(self, found: Any) -> None:
         _, kind, key, _, count = found[:5]
@@ -196,7 +196,7 @@ class Machine:
         self.stack.append(STORAGE)
 
     def build(self, state: Any) -> None:
-        """What an OrderedDict has beside its values: `_metadata` of a network's."""
+        """Attributes of an OrderedDict, such as the `_metadata` of a state_dict."""
         if state is not DICT or self.stack[-1] is not ORDERED:
             raise TypeError
 
@@ -205,7 +205,7 @@ class Machine:
             raise TypeError
 
     def set(self, pairs: list[Any]) -> None:
-        """Keys are plain: the hash of a tuple takes a stack as deep as what lies in it."""
+        """Only plain keys: hashing a nested tuple recurses as deep as it is nested."""
         plain = all(isinstance(key, str | int | float | None) for key in pairs[::2])
         if not plain or len(pairs) % 2 or not (self.stack[-1] is DICT or self.stack[-1] is ORDERED):
             raise TypeError

@@ -1,6 +1,6 @@
-"""Files of run folders, read as data: whatever a stranger puts there, it costs a bounded time and memory.
+"""Reading the files of run folders as data: even untrusted files take a bounded time and memory.
 
-Everything here raises FileNotFoundError or ValueError, with the file's name, for what cannot be read.
+Everything here raises FileNotFoundError or ValueError, with the file's name, for a file that cannot be read.
 """
 
 import json
@@ -15,41 +15,41 @@ from segkit.files.pickles import check_archive_pickle
 
 MEGABYTE = 2**20
 MOST_YAML, MOST_JSON, MOST_CSV, MOST_PICKLE = 0.25 * MEGABYTE, 32 * MEGABYTE, 64 * MEGABYTE, 16 * MEGABYTE
-DEEPEST = 24  # containers inside containers
-MOST_VALUES = 10_000  # in a config: thousands a second are read
+DEEPEST = 24  # levels of nested containers
+MOST_VALUES = 10_000  # in a config; thousands are read per second
 MOST_FILES = 100_000  # in a checkpoint: its tensors
 MOST_IN_CHECKPOINT = 1_000_000  # values
-MOST_SHARED = 8  # times that the numbers of a checkpoint may be those of several tensors
+MOST_SHARED = 8  # tensors may share storage: together they may claim so many times the file's bytes
 MOST_CONTAINERS, MOST_ENTRIES = 1_000_000, 4_000_000  # in a JSON file
 
 
 def read_text(path: Path, most: float) -> str:
-    """The text of a plain file that is no larger than `most` bytes."""
+    """The text of a regular file of at most `most` bytes."""
     if not path.is_file():
-        what = "is no plain file" if path.exists() else "does not exist"
+        what = "is not a regular file" if path.exists() else "does not exist"
         raise FileNotFoundError(f"{path} {what}.")
     with path.open("rb") as file:
         content = file.read(int(most) + 1)
     if len(content) > most:
-        raise ValueError(f"{path} has more than {most / MEGABYTE:g} MB, which segkit never writes into such a file.")
+        raise ValueError(f"{path} has more than {most / MEGABYTE:g} MB, more than segkit ever writes into such a file.")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: {error}.") from None
+        raise ValueError(f"{path} is not a text file: {error}.") from None
 
 
 def read_yaml(path: Path) -> Any:
-    """Plain containers of a YAML file, with expressions left as texts; no aliases, no tags, no deep nesting."""
+    """A YAML file as plain containers, with expressions left as text; no aliases, no tags, no deep nesting."""
     text = read_text(path, MOST_YAML)
     try:
         check_yaml(text)
         return OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
-    except Exception as error:  # of many kinds: OmegaConf asserts what YAML may break
+    except Exception as error:  # many types: OmegaConf even asserts what a YAML file can violate
         raise ValueError(f"{path} cannot be read as a config: {first_line(error)}") from None
 
 
 def check_yaml(text: str) -> None:
-    """ValueError for what would make a small text large, or have anything built."""
+    """ValueError for YAML that would expand to something large or build objects."""
     depth = 0
     for at, event in enumerate(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
         if at > MOST_VALUES:
@@ -64,7 +64,7 @@ def check_yaml(text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, with no more values and no deeper nesting than segkit writes."""
+    """The content of a JSON file; ValueError for more values or deeper nesting than segkit writes."""
     try:
         text = read_text(path, MOST_JSON)
         if text.count("[") + text.count("{") > MOST_CONTAINERS or text.count(",") > MOST_ENTRIES:
@@ -80,7 +80,7 @@ def read_json(path: Path) -> Any:
 
 
 def check_depth(found: Any) -> None:
-    """ValueError for too many containers inside each other."""
+    """ValueError for containers that are nested too deeply."""
     level = [found]
     for _ in range(DEEPEST + 1):
         below = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
@@ -91,9 +91,9 @@ def check_depth(found: Any) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The tensors and plain containers of a checkpoint; the tensors stay on the disk until they are looked at.
+    """The tensors and plain containers of a checkpoint; the tensors stay on disk until they are used.
 
-    Nothing is unpickled but these. Read from the disk, a tensor cannot claim more than the file has.
+    Nothing else is unpickled. As they are mapped from the disk, tensors cannot claim more than the file has.
     """
     import torch
 
@@ -101,7 +101,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         check_archive_pickle(path)
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # of many kinds
+    except Exception as error:  # many types
         raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: {first_line(error)}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a segkit checkpoint: it holds a {type(found).__name__}.")
@@ -110,8 +110,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_contents(checkpoint: dict[str, Any], path: Path) -> None:
-    """ValueError for containers that are too deep, or too many where those in several places count in each; and for
-    tensors, of weights or of whatever else, that claim more than the file has."""
+    """ValueError for containers that are nested too deeply or are too many (one in several places counts each time),
+    and for tensors, weights or not, that claim more than the file has."""
     import torch
 
     level: list[tuple[str, Any]] = [("", checkpoint)]
@@ -126,7 +126,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path) -> None:
                 if size > store.nbytes() or claimed > MOST_SHARED * most:
                     raise ValueError(f"{path} is damaged: its tensor {key} claims more than the file has.")
             elif isinstance(node, dict):
-                inside = (*node.items(), *getattr(node, "__dict__", {}).items())  # of an OrderedDict: its _metadata
+                inside = (*node.items(), *getattr(node, "__dict__", {}).items())  # an OrderedDict has _metadata
                 below += [(str(name)[:200], one) for name, one in inside]
             elif isinstance(node, list | tuple):
                 below += [(key, one) for one in node]
@@ -143,7 +143,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def check_archive(path: Path) -> None:
-    """ValueError for a file that is none of torch's archives, or that would be larger unpacked than it is."""
+    """ValueError for a file that is not a torch archive, or that would grow when unpacked."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:
@@ -156,20 +156,20 @@ def check_archive(path: Path) -> None:
     total = sum(entry.file_size for entry in entries)
     if packed or pickles or len(entries) > MOST_FILES or total > path.stat().st_size:
         raise ValueError(
-            f"{path} is not a segkit checkpoint, or is damaged: unpacked it would be larger than it may be "
+            f"{path} is not a segkit checkpoint, or is damaged: unpacked, it would be too large "
             f"({total / MEGABYTE:,.0f} MB in {len(entries)} parts)."
         )
 
 
 def tensor_bytes(path: Path) -> int:
-    """How many bytes of tensors lie in a checkpoint."""
+    """The number of bytes of tensors in a checkpoint."""
     with zipfile.ZipFile(path) as archive:
         return sum(entry.file_size for entry in archive.infolist() if "/data/" in entry.filename)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without a library's longer advice."""
+    """An error's message, without a library's longer advice."""
     text = str(getattr(error, "problem", None) or error).strip()
-    if "weights_only" in text:  # torch's advice is to unpack it all the same
+    if "weights_only" in text:  # torch advises to unpack it regardless
         return "it holds more than tensors and plain values, and nothing else is unpacked"
     return text.splitlines()[0] if text else type(error).__name__

@@ -9,13 +9,13 @@ DISK_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Written beside and moved into place: a reader sees the old file or the new one, never half of it.
+    """Write a temporary file and move it into place: a reader sees the old file or the new one, never half of it.
 
-    Raises OSError with the file's name, which Python leaves out where the disk is full.
+    Raises OSError with the file's name, which Python leaves out if the disk is full.
     """
-    part = path.with_name(f".{path.name}.part")  # beside it: a move between file systems is a copy
+    part = path.with_name(f".{path.name}.part")  # in the same folder: a move between file systems is a copy
     try:
-        part.unlink(missing_ok=True)  # of a killed process; or a pipe that somebody put there, which would wait
+        part.unlink(missing_ok=True)  # left by a killed process; or a planted pipe, on which opening would block
         with part.open("xb") as file:
             file.write(content)
         part.replace(path)
@@ -25,10 +25,10 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Written beside and moved into place: a reader sees the old file or the new one, never half of it."""
+    """Write JSON as `write_bytes` does: never half of it."""
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_json`, for any text."""
+    """Write text as `write_bytes` does: never half of it."""
     write_bytes(path, text.encode())

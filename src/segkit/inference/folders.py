@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import console
-from segkit.datasets.findings import gathered
+from segkit.datasets.findings import gather_findings
 from segkit.datasets.reading import EXTENSIONS
 from segkit.datasets.scan import read_whole
 from segkit.inference.predictor import Predictor
@@ -23,7 +23,7 @@ def predict_one(
     """Write one picture's mask (0 and 255, or class numbers), its overlay and, where the `settings` say so, its
     probabilities; returns its row of the CSV."""
     started = time.perf_counter()
-    with gathered():
+    with gather_findings():
         image = read_whole(source)
     label, presence, probabilities = predictor(image)
     row: dict[str, Any] = {"name": str(source)}

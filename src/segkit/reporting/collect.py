@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.configs.errors import explain
-from segkit.configs.moved import with_names_of_today
+from segkit.configs.moved import update_names
 from segkit.files.reading import MOST_JSON, read_json, read_text, read_yaml
 from segkit.files.tables import read_rows
 from segkit.reporting.groups import Run, grouped, key_of
@@ -132,7 +132,7 @@ def read(folder: Path, within: Sequence[Path] = ()) -> Run | Problem:
         return Problem(folder, f"{status}{': ' + reason[0] if reason else ''}")
     try:
         of_run = trained(folder, results, within)
-        config: Any = with_names_of_today(read_yaml(of_run / "config.yaml"))
+        config: Any = update_names(read_yaml(of_run / "config.yaml"))
         if of_run != folder:
             config, results = scored(config, results, read_json(of_run / "results.json"))
         names, clusters, images = read_images(folder / "per_image.csv")

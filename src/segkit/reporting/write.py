@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit import console
-from segkit.console import counted
+from segkit.console import format_count
 from segkit.files.writing import write_text
 from segkit.reporting import collect, intervals, page, table
 from segkit.reporting.analysis import Analysis
@@ -24,7 +24,7 @@ def write_report(folders: Sequence[Path], settings: Mapping[str, Any]) -> Path:
 
     log_to_console()
     notes = page.notes_of(settings["notes"])
-    log.info("reading %s", counted(len(folders), "run folder"))
+    log.info("reading %s", format_count(len(folders), "run folder"))
     named = collect.named(settings["runs"])
     found = [collect.read(folder, named) for folder in folders]
     runs, problems = collect.without_copies([one for one in found if isinstance(one, Run)])

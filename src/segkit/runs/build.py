@@ -20,7 +20,7 @@ from segkit import __version__
 from segkit.configs.settings import check_precision
 from segkit.datasets.checks import check_data, check_meaning
 from segkit.datasets.common import SPLITS, fingerprint
-from segkit.datasets.findings import gathered
+from segkit.datasets.findings import gather_findings
 from segkit.datasets.module import DataModule
 from segkit.datasets.source import extras_of
 from segkit.hardware import cores, precision
@@ -80,7 +80,7 @@ def build(
     `build_data`. `callbacks`: further ones than the config names.
     """
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
-    with gathered():  # what is wrong with files, in one list
+    with gather_findings():  # what is wrong with files, in one list
         data = build_data(config, follow_links=follow_links)
         check_meaning(data)
         measures = wants_masks(config["loss"])
@@ -115,7 +115,7 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow
     loading = {key: settings.pop(key) for key in (*LOADING, *OPTIONAL_LOADING) if key in settings}
     settings.pop("follow_links", None)  # never what a config says
     more = {"follow_links": True} if follow_links and can_follow_links(settings["_target_"]) else {}
-    with gathered():
+    with gather_findings():
         sources = {split: make(settings, split=split, **more) for split in splits}
     augment = make(config["augment"]) if config.get("augment") else None
     check_augment(augment, config)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from segkit.configs.composing import argument
-from segkit.configs.identity import rebased
+from segkit.configs.composing import format_argument
+from segkit.configs.identity import move_paths
 from segkit.files.reading import first_line, read_checkpoint
 from segkit.files.writing import write_bytes
 from segkit.security.kinds import is_inside
@@ -34,7 +34,7 @@ class CheckpointFiles(TorchCheckpointIO):
         checkpoint = read_checkpoint(Path(path))
         for state in checkpoint.get("callbacks", {}).values():
             if (old := state.get("dirpath")) and Path(path).name == "last.ckpt":
-                state.update(rebased(state, old, str(Path(path).resolve().parent)))
+                state.update(move_paths(state, old, str(Path(path).resolve().parent)))
             check_paths(state, Path(path))
         return checkpoint
 
@@ -62,7 +62,7 @@ def read(folder: Path, name: str = "last") -> dict[str, Any]:
         why = first_line(error).removeprefix(f"{path} ")
         raise ValueError(
             f"{path} is cut short or damaged ({why}). Bring a copy of it back, or start a new run; "
-            f"{argument('init_from', folder)} starts one with the weights of best.ckpt."
+            f"{format_argument('init_from', folder)} starts one with the weights of best.ckpt."
         ) from error
     return checkpoint
 

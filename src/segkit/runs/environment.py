@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from segkit import __version__
-from segkit.configs.composing import is_file_of_weights
+from segkit.configs.composing import is_weights_file
 from segkit.datasets.common import fingerprint
 from segkit.hardware import cores
 from segkit.runs import code
@@ -33,7 +33,7 @@ def current(config: dict[str, Any], data: str, device: str, own: bool) -> dict[s
     """What a run's numbers may depend on besides its config. `data` is the data set's fingerprint; `own` says that a
     new training is the person's, so that git may be asked what differs from the commit."""
     place = code.find(Path.cwd())
-    weights = [Path(config["weights"])] if is_file_of_weights(config.get("weights")) else []
+    weights = [Path(config["weights"])] if is_weights_file(config.get("weights")) else []
     weights = [path for path in weights if path.exists()]  # a run that goes on may have lost it
     return {
         "segkit": __version__,

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from segkit.configs.composing import LAST_EPOCH, names
-from segkit.console import counted
+from segkit.configs.composing import LAST_EPOCH, as_names
+from segkit.console import format_count
 from segkit.datasets.augment import Augment
 from segkit.metrics.names import unknown
 from segkit.models.presence import Detection
@@ -35,11 +35,11 @@ def check_augment(augment: Any, config: Mapping[str, Any]) -> None:
             "transforms of albumentations as its `transforms: […]`."
         )
     classes = config["dataset"]["classes"]
-    if len(classes) > 1 and (names := augment.fills):
+    if len(classes) > 1 and (found := augment.fills):
         log.warning(
             "augment: what %s brings from outside of a picture counts as %s. For 'ignored' set its fill_mask: "
             "255, as augment=light has it.",
-            " and ".join(names),
+            " and ".join(found),
             classes[0],
         )
 
@@ -71,7 +71,7 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
         losses = task.losses(out, batch["mask"], batch.get("label"))
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"loss={chosen['loss']} and dataset={chosen['dataset']} ({counted(len(classes), 'class', 'classes')}) "
+            f"loss={chosen['loss']} and dataset={chosen['dataset']} ({format_count(len(classes), 'class', 'classes')}) "
             f"disagree: {error}"
         ) from error
     scores = Scores(task.classes, 0.5, 1.0)
@@ -92,8 +92,9 @@ def check_loss(chosen: Mapping[str, str], task: Task, out: Detection, batch: Map
             raise ValueError(f"{other}={chosen[other]} and loss={chosen['loss']} disagree: {MISSING[name]}.")
     if len(task.classes) > 1 and any(getattr(part, "classes", None) == "one" for part in loss_and_parts(task)):
         raise ValueError(
-            f"loss={chosen['loss']} and dataset={chosen['dataset']} ({counted(len(task.classes), 'class', 'classes')}) "
-            "disagree: this loss is for one class; use loss=ce, dice or focal."
+            f"loss={chosen['loss']} and dataset={chosen['dataset']} "
+            f"({format_count(len(task.classes), 'class', 'classes')}) disagree: this loss is for one class; use "
+            "loss=ce, dice or focal."
         )
     if out.presence is not None and "presence" not in wanted:
         raise ValueError(
@@ -108,7 +109,7 @@ def loss_and_parts(task: Task) -> list[torch.nn.Module]:
 
 def check_frozen(config: Mapping[str, Any], wanted: Sequence[str]) -> None:
     """A loss of masks and presence must not be given a network whose masks stay as they are."""
-    frozen = "unet" in names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
+    frozen = "unet" in as_names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
     if frozen and {"logits", "presence"} <= {*wanted}:
         raise ValueError(
             f"freeze=unet and loss={config['choices']['loss']} disagree: masks stay as they are then. Say freeze=none "

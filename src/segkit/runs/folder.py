@@ -14,11 +14,11 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import console
-from segkit.configs.composing import argument, budget_seconds, find_classes, is_file_of_weights, key_of, to_plain
+from segkit.configs.composing import find_classes, format_argument, is_weights_file, key_of, parse_budget, to_plain
 from segkit.configs.errors import explain
-from segkit.configs.identity import SWEEP_ID, config_hash, differences, identity, rebased
-from segkit.configs.moved import with_names_of_today
-from segkit.configs.places import check_resumable, command_again
+from segkit.configs.identity import SWEEP_ID, config_hash, differences, identity, move_paths
+from segkit.configs.moved import update_names
+from segkit.configs.places import check_resumable, find_first_command
 from segkit.configs.settings import MAY_CHANGE, check_kinds, check_together
 from segkit.files.reading import first_line, read_json, read_yaml
 from segkit.files.tables import read_rows
@@ -113,9 +113,10 @@ def _guarded(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
                 log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
             reason = "interrupted" if interrupted else explain(error)
             _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
-        foreign = ",".join(stored_configs.foreign(record.config))
-        again = f"python -m segkit.train {argument('resume', folder)}" + (f" 'trust=[{foreign}]'" if foreign else "")
-        if stored_configs.sending(record.config):  # which a resumed run has only by its own command
+        foreign = ",".join(stored_configs.find_foreign_modules(record.config))
+        again = f"python -m segkit.train {format_argument('resume', folder)}"
+        again += f" 'trust=[{foreign}]'" if foreign else ""
+        if stored_configs.find_sending_loggers(record.config):  # which a resumed run has only by its own command
             again += f" 'logger=[{','.join(record.config['logger'])}]'"
         kept = any((folder / path).exists() for path in ("checkpoints/last.ckpt", "stages"))
         if interrupted and folder.parent.name != "stages":  # of a stage, the run that it belongs to says it
@@ -143,12 +144,12 @@ def _resolved(cfg: DictConfig, own: bool) -> dict[str, Any]:
     if not own:  # before its class is asked for the names
         dataset = to_plain(cfg.dataset)
         named = dataset | ({"classes": ["auto"]} if dataset.get("classes") == "auto" else {})
-        stored_configs.stored_dataset(named, {}, cfg.run_dir, cfg.trust)
+        stored_configs.merge_stored_dataset(named, {}, cfg.run_dir, cfg.trust)
     find_classes(cfg)
     config = to_plain(cfg)
     if not own:
         stored_configs.check_stored(config, cfg.run_dir, cfg.trust, Path(cfg.run_dir))
-        config["dataset"] = stored_configs.offline(config["dataset"], cfg.run_dir)
+        config["dataset"] = stored_configs.disable_download(config["dataset"], cfg.run_dir)
     else:
         stored_configs.check_own(config)
     return _with_absolute_paths(config)
@@ -157,7 +158,7 @@ def _resolved(cfg: DictConfig, own: bool) -> dict[str, Any]:
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     dataset = config["dataset"]
     for place, key in ((dataset, "root"), (config, "init_from"), (config, "weights")):
-        if place.get(key) is not None and (key != "weights" or is_file_of_weights(place[key])):
+        if place.get(key) is not None and (key != "weights" or is_weights_file(place[key])):
             place[key] = str(Path(place[key]).expanduser().absolute())  # later commands come from elsewhere
     return config
 
@@ -166,7 +167,7 @@ def _claim(record: Record, explicit: bool) -> None:
     """Decide from results.json whether to start, to go on, to leave alone, or to refuse."""
     path, last = record.folder / "results.json", record.folder / "checkpoints" / "last.ckpt"
     if explicit and not last.exists() and not record.config.get("stages"):
-        again = command_again(record.folder)
+        again = find_first_command(record.folder)
         raise FileNotFoundError(
             f"resume={record.folder}: {last} is missing, so there is nothing to go on from: a run that was stopped "
             f"before its first epoch was finished is started again{':' if again else '.'}\n  {again}".rstrip()
@@ -252,7 +253,7 @@ def _stored(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     with blaming(path, LOST_CONFIG):
-        found = with_names_of_today(read_yaml(path))
+        found = update_names(read_yaml(path))
         if not isinstance(found, dict):
             raise ValueError("it is no mapping")
         if missing := [group for group in GROUPS if not isinstance(found.get(group), dict)]:
@@ -262,12 +263,12 @@ def _stored(folder: Path) -> dict[str, Any]:
 
 def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """The config of the run in `folder`, with the new length and hardware from the command line."""
-    found = rebased(_stored(folder), str(_stored(folder).get("run_dir")), str(folder))  # it may have been moved
+    found = move_paths(_stored(folder), str(_stored(folder).get("run_dir")), str(folder))  # it may have been moved
     words = [key_of(word) for word in cfg.overrides]
     found["logger"] = loggers(found, cfg, words, folder)
     said = ["group"] if "dataset.group" in words else []
     stored_configs.check_stored(found, folder / "config.yaml", cfg.trust, folder, said)
-    if left_out := stored_configs.alone(found, words, cfg.trainer):
+    if left_out := stored_configs.limit_processes(found, words, cfg.trainer):
         log.warning(
             "%s: left out, as a stored config starts no further processes and no compiler: %s. Say so as well "
             "to have it.",
@@ -303,7 +304,7 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             f"more than {trained} to go on."
         )
     config = to_plain(stored)
-    config["dataset"] = stored_configs.offline(config["dataset"], folder / "config.yaml")
+    config["dataset"] = stored_configs.disable_download(config["dataset"], folder / "config.yaml")
     return _with_absolute_paths(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
 
 
@@ -312,7 +313,7 @@ def loggers(found: Mapping[str, Any], cfg: DictConfig, words: Sequence[str], fol
     command says its own."""
     if any(word.partition(".")[0] == "logger" for word in words):
         return None
-    left_out = stored_configs.sending(found)
+    left_out = stored_configs.find_sending_loggers(found)
     if left_out:
         again = ",".join(map(str, found["logger"]))
         log.warning(
@@ -322,7 +323,7 @@ def loggers(found: Mapping[str, Any], cfg: DictConfig, words: Sequence[str], fol
             " and ".join(left_out),
             again,
         )
-        return stored_configs.without(found["logger"], left_out)
+        return stored_configs.drop_keys(found["logger"], left_out)
     return found.get("logger")
 
 
@@ -330,7 +331,7 @@ def check_budget(stored: Any, folder: Path) -> None:
     """ValueError unless a run may go on with the budget of `stored`: before anything of it is touched."""
     if stored.get("budget") is None or not (folder / "checkpoints" / "last.ckpt").exists():
         return
-    total = budget_seconds(stored.budget)
+    total = parse_budget(stored.budget)
     state = checkpoints.read(folder)["callbacks"].get("Budget")
     if not isinstance(state, dict) or not all(isinstance(value, int | float) for value in state.values()):
         raise ValueError(

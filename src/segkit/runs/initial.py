@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segkit.configs.composing import wants_weights
+from segkit.configs.composing import has_weights
 from segkit.configs.places import find_checkpoint
 from segkit.files.reading import first_line, read_checkpoint
 from segkit.models.encoders import encoder_of
@@ -25,7 +25,7 @@ def initialise(task: Task, config: Mapping[str, Any]) -> None:
     state, normalisation = ({}, None) if source is None else of_run(source)
     encoder = encoder_of(task.net)
     inside = names_in(task.net, [] if encoder is None else [encoder])
-    if wants_weights(config["weights"]) and not (inside and inside <= set(map(short, state))):
+    if has_weights(config["weights"]) and not (inside and inside <= set(map(short, state))):
         done = load_encoder(task.net, str(config["weights"]), config["choices"]["model"])
         how = task.normalisation
         log.info("%s; pictures are normalised by mean %s and std %s", done, how["mean"], how["std"])

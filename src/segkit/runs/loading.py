@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segkit.configs.errors import explain
-from segkit.configs.moved import with_names_of_today
+from segkit.configs.moved import update_names
 from segkit.configs.places import find_checkpoint
 from segkit.files.reading import read_checkpoint
 from segkit.models.blocks import fold_batch_norm
@@ -34,7 +34,7 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Task:
     facts, weights = checkpoint.get("segkit"), checkpoint.get("state_dict")
     if not isinstance(facts, dict) or "config" not in facts:
         raise ValueError(f"{path} is not a segkit checkpoint: it says nothing of a config.")
-    facts = with_names_of_today(facts)
+    facts = update_names(facts)
     if not own:
         check_facts(facts, path, trust)
     check_tensors(weights, path)

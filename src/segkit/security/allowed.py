@@ -1,8 +1,8 @@
 """The table of what a stored config may build: dotted names, the arguments each may have, and their kinds.
 
-What reads files, takes URLs, names of hubs or functions is left out on purpose;
-`segkit.security.stored_configs` says how it is used.
-A setting that is added to a class of segkit is added here, too: tests/test_security.py compares them.
+Arguments that read files or take URLs, hub names or functions are left out on purpose.
+`segkit.security.stored_configs` uses the table.
+A new setting of a class in segkit must be added here, too: tests/test_security.py compares them.
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ from segkit.security.kinds import (
 )
 
 SWITCH, TEXT, INSIDE, PLAIN = Switch(), Text(), Inside(), Plain()
-NUMBER = Number(-1e38, 1e38)  # what fits into float32
+NUMBER = Number(-1e38, 1e38)  # fits into float32
 POSITIVE, SHARE = Number(0, 1e38), Number(0, 1)
 COUNT, SEED = Number(0, 10**9, whole=True), Number(-(2**63), 2**63, whole=True)
 SIDE = Number(1, 16384, whole=True)  # of a picture
-SEEN_AT = Number(1, 1024, whole=True)  # of a picture that attention is laid out for: its masks grow by the 4th power
+SEEN_AT = Number(1, 1024, whole=True)  # side of a picture that attention is built for: its masks grow by the 4th power
 WIDTH = Number(1, 16384, whole=True)  # channels
 WIDTHS = List(WIDTH, 64, 1)
 SIZE = Either((SIDE, List(SIDE, 2, 2)))
@@ -42,12 +42,12 @@ COLORS = List(List(BYTE, 3, 3), 256)
 CLASSES = List(Either((TEXT, NUMBER, SWITCH)), 255, 1)
 LIMIT = Number(0, 10**9)
 OUTPUT = Text(r"(?!/)(?!.*\.\.)[\w .,=+{}@()/-]*", "a name in the run's own folder")
-GROUP = Pattern(known=(r"([^/-]+)[^/]*$", r"[^/]+$", r"([^/_]+)[^/]*$"))  # of conf/dataset
+GROUP = Pattern(known=(r"([^/-]+)[^/]*$", r"[^/]+$", r"([^/_]+)[^/]*$"))  # those in conf/dataset
 ENCODER = Text(r"[A-Za-z0-9_.-]{1,100}", "the name of an encoder, such as resnet34: no path, no URL, no hub")
 
 
 def within(module: str, table: Mapping[str, Arguments]) -> dict[str, Arguments]:
-    """Several names of one module."""
+    """The entries of several names in one module."""
     return {f"{module}.{name}": arguments for name, arguments in table.items()}
 
 
@@ -223,7 +223,7 @@ CALLBACKS: dict[str, Arguments] = {
     }),
 }
 VERSION = Maybe(Either((COUNT, OUTPUT)))
-SENDING = ("lightning.pytorch.loggers.WandbLogger", "lightning.pytorch.loggers.MLFlowLogger")  # from no stored config
+SENDING = ("lightning.pytorch.loggers.WandbLogger", "lightning.pytorch.loggers.MLFlowLogger")  # never built from a file
 LOGGERS: dict[str, Arguments] = {
     "lightning.pytorch.loggers.TensorBoardLogger": {
         "save_dir": INSIDE, "name": Maybe(OUTPUT), "version": VERSION, "sub_dir": Maybe(OUTPUT), "prefix": OUTPUT,
@@ -283,7 +283,7 @@ SETTINGS: dict[str, Kind] = {
     "encoder_lr_factor": POSITIVE, "published": METRICS, "expected": METRICS, "departs": Maybe(List(TEXT, 99)),
     "stages": Maybe(Map(List(TEXT, 999))), "overrides": List(TEXT, 9999), "trust": List(TEXT, 99),
 }
-# config.yaml of a run folder, and what a checkpoint says of itself: of that what prediction uses
+# config.yaml of a run folder, and the part of a checkpoint's own facts that prediction uses
 NEEDED = ("dataset", "model", "loss", "optimizer", "scheduler", "trainer", "seed", "channels", "choices", "precision",
           "monitor", "run_dir", "weights", "lr_find")
 RUN = Node(SETTINGS, NEEDED, more=PLAIN)

@@ -1,16 +1,16 @@
-"""The part of the table in `segkit.security.allowed` that is of augmentations."""
+"""The augmentations in the table of `segkit.security.allowed`."""
 
 from segkit.security.built import Built
 from segkit.security.kinds import Arguments, Either, Kind, List, Map, Maybe, Number, Switch, Text, each, one_of
 
-# Of albumentations: what draws on the picture and its mask alone. Left out is what reads other pictures or fonts
-# (FDA, HistogramMatching, TextImage, …) or calls functions (Lambda).
+# The transforms of albumentations that need only the picture and its mask. Those that read other pictures or fonts
+# (FDA, HistogramMatching, TextImage, …) or call functions (Lambda) are left out.
 SWITCH, SHARE, COUNT = Switch(), Number(0, 1), Number(0, 10**9, whole=True)
 WORD = Text(r"[A-Za-z0-9_-]{0,40}", "a word")
 
 
 def setting(most: float) -> Kind:
-    """A number, or several, a word or a switch."""
+    """One or several numbers, a word or a switch."""
     number = Number(-most, most)
     return Maybe(Either((
         SWITCH, number, WORD, List(Either((number, WORD, List(number, 256))), 256),
@@ -19,7 +19,7 @@ def setting(most: float) -> Kind:
 
 
 SETTING = setting(10000)
-# What one transform may make of a picture: four times as many pixels. `Augment` looks at what several make of it.
+# One transform may make a picture four times as large. `Augment` checks the result of several.
 GROWING: dict[str, Arguments] = {
     "CropAndPad": {"px": setting(1000), "percent": setting(0.5)}, "Pad": {"padding": setting(1000)},
     "RandomScale": {"scale_limit": setting(1)}, **each("Affine Perspective", {"fit_output": one_of(False)}),

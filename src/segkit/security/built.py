@@ -1,4 +1,4 @@
-"""What is built from a stored config is checked for its size as well."""
+"""Checks of the objects that a stored config builds: their names, arguments and sizes."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,19 @@ from typing import Any
 
 from segkit.security.kinds import DEEPEST, SPECIAL, Arguments, Origin, Plain, Text, names_of
 
-MOST = 100_000  # values of a config in all
+MOST = 100_000  # values in a config
 MOST_IN_BATCH = 2**28  # pixels: one picture of 16384×16384
 MOST_DRAWN, MOST_PIXELS_DRAWN = 200_000, 2**32  # pictures of a drawn data set, and their pixels
 BASES = {"network": "torch.nn.Module", "loss": "torch.nn.Module", "dataset": "torch.utils.data.Dataset"}
 TABLE: dict[str, Mapping[str, Arguments]] = {}  # family, name, arguments: `segkit.security.allowed` fills it
-PARTIAL = ("optimizer", "scheduler")  # which Lightning calls with what they lack
+PARTIAL = ("optimizer", "scheduler")  # which Lightning calls with the missing arguments
 LOST = "If the file is from someone else, do not use it."
 
 
 @dataclass(frozen=True)
 class Built:
-    """Something of a family that is built by its dotted name, `_target_`, with the arguments that the table lists; or
-    anything of a module that the person trusts."""
+    """An object of a family, built from its dotted name, `_target_`, with the arguments that the table lists; or
+    anything from a module that the user trusts."""
 
     family: str
 
@@ -36,7 +36,7 @@ class Built:
         known = TABLE[self.family].get(target)
         for name in names:
             if name in SPECIAL and not (name == "_partial_" and value[name] is True and self.family in PARTIAL):
-                raise ValueError(f"{origin.file}: {key}.{name} is not for stored configs. {LOST}")
+                raise ValueError(f"{origin.file}: {key}.{name} is not allowed in a stored config. {LOST}")
             if name.startswith("_") or known is None:
                 continue
             if name in known:
@@ -47,8 +47,8 @@ class Built:
                 library = target.split(".")[0]
                 own = "" if library == "segkit" else f"If the file is your own, say trust=[{library}]. "
                 raise ValueError(
-                    f"{origin.file}: {key}.{name} is not among what a stored config may set of {target} "
-                    f"({', '.join(known) or 'nothing'}). {own}{LOST}"
+                    f"{origin.file}: {key}.{name} is not among the arguments of {target} that a stored config may set "
+                    f"({', '.join(known) or 'none'}). {own}{LOST}"
                 )
         if known is None and not origin.own:
             check_trusted(target, self.family, key, origin)
@@ -59,7 +59,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Drawn(Built):
-    """A data set, whose batches and drawn pictures are of a bounded size together."""
+    """A data set, whose batches and drawn pictures have a bounded total size."""
 
     def check(self, value: Any, key: str, origin: Origin) -> None:
         super().check(value, key, origin)
@@ -68,7 +68,7 @@ class Drawn(Built):
 
 
 def check_sizes(dataset: Mapping[str, Any], key: str, origin: Origin) -> None:
-    """ValueError for batches, or for a drawn data set, of more pixels than a computer has memory and time for."""
+    """ValueError for a batch or a drawn data set with more pixels than a computer has memory and time for."""
     size, pictures = area(dataset.get("size", 1)), dataset.get("batch_size", 1)
     if pictures * size > MOST_IN_BATCH:
         most = f"at most {max(MOST_IN_BATCH // size, 1)} with dataset.size={dataset['size']}"
@@ -80,14 +80,14 @@ def check_sizes(dataset: Mapping[str, Any], key: str, origin: Origin) -> None:
 
 
 def area(size: int | Sequence[int]) -> int:
-    """Pixels of a picture: of its side, or of [height, width]."""
+    """The pixels of a picture, given its side or [height, width]."""
     height, width = (size, size) if isinstance(size, int) else size
     return height * width
 
 
 @dataclass(frozen=True)
 class Free:
-    """What a class of a trusted module takes: plain values, and things built of any family."""
+    """The arguments of a trusted module's class: plain values, and objects of any family."""
 
     words: str = "plain values"
 
@@ -108,17 +108,17 @@ class Free:
 
 
 def is_trusted(target: str, origin: Origin) -> bool:
-    """Whether a name is of a module that the person trusts."""
+    """Whether a name belongs to a module that the user trusts."""
     return any(f"{target}.".startswith(f"{module}.") for module in origin.trust)
 
 
 def check_trusted(target: str, family: str, key: str, origin: Origin) -> None:
-    """ValueError unless a name is that of a class which a trusted module itself defines, of the family's kind."""
+    """ValueError unless a name is a class of the family's type that a trusted module itself defines."""
     within = [module for module in origin.trust if f"{target}.".startswith(f"{module}.")]
     if not within:
         raise ValueError(
-            f"{origin.file}: {key} asks for {target!r}, which is no {family} that a stored config may build. If it is "
-            f"your own code, say trust=[{target.split('.')[0]}]. {LOST}"
+            f"{origin.file}: {key} asks for {target!r}, which is not a {family} that a stored config may build. If it "
+            f"is your own code, say trust=[{target.split('.')[0]}]. {LOST}"
         )
     module, _, name = target.rpartition(".")
     try:

@@ -1,7 +1,7 @@
-"""What a value of a stored config may be: numbers in a range, texts of a pattern, lists, settings by name.
+"""The kinds of values in a stored config: numbers in a range, texts that match a pattern, lists, settings by name.
 
-Each kind has `check`, which raises ValueError with the file and the value's key. `segkit.security.allowed` has their
-table.
+Each kind has `check`, which raises ValueError with the file and the value's key. The table that uses them is in
+`segkit.security.allowed`.
 """
 
 import math
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-DEEPEST = 24  # containers inside each other
+DEEPEST = 24  # levels of nested containers
 LONGEST = 2000  # letters of a text
 SPECIAL = ("_partial_", "_args_", "_convert_", "_recursive_", "_call_", "_mode_")  # Hydra's own
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a config comes from: its file, the modules that the person trusts, and the folder it may write to.
+    """Where a config comes from: its file, the modules that the user trusts, and the folder it may write to.
 
-    `own`: the person's own command says it, so that only ranges are looked at, not what is built or where it writes.
+    `own`: it comes from the user's own command, so only ranges are checked, not what is built or where it writes.
     """
 
     file: str
@@ -37,7 +37,7 @@ class Origin:
 
 
 class Kind(Protocol):
-    """What a value may be. `check` raises ValueError with the value's key for anything else."""
+    """A set of values. `check` raises ValueError with the key for a value outside of it."""
 
     @property
     def words(self) -> str: ...
@@ -57,7 +57,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number between two others, both included."""
+    """A finite number in a range that includes both ends."""
 
     low: float
     high: float
@@ -90,7 +90,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Text:
-    """Some letters: of a pattern, or any."""
+    """Text, optionally one that matches a pattern."""
 
     pattern: str | None = None
     words: str = "a text"
@@ -104,8 +104,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A regular expression that cannot take long on a name of `grouping.LONGEST` letters: one of `known`, or a row of
-    single characters, classes and escapes, two of them repeated, in groups neither repeated nor inside each other."""
+    """A regular expression that cannot take long on a name of `grouping.LONGEST` letters: one of `known`, or a sequence
+    of characters, classes and escapes, at most two of them repeated, in groups that are neither repeated nor nested."""
 
     known: tuple[str, ...] = ()
     words: str = (
@@ -118,7 +118,7 @@ class Pattern:
             raise origin.refuse(key, value, self.words)
 
 
-# A character, class or escape, and how often it comes; or the start or end of a group.
+# A character, class or escape with its repeat; or the start or end of a group.
 PIECE = re.compile(
     r"(?:\\[dDwWsS]|\\[^\w\s]|\[\^?(?:\\[dDwWsS]|\\[^\w\s]|[^]\[\\])+\]|[^][()\\^$|*+?{}])(?P<times>[*+?]\??|\{\d{1,2}(?:,\d{0,2})?\}\??)?"
     r"|(?P<open>\()(?!\?)|(?P<close>\))(?![*+?{])"
@@ -126,8 +126,8 @@ PIECE = re.compile(
 
 
 def is_plain_pattern(text: str) -> bool:
-    """Whether a search for a pattern takes time of at most the third power of a name's length: it begins at every
-    letter, and there are two repeats."""
+    """Whether a search for a pattern takes at most cubic time in a name's length: it starts at every letter, and there
+    are at most two repeats."""
     if not 0 < len(text) <= 100 or not text.isprintable():
         return False
     at, inside, repeats = int(text[0] == "^"), False, 0
@@ -145,7 +145,7 @@ def is_plain_pattern(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Inside:
-    """A place in the run's own folder, through whatever links."""
+    """A place in the run's own folder, after following links."""
 
     words: str = "a place in the run's own folder"
 
@@ -157,7 +157,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class Maybe:
-    """Null, or what another kind says."""
+    """Null, or a value of another kind."""
 
     kind: Kind
 
@@ -172,7 +172,7 @@ class Maybe:
 
 @dataclass(frozen=True)
 class Either:
-    """What one of several kinds says."""
+    """A value of one of several kinds."""
 
     kinds: tuple[Kind, ...]
 
@@ -191,7 +191,7 @@ class Either:
 
 @dataclass(frozen=True)
 class List:
-    """A list of one kind, of some length."""
+    """A list of `least` to `most` values of one kind."""
 
     kind: Kind
     most: int = 4096
@@ -210,7 +210,7 @@ class List:
 
 @dataclass(frozen=True)
 class Map:
-    """Names to values of one kind."""
+    """A mapping from names to values of one kind."""
 
     kind: Kind
 
@@ -225,10 +225,10 @@ class Map:
 
 @dataclass(frozen=True)
 class Node:
-    """Some settings by name, each of its kind; those in `needed` must be there.
+    """Settings by name, each of its own kind; those in `needed` must be present.
 
-    more: the kind of settings that are not listed; without it there may be none.
-    special: whether Hydra's own names, such as `_target_`, may be there: only where nothing is built.
+    more: the kind of settings that are not listed; without it they are not allowed.
+    special: allow Hydra's own names, such as `_target_`: only where nothing is built.
     """
 
     settings: Mapping[str, Kind]
@@ -250,7 +250,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Plain:
-    """Any values in any containers, from which nothing is built."""
+    """Any plain values in any containers; nothing is built from them."""
 
     words: str = "plain values"
 
@@ -273,7 +273,7 @@ class Plain:
 
 @dataclass(frozen=True)
 class Unused:
-    """Anything: nobody looks at it."""
+    """Anything: it is never read."""
 
     words: str = "anything"
 
@@ -282,7 +282,7 @@ class Unused:
 
 
 def names_of(value: Any, key: str, origin: Origin, special: bool = False) -> list[str]:
-    """The keys of a mapping, which are texts; with `special` those too that mean something to Hydra."""
+    """The keys of a mapping, which must be text; keys that mean something to Hydra are allowed only with `special`."""
     if not isinstance(value, Mapping):
         raise origin.refuse(key or "its config", value, "settings by name")
     for name in value:
@@ -293,7 +293,7 @@ def names_of(value: Any, key: str, origin: Origin, special: bool = False) -> lis
 
 
 def is_inside(path: str, folder: Path) -> bool:
-    """Whether an absolute path lies in a folder, through links and `..`; nothing in it is left to be expanded."""
+    """Whether an absolute path lies in a folder after resolving links and `..`, with nothing left to expand."""
     if "://" in path or "::" in path or not Path(path).is_absolute():
         return False
     try:
@@ -311,5 +311,5 @@ def one_of(*choices: object) -> OneOf:
 
 
 def each(words: str, value: Any) -> dict[str, Any]:
-    """Several arguments of one kind."""
+    """Several arguments, given as words, of one kind."""
     return dict.fromkeys(words.split(), value)

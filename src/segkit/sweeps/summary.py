@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from segkit import console
-from segkit.configs.composing import tested_by
+from segkit.configs.composing import find_test_metric
 from segkit.configs.errors import Failure
 from segkit.configs.identity import HARDWARE, NOT_IDENTITY, SWEEP_ID
 from segkit.files.reading import read_json
@@ -64,7 +64,7 @@ class Summary(Callback):
         self._note(config, {"ended": True, "gave_result": value is not None and failure is None, "failure": failure})
 
     def _note(self, config: DictConfig, outcome: dict[str, Any]) -> None:
-        from segkit.security.stored_configs import foreign
+        from segkit.security.stored_configs import find_foreign_modules
 
         sweep = OmegaConf.select(config, f"hydra.job.env_set.{SWEEP_ID}")
         if sweep is None:  # of a single run
@@ -73,8 +73,8 @@ class Summary(Callback):
         note = {
             "folder": str(config.hydra.runtime.output_dir),
             "settings": {key: value for key, _, value in words},
-            "metric": tested_by(str(config.monitor)),
-            "modules": foreign(OmegaConf.to_container(config.model, resolve=False)),  # of one's own
+            "metric": find_test_metric(str(config.monitor)),
+            "modules": find_foreign_modules(OmegaConf.to_container(config.model, resolve=False)),  # of one's own
         }
         folder = notes_of(config, sweep)
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Summary(Callback):
                 *("" if score is None else f"{score:.4f}" for score in found),
                 "" if seconds is None else f"{seconds:.0f}",
             )
-        console.show(table, stderr=True)
+        console.print_table(table, stderr=True)
         if config.report and sum(job.status == "finished" for job in jobs) > 1:
             mine = [job.folder for job in jobs if job.status != "refused"]
             write_report(mine, sorted({module for job in jobs for module in job.modules}))

@@ -35,7 +35,7 @@ class Scores(nn.Module):
         self.metrics = nn.ModuleDict()
 
     def update(self, out: Detection, batch: Mapping[str, Any]) -> None:
-        """Count a batch: see `Prepared` for what is in it."""
+        """Count a batch: see `PreparedDataset` for what is in it."""
         self.of_crops = "where" in batch
         if out.presence is not None and "label" in batch:
             presence = self._metric("presence", partial(PresenceMetrics, beta=self.beta), out.presence)

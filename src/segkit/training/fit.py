@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from segkit.configs.composing import LAST_EPOCH, budget_seconds
+from segkit.configs.composing import LAST_EPOCH, parse_budget
 from segkit.evaluation.score import score_best
 from segkit.runs import checkpoints
 from segkit.runs.build import Run, build
@@ -123,7 +123,7 @@ def validation_seconds(run: Run) -> float:
 def limit(run: Run, record: Record, started: float) -> Budget:
     """Let the training end when its budget does."""
 
-    clock = budget.Budget(budget_seconds(record.config["budget"]), started)
+    clock = budget.Budget(parse_budget(record.config["budget"]), started)
     if record.resume_from is None:
         clock.plan(run)
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from segkit.configs.composing import tested_by
+from segkit.configs.composing import find_test_metric
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -39,7 +39,7 @@ def overlay_curves(logger: "Logger", monitor: str) -> None:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     if isinstance(logger, TensorBoardLogger):
-        names = dict.fromkeys(["loss", tested_by(monitor).removeprefix("test/")])
+        names = dict.fromkeys(["loss", find_test_metric(monitor).removeprefix("test/")])
         logger.experiment.add_custom_scalars(
             {"training and validation": {name: ["Multiline", [f"train/{name}", f"val/{name}"]] for name in names}}
         )

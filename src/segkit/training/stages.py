@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from segkit.configs.composing import compose, dotted, group_names, is_file_of_weights, key_of, to_plain
+from segkit.configs.composing import compose, group_names, is_weights_file, key_of, list_keys, to_plain
 from segkit.configs.settings import check_settings, check_stages
 from segkit.runs.build import make
 from segkit.runs.folder import Record, read_results
@@ -77,7 +77,7 @@ def stage_config(
     root = record.config["dataset"].get("root")  # absolute; the word may be relative to where the run was started
     words = {key_of(word): str(word) for word in [*record.config["overrides"], *cfg.overrides]}
     words |= {"dataset.root": f"dataset.root={quoted(root)}"} if root is not None else {}
-    if is_file_of_weights(record.config.get("weights")):
+    if is_weights_file(record.config.get("weights")):
         words["weights"] = f"weights={quoted(record.config['weights'])}"
     of_stage = [word for word in stage if not key_of(word).startswith("hydra")]
     given = [*accepted([*words.values()], of_stage), *of_stage]  # the stage's own words last, so that they win
@@ -85,7 +85,7 @@ def stage_config(
     composed = compose(*given, f"run_dir={quoted(folder)}", trust)
     if not own:
         stored_configs.check_composed(composed, file, record.folder)
-        stored_configs.alone(composed, [key_of(word) for word in cfg.overrides], cfg.trainer)
+        stored_configs.limit_processes(composed, [key_of(word) for word in cfg.overrides], cfg.trainer)
     return composed
 
 
@@ -99,7 +99,7 @@ def accepted(words: Sequence[str], stage: Sequence[str]) -> list[str]:
     groups = group_names()
     words = [word for word in words if passed_on(word)]
     chosen = [word for word in words if key_of(word) in groups]
-    known = set(dotted(OmegaConf.to_container(compose(*stage, *chosen), resolve=False)))
+    known = set(list_keys(OmegaConf.to_container(compose(*stage, *chosen), resolve=False)))
     kept = [word for word in words if word not in chosen and (key_of(word) in known or word.startswith("+"))]
     return [*chosen, *(word.lstrip("+") if key_of(word) in known else word for word in kept)]
 

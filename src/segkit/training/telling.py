@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit import console, hardware
-from segkit.configs.composing import argument, in_sweep, own_config_dirs, tested_by
+from segkit.configs.composing import find_test_metric, format_argument, is_in_sweep, own_config_dirs
 from segkit.evaluation import advice
 from segkit.evaluation.advice import SplitScores
 from segkit.evaluation.tables import show_classes
@@ -91,23 +91,23 @@ def show_results(record: Record) -> None:
     classes = classes_in(record.metrics, "test")
     tested = [name for name in record.metrics if name.startswith("test/") and class_of(name) not in classes]
     shown = [name.removeprefix("test/") for name in tested if not lesser(name)]
-    if in_sweep():
-        name = tested_by(record.config["monitor"])
+    if is_in_sweep():
+        name = find_test_metric(record.config["monitor"])
         console.say(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
         return
     table = Table("metric", "test", "val", "train", title=record.folder.name)
     for name in shown:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(titled(name), *("" if score is None else written(name, score) for score in scores))
-    console.show(table)
+    console.print_table(table)
     if classes:
         show_classes(record.metrics, classes, "test")
     words = [str(word) for word in record.config["overrides"]]
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
     compared = [] if chosen else [several_losses(record.config)]
-    own = stored_configs.foreign([record.config["model"], record.config["loss"]])
-    predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
+    own = stored_configs.find_foreign_modules([record.config["model"], record.config["loss"]])
+    predict = [format_argument("run", record.folder), "input=photos/ output=predicted/"]
     predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
     console.say(f"Run folder: {record.folder} (all {len(record.metrics)} metrics are in its results.json)\nNext:")
     if "tensorboard" in (record.config.get("logger") or {}):

@@ -38,11 +38,11 @@ def draw_cracks(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
     if not empty:
         opening = crack_opening(rng, size)
         scene = carve(rng, scene, opening)
-        mask = without_crumbs(blur(opening, 0.5 * softness) > rng.uniform(0.2, 0.4), size)
+        mask = remove_crumbs(blur(opening, 0.5 * softness) > rng.uniform(0.2, 0.4), size)
     return photograph(rng, scene, softness), mask
 
 
-def without_crumbs(covered: NDArray[np.bool_], size: int) -> Pixels:
+def remove_crumbs(covered: NDArray[np.bool_], size: int) -> Pixels:
     """The mask without its parts of less than about 16 pixels of a 128-pixel picture."""
     _, parts, stats, _ = cv2.connectedComponentsWithStats(covered.astype(np.uint8))
     large = stats[:, cv2.CC_STAT_AREA] >= (size / 32) ** 2
@@ -61,7 +61,7 @@ def crack_opening(rng: Rng, size: int) -> Array:
         for _ in range(rng.choice([0, 1, 2, 4], p=[0.6, 0.25, 0.1, 0.05])):
             branch = branching(rng, path, size)
             draw_path(rng, canvas, branch, max(width * rng.uniform(0.2, 0.8), 1.2 * unit), unit)
-    opening = ragged(rng, canvas, size, min(width, 7 * unit))
+    opening = roughen_borders(rng, canvas, size, min(width, 7 * unit))
     if rng.random() < 0.25:
         bridges = smoothstep(noise(rng, size, rng.uniform(4, 12) * unit), 0.9, 1.6)
         opening *= 1 - bridges
@@ -117,7 +117,7 @@ def draw_path(rng: Rng, canvas: Pixels, path: Polyline, width: float, unit: floa
         cv2.line(canvas, start, end, 255, across, cv2.LINE_AA, 4)
 
 
-def ragged(rng: Rng, canvas: Pixels, size: int, reach: float) -> Array:
+def roughen_borders(rng: Rng, canvas: Pixels, size: int, reach: float) -> Array:
     """Bring the fine canvas to `size`, its borders displaced by up to about `reach` pixels."""
     strength = rng.uniform(0.1, 0.6) * reach
     smallest = rng.uniform(1.5, 4)
@@ -128,7 +128,7 @@ def ragged(rng: Rng, canvas: Pixels, size: int, reach: float) -> Array:
     return as_float(moved)
 
 
-def broad(scene: Array) -> Array:
+def remove_details(scene: Array) -> Array:
     """The scene without its details: what is left of it at 8 x 8 pixels, smoothly enlarged again."""
     size = scene.shape[-1]
     small = [cv2.resize(plane, (8, 8), interpolation=cv2.INTER_AREA) for plane in scene]
@@ -140,7 +140,7 @@ def carve(rng: Rng, scene: Array, opening: Array) -> Array:
     size = scene.shape[-1]
     unit = size / 128
     depth = rng.uniform(0.4, 0.95) if rng.random() < 0.75 else rng.uniform(0.2, 0.5)
-    surface = broad(scene)
+    surface = remove_details(scene)
     earth = 1 + rng.uniform(-0.05, 0.25) * channels(1, 0.1, -1)
     rubble = fractal(rng, size, log_uniform(rng, 3, 10) * unit, 1, rng.uniform(0.6, 1))
     inside = surface * earth * (1 - depth) * (1 + rng.uniform(0.05, 0.5) * rubble)
