@@ -302,7 +302,7 @@ def test_links_out_of_a_root_of_ones_own_are_followed(three: Path, tmp_path_fact
     (three / "test/images").symlink_to(elsewhere / "images")
     text = error_of(ValueError, three, "test")
     assert f"{three / 'test/images'} is a link to {elsewhere / 'images'}, outside of dataset.root" in text
-    assert "followed where your own command line names it: say dataset.root=…" in text
+    assert "followed only if your own command line names the root: say dataset.root=…" in text
     data = Folder(three, "test", ["crack"], follow_links=True)
     assert data.names[0] == "test/images/p07.png"
     read_all(data)

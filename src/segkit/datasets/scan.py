@@ -51,7 +51,7 @@ def read_all(one: Callable[[int], object], source: Source, threads: int = 4) -> 
             return ()
 
         with (
-            capture_complaints() as said,
+            capture_complaints() as complaints,
             ThreadPoolExecutor(threads if files else 1, initializer=gather_into, initargs=(found,)) as pool,
         ):
             try:  # a data set without files may not be thread-safe
@@ -59,7 +59,7 @@ def read_all(one: Callable[[int], object], source: Source, threads: int = 4) -> 
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        if files and said and said[0]:
+        if files and complaints and complaints[0]:
             faults += _find_damaged([path for pair in files for path in pair])
         if faults:
             raise DataError(*dict.fromkeys(faults))
@@ -79,12 +79,12 @@ def _find_damaged(paths: Sequence[Path]) -> list[Finding]:
 
 def read_whole(path: Path) -> NDArray[np.uint8]:
     """A picture as from `read_picture`; DataError also for a truncated JPEG, and a remark for a damaged one."""
-    with capture_complaints() as said:
+    with capture_complaints() as complaints:
         picture = read_picture(path)
-    if said and "premature end" in said[0].lower():
+    if complaints and "premature end" in complaints[0].lower():
         raise DataError(Finding(CUT, f"{path} ends too early, although it has the end marker of a complete file."))
-    if said and said[0]:
-        add_remark(DAMAGED, f"{path} ({said[0].strip().splitlines()[0]})")
+    if complaints and complaints[0]:
+        add_remark(DAMAGED, f"{path} ({complaints[0].strip().splitlines()[0]})")
     return picture
 
 
@@ -98,22 +98,22 @@ def capture_complaints() -> Iterator[list[str]]:
     """Capture what JPEG decoders write to standard error; on exit it is the only item of the list.
 
     Decoders in C bypass `sys.stderr`, so its file descriptor is redirected. Other output is passed on."""
-    said: list[str] = []
+    complaints: list[str] = []
     try:
         outer = os.dup(2)
     except OSError:  # there is no standard error
-        yield said
+        yield complaints
         return
     with tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         os.dup2(file.fileno(), 2)
         try:
-            yield said
+            yield complaints
         finally:
             sys.stderr.flush()
             os.dup2(outer, 2)
             os.close(outer)
-            said.append(_pass_on(file))
+            complaints.append(_pass_on(file))
 
 
 def _pass_on(file: IO[bytes]) -> str:

@@ -86,7 +86,7 @@ class Synthetic(Dataset[Sample]):
         rng = np.random.default_rng((*self.seed, index))
         empty = bool(rng.random() < self.empty_fraction)
         image, mask = self.draw(rng, self.picture_size, empty)
-        # A view: whoever resizes or augments turns it back to (H, W, 3), which then costs no copy.
+        # A view: resizing and augmentation turn it back to (H, W, 3), which then costs no copy.
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
 

@@ -1,1 +1,1 @@
-"""Files of run folders, read and written so that neither a full disk nor a stranger does harm."""
+"""Reading and writing files of run folders, safe against a full disk and untrusted content."""

@@ -1,1 +1,1 @@
-"""What a stranger's file may ask for."""
+"""What an untrusted file may ask for."""

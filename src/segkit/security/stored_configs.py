@@ -60,16 +60,16 @@ def check_values(config: Any, origin: Origin) -> None:
 
 
 def check_stored(
-    config: Any, file: Path | str, trust: Sequence[str], folder: Path, said: Sequence[str] = (), own: bool = False
+    config: Any, file: Path | str, trust: Sequence[str], folder: Path, given: Sequence[str] = (), own: bool = False
 ) -> None:
     """ValueError for a run's config that would build anything but what the table lists, or write outside of its folder;
     and for values that do not fit their settings.
 
-    said: data set settings that the user's command gives, which replace the stored ones.
+    given: data set settings that the user's command gives, which replace the stored ones.
     own: see `Origin`; a training checks its own config this way, as it could not be resumed otherwise.
     """
     if isinstance(config, Mapping) and isinstance(config.get("dataset"), Mapping):
-        config = {**config, "dataset": drop_keys(config["dataset"], said)}
+        config = {**config, "dataset": drop_keys(config["dataset"], given)}
     if isinstance(config, Mapping) and config.get("stages") is None and isinstance(config.get("overrides"), list):
         config = {**config, "overrides": []}  # only runs with stages read the words of their command
     origin = Origin(str(file), tuple(trust), folder, own)
@@ -134,14 +134,14 @@ def check_facts(facts: Any, file: Path | str, trust: Sequence[str]) -> None:
 
 
 def merge_stored_dataset(
-    dataset: Any, said: Mapping[str, Any], file: Path | str, trust: Sequence[str]
+    dataset: Any, given: Mapping[str, Any], file: Path | str, trust: Sequence[str]
 ) -> dict[str, Any]:
     """The checked data set of a stored config, overridden by the user's own command; see `disable_download`."""
     origin = Origin(str(file), tuple(trust))
-    stored = drop_keys(dataset, said) if isinstance(dataset, Mapping) else dataset
+    stored = drop_keys(dataset, given) if isinstance(dataset, Mapping) else dataset
     check_values(stored, origin)
     Drawn("dataset").check(stored, "dataset", origin)
-    return disable_download({**limit_workers(dataset), **said}, file) | dict(said)
+    return disable_download({**limit_workers(dataset), **given}, file) | dict(given)
 
 
 def limit_workers(dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def limit_processes(config: Any, words: Sequence[str], trainer: Mapping[str, Any
     left_out = []
     config["dataset"] = limit_workers(config["dataset"])
     for name, one in (("devices", 1), ("num_nodes", 1), ("strategy", "auto")):
-        stored, said = config["trainer"].get(name, one), bool({"trainer", f"trainer.{name}"} & {*words})
-        kept = trainer.get(name, one) if said else one
+        stored, is_set = config["trainer"].get(name, one), bool({"trainer", f"trainer.{name}"} & {*words})
+        kept = trainer.get(name, one) if is_set else one
         if stored != kept:
-            left_out += [] if said else [f"trainer.{name}={stored}"]
+            left_out += [] if is_set else [f"trainer.{name}={stored}"]
             config["trainer"][name] = kept
     if config.get("compile") and "compile" not in words:
         left_out.append("compile=true")

@@ -1,1 +1,1 @@
-"""Pictures that are drawn, for trying things out without any data."""
+"""Drawn pictures, for experiments without any data."""

@@ -8,10 +8,10 @@ from segkit.datasets.drawn.surfaces import (
     Array,
     Pixels,
     Rng,
+    add_clutter,
     as_float,
     blur,
     channels,
-    clutter,
     coordinates,
     fractal,
     log_uniform,
@@ -26,40 +26,40 @@ FINE = 2  # cracks are drawn on a canvas this many times finer, then pulled back
 
 
 def draw_cracks(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
-    """A picture (size, size, 3) and its mask (size, size) with 1 = crack; no crack at all where `empty`.
+    """A picture (size, size, 3) and its mask (size, size) with 1 = crack; without a crack if `empty`.
 
-    The mask has every pixel that the crack covers by about a third or more, whatever the contrast: annotators
-    outline what they can follow, soft edges included. Crumbs of a few pixels are not marked.
+    The mask includes every pixel of which the crack covers about a third or more, whatever the contrast: annotators
+    outline what they can follow, soft edges included. Specks of a few pixels are not marked.
     """
     scene = rough_surface(rng, size)
-    scene = clutter(rng, scene)
+    scene = add_clutter(rng, scene)
     mask = np.zeros((size, size), np.uint8)
     softness = rng.choice([rng.uniform(0, 0.8), log_uniform(rng, 0.5, 2.5)], p=[0.7, 0.3])
     if not empty:
-        opening = crack_opening(rng, size)
+        opening = draw_opening(rng, size)
         scene = carve(rng, scene, opening)
         mask = remove_crumbs(blur(opening, 0.5 * softness) > rng.uniform(0.2, 0.4), size)
     return photograph(rng, scene, softness), mask
 
 
 def remove_crumbs(covered: NDArray[np.bool_], size: int) -> Pixels:
-    """The mask without its parts of less than about 16 pixels of a 128-pixel picture."""
+    """The mask without parts smaller than about 16 pixels (in a 128-pixel picture)."""
     _, parts, stats, _ = cv2.connectedComponentsWithStats(covered.astype(np.uint8))
     large = stats[:, cv2.CC_STAT_AREA] >= (size / 32) ** 2
     large[0] = False  # the surface
     return np.asarray(large[parts], np.uint8)
 
 
-def crack_opening(rng: Rng, size: int) -> Array:
-    """How far each pixel is covered by cracks, 0..1, (size, size)."""
+def draw_opening(rng: Rng, size: int) -> Array:
+    """The share of each pixel that cracks cover, 0..1, (size, size)."""
     unit = size / 128
     canvas = np.zeros((size * FINE, size * FINE), np.uint8)
     width = unit * (log_uniform(rng, 1, 3) if rng.random() < 0.35 else log_uniform(rng, 2.5, 22))
     for number in range(rng.choice([1, 2, 3], p=[0.75, 0.2, 0.05])):
-        path = crossing(rng, size)
+        path = draw_crossing(rng, size)
         draw_path(rng, canvas, path, width * (1.0 if number == 0 else rng.uniform(0.3, 1)), unit)
         for _ in range(rng.choice([0, 1, 2, 4], p=[0.6, 0.25, 0.1, 0.05])):
-            branch = branching(rng, path, size)
+            branch = draw_branch(rng, path, size)
             draw_path(rng, canvas, branch, max(width * rng.uniform(0.2, 0.8), 1.2 * unit), unit)
     opening = roughen_borders(rng, canvas, size, min(width, 7 * unit))
     if rng.random() < 0.25:
@@ -68,7 +68,7 @@ def crack_opening(rng: Rng, size: int) -> Array:
     return opening
 
 
-def crossing(rng: Rng, size: int) -> Polyline:
+def draw_crossing(rng: Rng, size: int) -> Polyline:
     """Points (n, 2) of a crack across the picture, from border to border or ending inside it."""
     turn = rng.uniform(0, 2 * np.pi)
     along, aside = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
@@ -78,7 +78,7 @@ def crossing(rng: Rng, size: int) -> Polyline:
     return wander(rng, start, end)
 
 
-def branching(rng: Rng, path: Polyline, size: int) -> Polyline:
+def draw_branch(rng: Rng, path: Polyline, size: int) -> Polyline:
     """A side crack that leaves `path` somewhere at a wide angle."""
     at = int(rng.integers(len(path) // 5, len(path) * 4 // 5))
     heading = path[min(at + 4, len(path) - 1)] - path[max(at - 4, 0)]
@@ -129,7 +129,7 @@ def roughen_borders(rng: Rng, canvas: Pixels, size: int, reach: float) -> Array:
 
 
 def remove_details(scene: Array) -> Array:
-    """The scene without its details: what is left of it at 8 x 8 pixels, smoothly enlarged again."""
+    """The scene without its details: reduced to 8 × 8 pixels and smoothly enlarged again."""
     size = scene.shape[-1]
     small = [cv2.resize(plane, (8, 8), interpolation=cv2.INTER_AREA) for plane in scene]
     return np.stack([as_float(cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR)) for plane in small])

@@ -22,7 +22,7 @@ from segkit.datasets.drawn.surfaces import (
     smoothstep,
 )
 
-# What is left of the skin's red, green and blue: light brown, brown, black, red, blue-grey.
+# The share of the skin's red, green and blue that remains: light brown, brown, black, red, blue-grey.
 TONES = np.array(
     [[0.75, 0.6, 0.5], [0.45, 0.32, 0.28], [0.25, 0.2, 0.22], [0.85, 0.5, 0.5], [0.5, 0.5, 0.6]], np.float32
 )
@@ -40,11 +40,11 @@ def draw_lesions(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
     if not empty:
         inside = lesion_depth(rng, size)
         mask = (inside > 0).astype(np.uint8)
-        scene = pigment(rng, as_float(scene), inside)
+        scene = add_pigment(rng, as_float(scene), inside)
     if rng.random() < 0.5:
-        scene = hairs(rng, as_float(scene))
+        scene = add_hairs(rng, as_float(scene))
     if rng.random() < 0.4:
-        scene = bubbles(rng, as_float(scene))
+        scene = add_bubbles(rng, as_float(scene))
     if rng.random() < 0.4:
         scene = scene * dark_corners(rng, size)
     return photograph(rng, as_float(scene), rng.uniform(0.3, 1.2)), mask
@@ -63,7 +63,7 @@ def lesion_depth(rng: Rng, size: int) -> Array:
     return as_float(radius - np.hypot(along / stretch, aside * stretch**0.5) + bumps)
 
 
-def pigment(rng: Rng, scene: Array, inside: Array) -> Array:
+def add_pigment(rng: Rng, scene: Array, inside: Array) -> Array:
     """Colour the skin where `inside` is positive: brown to black or red, blotchy, with a fuzzy border."""
     size = scene.shape[-1]
     unit = size / 128
@@ -77,8 +77,8 @@ def pigment(rng: Rng, scene: Array, inside: Array) -> Array:
     return as_float(scene * (1 + strength * cover * (tone - 1)))
 
 
-def hairs(rng: Rng, scene: Array) -> Array:
-    """Dark (seldom light) bent lines across the picture."""
+def add_hairs(rng: Rng, scene: Array) -> Array:
+    """Dark (rarely light) bent lines across the picture."""
     size = scene.shape[-1]
     lines = np.zeros((size, size), np.uint8)
     t = np.linspace(0, 1, 16)[:, None]
@@ -92,8 +92,8 @@ def hairs(rng: Rng, scene: Array) -> Array:
     return as_float(scene + cover * (ink - scene))
 
 
-def bubbles(rng: Rng, scene: Array) -> Array:
-    """Rings of light of air bubbles in the gel."""
+def add_bubbles(rng: Rng, scene: Array) -> Array:
+    """Bright rings: air bubbles in the gel."""
     size = scene.shape[-1]
     rings = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 10)):
@@ -114,7 +114,7 @@ def dark_corners(rng: Rng, size: int) -> Array:
 def draw_shapes(rng: Rng, size: int, empty: bool) -> tuple[Pixels, Pixels]:
     """Picture (size, size, 3) and mask (size, size): 0 background, 1 disc, 2 square, 3 triangle, 4 border.
 
-    One to four shapes, each with a border of about a twentieth of the picture's side in a colour of its own;
+    One to four shapes, each with a border in a colour of its own, about a twentieth of the picture's side wide;
     later ones cover earlier ones.
     """
     scene = rough_surface(rng, size)

@@ -1,8 +1,8 @@
-"""What drawn pictures are made of: noise of many scales, rough surfaces, and the camera that takes them.
+"""The elements of drawn pictures: noise of many scales, rough surfaces, and the camera that takes them.
 
 Scenes are (3, size, size), red, green and blue, in grey levels 0..255; one brightness for all three
 broadcasts. Everything is float32 until `photograph` rounds it.
-Lengths are in pixels of a 128-pixel picture; `unit` = picture size / 128 brings them to the size drawn.
+Lengths are in pixels of a 128-pixel picture; `unit` = picture size / 128 scales them to the size drawn.
 """
 
 import math
@@ -18,7 +18,7 @@ Rng = np.random.Generator
 
 
 def as_float(image: object) -> Array:
-    """OpenCV's answers carry no element type; everything here is float32."""
+    """The image as float32: OpenCV's return values carry no element type."""
     return np.asarray(image, dtype=np.float32)
 
 
@@ -78,14 +78,14 @@ def smoothstep(value: Array, start: float, end: float) -> Array:
 
 
 def colour(rng: Rng) -> Array:
-    """(3, 1, 1) factors about 1: mostly nearly grey, warm more often than cold, seldom strong."""
+    """(3, 1, 1) factors near 1: mostly almost grey, more often warm than cold, rarely strong."""
     strength = log_uniform(rng, 0.01, 0.06) if rng.random() < 0.85 else rng.uniform(0.06, 0.2)
     warm, green = strength * rng.choice([1.0, 1.0, -1.0]), rng.normal(0, 0.012)
     return channels(1 + warm, 1 + green + 0.2 * warm, 1 - warm)
 
 
 def channels(red: float, green: float, blue: float) -> Array:
-    """(3, 1, 1), to be multiplied with a picture or a brightness."""
+    """(3, 1, 1), to multiply with a picture or a brightness."""
     return np.array([red, green, blue], np.float32).reshape(3, 1, 1)
 
 
@@ -119,7 +119,7 @@ def rough_surface(rng: Rng, size: int) -> Array:
 
 
 def relief(height: Array, direction: float) -> Array:
-    """A height lit from one side, deviation 1: bright where it rises towards `direction` (radians)."""
+    """A height map lit from one side, deviation 1: bright where it rises towards `direction` (radians)."""
     dy, dx = np.gradient(height)
     slope = dx * math.cos(direction) + dy * math.sin(direction)
     return as_float(slope / (slope.std() + 1e-6))
@@ -152,7 +152,7 @@ def trowel_lines(rng: Rng, size: int, zoom: float) -> Array:
     return as_float(turned[margin : margin + size, margin : margin + size])
 
 
-def clutter(rng: Rng, image: Array) -> Array:
+def add_clutter(rng: Rng, image: Array) -> Array:
     """Things on a surface that are not cracks: stains, painted areas, joints, scratches, writing, shadows."""
     size = image.shape[-1]
     unit = size / 128
@@ -162,19 +162,19 @@ def clutter(rng: Rng, image: Array) -> Array:
         stain = smoothstep(fractal(rng, size, 40 * unit, 3 * unit, 0.5), start, start + edge)
         image = image * (1 + stain * (rng.uniform(-0.4, 0.3) + channels(*rng.normal(0, 0.03, 3))))
     if rng.random() < 0.12:
-        image = painted_area(rng, image)
+        image = add_painted_area(rng, image)
     if rng.random() < 0.12:
-        image = joints(rng, image)
+        image = add_joints(rng, image)
     if rng.random() < 0.3:
-        image = scratches(rng, image)
+        image = add_scratches(rng, image)
     if rng.random() < 0.08:
-        image = writing(rng, image)
+        image = add_writing(rng, image)
     if rng.random() < 0.25:
-        image = cast_shadow(rng, image)
+        image = add_shadow(rng, image)
     return as_float(image)
 
 
-def painted_area(rng: Rng, image: Array) -> Array:
+def add_painted_area(rng: Rng, image: Array) -> Array:
     """A band or half of the picture in another colour, keeping part of the grain, with a worn border."""
     size = image.shape[-1]
     unit = size / 128
@@ -197,7 +197,7 @@ def half_plane(rng: Rng, size: int) -> Array:
     return as_float((columns - x) * math.cos(turn) + (rows - y) * math.sin(turn))
 
 
-def joints(rng: Rng, image: Array) -> Array:
+def add_joints(rng: Rng, image: Array) -> Array:
     """One to three straight parallel lines across the picture: saw cuts, formwork, tile edges; no cracks."""
     unit = image.shape[-1] / 128
     distance = half_plane(rng, image.shape[-1])
@@ -209,7 +209,7 @@ def joints(rng: Rng, image: Array) -> Array:
     return as_float(image * (1 - strength * line))
 
 
-def scratches(rng: Rng, image: Array) -> Array:
+def add_scratches(rng: Rng, image: Array) -> Array:
     """A few thin, short, slightly bent lines, mostly light, sometimes dark and faint."""
     size = image.shape[-1]
     unit = size / 128
@@ -225,7 +225,7 @@ def scratches(rng: Rng, image: Array) -> Array:
     return as_float(image + strength * blur(as_float(lines) / 255, rng.uniform(0.3, 0.8)))
 
 
-def writing(rng: Rng, image: Array) -> Array:
+def add_writing(rng: Rng, image: Array) -> Array:
     """Half-transparent letters or chalk over the picture, light or dark."""
     size = image.shape[-1]
     text = "".join(rng.choice(list("ABCDEGHKMNORSTUVWXZabcdeghkmnorstuvw.0123456789"), rng.integers(2, 9)))
@@ -239,7 +239,7 @@ def writing(rng: Rng, image: Array) -> Array:
     return as_float(image + rng.uniform(0.15, 0.6) * layer * (ink - image))
 
 
-def cast_shadow(rng: Rng, image: Array) -> Array:
+def add_shadow(rng: Rng, image: Array) -> Array:
     """A darker side with a soft, wavy border."""
     size = image.shape[-1]
     unit = size / 128
@@ -261,7 +261,7 @@ def photograph(rng: Rng, image: Array, softness: float) -> Pixels:
     pixels = np.round(curve).astype(np.uint8)[np.clip(image, 0, 255).astype(np.uint8)]
     pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     if rng.random() < 0.7:
-        # Channels go in and come back in the same order; that JPEG takes them for BGR does not matter here.
+        # Channels go in and come out in the same order, so it does not matter that OpenCV takes them for BGR.
         _, coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))])
         pixels = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return pixels
