@@ -116,7 +116,7 @@ def test_a_resumed_copy_leaves_the_original_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(weights(copy, "best")[name], tensor, rtol=0, atol=0)
     assert results(copy)["epochs"] == 3
     assert results(copy)["train_seconds"] > results(original)["train_seconds"] / 2
-    with pytest.raises(ValueError, match=r"goes on in that folder: leave hydra\.run\.dir"):
+    with pytest.raises(ValueError, match=r"goes on in that folder: leave out hydra\.run\.dir"):
         train(compose(f"resume={copy}", f"run_dir={tmp_path}/third"))
 
 

@@ -48,7 +48,7 @@ def check_resumable(resume: str, folder: Path) -> None:
     """FileNotFoundError unless there is a run in the folder `resume`; ValueError unless it goes on there."""
     check_run(resume)
     if Path(resume).resolve() != folder.resolve():
-        raise ValueError(f"resume={resume} goes on in that folder: leave hydra.run.dir={folder} out.")
+        raise ValueError(f"resume={resume} goes on in that folder: leave out hydra.run.dir={folder}.")
 
 
 def find_root(root: str | Path, download: str) -> Path:
