@@ -42,13 +42,13 @@ def test_what_is_no_time(text: str) -> None:
 def test_how_many_steps_fit() -> None:
     clock = Budget(100, 0)
     clock.step, clock.check, clock.batches = 1.0, 2.0, 10
-    assert clock.to_come(left=5, rest=10) == 3  # 3 steps and a validation
-    assert clock.to_come(left=12, rest=10) == 10  # a whole epoch
-    assert clock.to_come(left=1.5, rest=10) == 0
-    assert clock.to_come(left=2, rest=0) == 0  # the validation that is due
-    assert clock.to_come(left=2 + 12 + 12, rest=0) == 20
-    assert clock.to_come(left=2 + 12 + 7.5, rest=0) == 15  # an epoch and half of one
-    assert clock.to_come(left=4 + 2 + 12 + 3, rest=4) == 15  # one step more, too
+    assert clock.steps_within(left=5, rest=10) == 3  # 3 steps and a validation
+    assert clock.steps_within(left=12, rest=10) == 10  # a whole epoch
+    assert clock.steps_within(left=1.5, rest=10) == 0
+    assert clock.steps_within(left=2, rest=0) == 0  # the validation that is due
+    assert clock.steps_within(left=2 + 12 + 12, rest=0) == 20
+    assert clock.steps_within(left=2 + 12 + 7.5, rest=0) == 15  # an epoch and half of one
+    assert clock.steps_within(left=4 + 2 + 12 + 3, rest=4) == 15  # one step more, too
 
 
 def test_limits_of_the_trainer_count() -> None:
@@ -146,9 +146,9 @@ def test_processes_share_a_budget(tmp_path: Path) -> None:
     [(0.2, "1 s"), (8.4, "8 s"), (89, "89 s"), (125, "2 min"), (3599, "1 h 0 min"), (4200, "1 h 10 min")],
 )
 def test_times_as_one_says_them(seconds: float, said: str) -> None:
-    from segkit.training.budget import roughly
+    from segkit.training.budget import format_duration
 
-    assert roughly(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.filterwarnings("error:.*Disabling autocast")  # or the probe would time another precision

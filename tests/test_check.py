@@ -40,7 +40,7 @@ def test_what_would_be_a_class_outside_of_the_picture_is_told(caplog: pytest.Log
         build_data(to_plain(compose("dataset=synthetic_shapes", "augment=light", "run_dir=unused")), ["train"])
         assert caplog.text == ""
         build_data(to_plain(compose("dataset=synthetic_shapes", "augment=slices", "run_dir=unused")), ["train"])
-    assert "augment: what Rotate brings from outside of a picture counts as background. For" in caplog.text
+    assert "augment: what Rotate fills in from outside the picture counts as background. To" in caplog.text
 
 
 def test_what_fills_nothing_is_not_told() -> None:

@@ -9,7 +9,7 @@ from segkit.hardware import computing
 from segkit.losses import Presence
 from segkit.models.presence import PresenceHead, UNetClassifier, VGGClassifier
 from segkit.models.unet import UNet
-from segkit.models.weights import take_over
+from segkit.models.weights import copy_weights
 from segkit.tasks.segmentation import SegmentationTask
 
 NET: dict[str, Any] = {"widths": [4, 8, 16], "hidden": [8]}
@@ -67,7 +67,7 @@ def test_a_gate_is_a_probability() -> None:
 
 def test_taking_weights_over_says_which() -> None:
     unet, net = UNet(1, [4, 8, 16]), VGGClassifier(**NET)
-    taken = take_over(net, unet.state_dict(), "run")
+    taken = copy_weights(net, unet.state_dict(), "run")
     encoder = len(unet.encoder.state_dict())
     assert len(taken.taken) == encoder
     assert str(taken).startswith(f"{encoder} tensors taken over (encoder); ")
@@ -76,14 +76,14 @@ def test_taking_weights_over_says_which() -> None:
     for name, tensor in unet.encoder.state_dict().items():
         torch.testing.assert_close(net.encoder.state_dict()[name], tensor, rtol=0, atol=0)
     whole = UNetClassifier(**NET)
-    assert len(take_over(whole, unet.state_dict(), "run").taken) == len(unet.state_dict())
+    assert len(copy_weights(whole, unet.state_dict(), "run").taken) == len(unet.state_dict())
     torch.testing.assert_close(whole.unet.head.weight, unet.head.weight, rtol=0, atol=0)
     with pytest.raises(
         ValueError, match=r"(?s)have other shapes:\n  encoder\.blocks\.0\.0\.weight: \(4, 3, 3, 3\), here"
     ):
-        take_over(VGGClassifier(widths=[6, 12, 24], hidden=[8]), unet.state_dict(), "run")
+        copy_weights(VGGClassifier(widths=[6, 12, 24], hidden=[8]), unet.state_dict(), "run")
     with pytest.raises(ValueError, match=r"init_from=run: none of its 2 tensors \(linear\) has a name"):
-        take_over(net, {"linear.weight": torch.zeros(1), "linear.bias": torch.zeros(1)}, "run")
+        copy_weights(net, {"linear.weight": torch.zeros(1), "linear.bias": torch.zeros(1)}, "run")
 
 
 @pytest.mark.parametrize("net", [VGGClassifier(**NET), UNetClassifier(**NET)])

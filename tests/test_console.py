@@ -11,7 +11,7 @@ from rich.table import Table
 from segkit import console
 from segkit.configs.composing import compose
 from segkit.evaluation.tables import show_classes, show_metrics
-from segkit.runs.console import Console, Plain
+from segkit.runs.console import Console, PrintableFormatter
 from segkit.runs.folder import Record
 from segkit.security import stored_configs
 from segkit.training.telling import show_results
@@ -52,7 +52,7 @@ def test_what_would_steer_a_terminal_is_written_out(capsys: pytest.CaptureFixtur
     console.say(STEERING, stderr=True)
     Console().emit(logging.makeLogRecord({"msg": STEERING}))
     assert capsys.readouterr() == (f"{WRITTEN}\n", f"{WRITTEN}\n{WRITTEN}\n")
-    assert Plain("%(message)s").format(logging.makeLogRecord({"msg": STEERING})) == WRITTEN
+    assert PrintableFormatter("%(message)s").format(logging.makeLogRecord({"msg": STEERING})) == WRITTEN
 
 
 @pytest.mark.parametrize("stderr", [True, False])

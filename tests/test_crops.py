@@ -9,7 +9,7 @@ from torchvision.transforms.functional import five_crop
 
 from segkit.datasets.module import CROPS_A_PICTURE, DataModule, label_presence
 from segkit.datasets.source import Sample
-from segkit.geometry.windows import corners, five_cover, stitch
+from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection
 from segkit.tasks.scores import Scores
 
@@ -101,8 +101,8 @@ def test_each_pixel_counts_once_in_the_whole_and_overlaps_twice_in_the_crops() -
         scores.update(Detection(None, logits, None), batch)
     rows: list[dict[str, Any]] = scores.per_image()
     assert [row["tp"] for row in rows] == [20, 0, 0]
-    assert five_cover((20, 24), (12, 16))
-    assert not five_cover((25, 24), (12, 16))
+    assert is_covered_by_five((20, 24), (12, 16))
+    assert not is_covered_by_five((25, 24), (12, 16))
     assert sum(row[key] for row in rows for key in ("tp", "fp", "fn", "tn")) == 3 * 20 * 24
     samples: list[dict[str, Any]] = scores.per_sample()
     assert sum(row["tp"] for row in samples) == 24  # 12 in each of two crops that overlap

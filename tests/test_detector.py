@@ -18,9 +18,9 @@ from segkit.configs.composing import compose, to_plain
 from segkit.evaluate import evaluate
 from segkit.predict import predict
 from segkit.runs.build import build_data, build_task
-from segkit.runs.fits import check_monitor_of_presence
+from segkit.runs.fits import check_presence_monitor
 from segkit.train import train
-from segkit.training.stages import quoted
+from segkit.training.stages import quote
 
 SMALL = [
     "dataset=synthetic",
@@ -57,7 +57,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         (
             ["model=vgg_classifier", HEAD, "loss=presence", LABELS],
-            r"monitor=val/iou_image is of masks, which loss=presence does not train\. Say monitor=val/presence_f1",
+            r"monitor=val/iou_image scores masks, which loss=presence does not train\. Say monitor=val/presence_f1",
         ),
         (["model=unet_classifier", HEAD, "loss=joint", LABELS], "freeze=unet and loss=joint disagree: .*freeze=none"),
     ],
@@ -266,11 +266,11 @@ def test_a_resumed_detector_keeps_what_is_finished(
     shutil.copytree(detector, folder)
     before = results(folder)["metrics"]
     monkeypatch.chdir(tmp_path)
-    assert train(compose(f"resume={quoted(folder)}", "precision=bf16-mixed")) == before
+    assert train(compose(f"resume={quote(folder)}", "precision=bf16-mixed")) == before
     assert results(folder)["status"] == "finished"
     shutil.rmtree(folder / "stages" / "presence")
     (folder / "results.json").write_text(json.dumps(results(folder) | {"status": "interrupted"}))
-    again = train(compose(f"resume={quoted(folder)}"))  # the second stage anew, with the run's own words
+    again = train(compose(f"resume={quote(folder)}"))  # the second stage anew, with the run's own words
     assert again.keys() == before.keys()
     assert again["test/presence_ap"] == pytest.approx(before["test/presence_ap"], abs=1e-6)
 
@@ -304,13 +304,13 @@ def test_joint_training_trains_both(tmp_path: Path) -> None:
 
 def test_a_monitor_of_masks_is_doubted_where_presence_alone_is_trained(caplog: pytest.LogCaptureFixture) -> None:
     config = {"monitor": "val/iou_image", "choices": {"loss": "presence"}}
-    check_monitor_of_presence(config, {"iou_image": 0.0, "presence_f1": 0.0})
-    assert "monitor=val/iou_image is of masks, which loss=presence does not train" in caplog.text
+    check_presence_monitor(config, {"iou_image": 0.0, "presence_f1": 0.0})
+    assert "monitor=val/iou_image scores masks, which loss=presence does not train" in caplog.text
     with pytest.raises(ValueError, match=r"Say monitor=val/presence_f1, or val/loss\."):
-        check_monitor_of_presence(config, {"presence_f1": 0.0})
+        check_presence_monitor(config, {"presence_f1": 0.0})
     caplog.clear()
     for monitor in ("epoch", "val/loss", "val/presence_recall/1"):
-        check_monitor_of_presence(config | {"monitor": monitor}, {"presence_f1": 0.0})
+        check_presence_monitor(config | {"monitor": monitor}, {"presence_f1": 0.0})
     assert not caplog.text
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkit.configs.composing import compose, to_plain
 from segkit.configs.settings import check_settings
-from segkit.tasks.segmentation import takes
+from segkit.tasks.segmentation import loss_inputs
 
 CONF = sorted((Path(__file__).parent.parent / "conf" / "loss").glob("*.yaml"))
 
@@ -62,7 +62,7 @@ def test_every_config_overfits_a_tiny_picture(path: Path, channels: int) -> None
     logits, mask = tiny_pictures(channels)
     presence, label = torch.zeros(len(mask)), torch.arange(len(mask)) % 2
     given = {"logits": logits, "mask": mask, "presence": presence, "label": label}
-    arguments = [given[name] for name in takes(loss)]
+    arguments = [given[name] for name in loss_inputs(loss)]
     optimizer = torch.optim.Adam([logits.requires_grad_(), presence.requires_grad_()], lr=0.5)
     first = loss(*arguments).item()
     for _ in range(60):
@@ -72,8 +72,8 @@ def test_every_config_overfits_a_tiny_picture(path: Path, channels: int) -> None
         optimizer.step()
     least = 0.4 * first if getattr(loss, "smoothing", 0) else 0.1 * first  # of soft labels the entropy stays
     assert value.item() < least
-    if "mask" in takes(loss) and path.stem != "cldice":  # which says nothing of pixels beside the lines
+    if "mask" in loss_inputs(loss) and path.stem != "cldice":  # which says nothing of pixels beside the lines
         prediction = logits.argmax(1) if channels > 1 else (logits[:, 0] > 0).long()
         assert torch.equal(prediction[mask != 255], mask[mask != 255])
-    if "label" in takes(loss):
+    if "label" in loss_inputs(loss):
         assert torch.equal((presence > 0).long(), label)

@@ -16,7 +16,7 @@ from segkit.losses import BCE, L1, MCC, MSE, BCEDice, ClDice, Combo, CrossEntrop
 from segkit.losses.overlap import soft_dice, soft_skeleton
 from segkit.losses.pixels import focal_loss
 from segkit.runs import build
-from segkit.tasks.segmentation import takes
+from segkit.tasks.segmentation import loss_inputs
 
 ONE_CLASS = [BCE(), BCE(3.0), Dice(), Dice("batch"), Focal(), Focal(0.5), Focal(alpha=0.25), BCEDice()]
 ONE_CLASS += [Focal(background_modulated=False), BCEDice(pool="batch")]
@@ -44,7 +44,7 @@ SEVERAL += [
 ]
 for file in sorted(find_choices([config_dir()], "loss").keys() - {"combo"}):  # also one that is listed nowhere here
     of_file = build.make(merged([config_dir()], "loss", file))
-    if takes(of_file) == ("logits", "mask"):
+    if loss_inputs(of_file) == ("logits", "mask"):
         ONE_CLASS += [of_file] if getattr(of_file, "classes", "one") == "one" else []
         SEVERAL += [of_file] if getattr(of_file, "classes", "several") == "several" else []
 CASES = [(loss, 1) for loss in ONE_CLASS] + [(loss, 3) for loss in SEVERAL]

@@ -71,13 +71,13 @@ def test_no_more_is_unpacked_than_a_checkpoint_needs(content: bytes, message: st
 def test_a_file_of_weights_is_looked_at_too(tmp_path: Path) -> None:
     with_pickle(tmp_path / "bad.pth", START + BAD["bytearray"][0] + b".")
     with pytest.raises(ValueError, match=r"bad\.pth cannot be read as weights.*builtins\.bytearray"):
-        pretrained.read(tmp_path / "bad.pth")
+        pretrained.read_tensors(tmp_path / "bad.pth")
     torch.save({"a": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    assert pretrained.read(tmp_path / "old.pth")["a"].tolist() == [1, 1, 1]
-    content = (tmp_path / "old.pth").read_bytes().replace(b"K\3N", b"J\xff\xff\xff\x7fN")  # its length
+    assert pretrained.read_tensors(tmp_path / "old.pth")["a"].tolist() == [1, 1, 1]
+    content = (tmp_path / "old.pth").read_bytes().replace(b"K\3N", b"J\xff\xff\xff\x7fN")  # of its length
     (tmp_path / "more.pth").write_bytes(content)
     with pytest.raises(ValueError, match=r"more\.pth cannot be read as weights.*claim more than the file has"):
-        pretrained.read(tmp_path / "more.pth")
+        pretrained.read_tensors(tmp_path / "more.pth")
 
 
 @pytest.mark.parametrize("names", [("a/data.pkl", "b/data.pkl"), ("a/data.pkl", "a/DATA.PKL"), ("a/b/data.pkl",)])

@@ -176,7 +176,7 @@ def test_wrong_weights_say_what_differs(resnet_file: Path, tmp_path: Path, tiny_
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="expected a mapping of names to tensors"):
         load_encoder(net, str(tmp_path / "list.pth"), "encoder_unet")
-    with pytest.raises(ValueError, match="is a run of segkit: say init_from="):
+    with pytest.raises(ValueError, match="is a segkit run: say init_from="):
         load_encoder(net, str(tiny_run / "checkpoints" / "best.ckpt"), "encoder_unet")
     with pytest.raises(FileNotFoundError, match=r"there is no such file.\nOther ways: weights=<file>"):
         load_encoder(net, "nowhere.pth", "encoder_unet")
@@ -214,12 +214,12 @@ def test_weights_from_a_package() -> None:
     net = Smp("Unet", "tf_efficientnet_lite0", 1)
     load_encoder(net, LITE0, "encoder_unet")
     stem = encoder(net).get_parameter("model.conv_stem.weight")
-    from segkit.runs.pretrained import packaged
+    from segkit.runs.pretrained import read_package
 
-    assert torch.equal(stem, packaged("efficientnet-lite0")["_conv_stem.weight"])
+    assert torch.equal(stem, read_package("efficientnet-lite0")["_conv_stem.weight"])
     assert torch.equal(
         encoder(net).get_parameter("model.blocks.6.0.conv_pwl.weight"),
-        packaged("efficientnet-lite0")["_blocks.15._project_conv.weight"],
+        read_package("efficientnet-lite0")["_blocks.15._project_conv.weight"],
     )
     with pytest.raises(ValueError, match=r"those of another encoder: say model.net.encoder=tf_efficientnet_lite0"):
         load_encoder(Smp("Unet", "resnet18", 1), LITE0, "encoder_unet")

@@ -10,8 +10,8 @@ import pytest
 from conftest import segkit
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
 
-from segkit.files.tables import escape_cell
-from segkit.metrics.names import titled
+from segkit.files.tables import inert
+from segkit.metrics.names import title_of
 from segkit.reporting import conclusions, figures, statistics, table
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.gallery import extremes
@@ -468,7 +468,7 @@ def test_tables_say_what_is_pooled() -> None:
         "presence_f1",
         "loss",
     ]
-    assert [titled(name) for name in names] == expected
+    assert [title_of(name) for name in names] == expected
 
 
 def test_runs_chosen_by_presence_are_compared_by_presence(tmp_path: Path) -> None:

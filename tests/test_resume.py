@@ -165,7 +165,7 @@ def test_resume_refuses_the_checkpoint_of_another_network(tmp_path: Path) -> Non
     train(compose(*TINY, "model.net.widths=[4,12]", f"run_dir={other}"))
     shutil.copy(other / "checkpoints" / "last.ckpt", run / "checkpoints" / "last.ckpt")
     with pytest.raises(
-        ValueError, match=r"last\.ckpt is of another network than .*config\.yaml: net\..* start a new run"
+        ValueError, match=r"last\.ckpt belongs to another network than .*config\.yaml: net\..* start a new run"
     ):
         train(compose(f"resume={run}", "trainer.max_epochs=3"))
 

@@ -23,7 +23,7 @@ from segkit.files.reading import read_checkpoint, read_json, read_yaml
 from segkit.files.tables import csv_text, escape_cell, read_rows, unescape_cell, write_rows
 from segkit.files.writing import write_json
 from segkit.runs.build import build_data, build_task
-from segkit.runs.folder import open_run, stored_config
+from segkit.runs.folder import open_run, resumed_config
 from segkit.runs.loading import load
 from segkit.security import stored_configs
 from segkit.security.built import TABLE, Built
@@ -269,11 +269,11 @@ def test_a_resumed_run_sends_nothing_unless_its_command_says_so(
     run.mkdir()
     config = to_plain(compose(f"logger=[csv,{choice}]" if choice != "csv" else "logger=csv", f"run_dir={run}"))
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    kept = stored_config(compose(f"resume={run}"), run)["logger"]
+    kept = resumed_config(compose(f"resume={run}"), run)["logger"]
     sends = choice in ("wandb", "mlflow")
     assert set(kept) == ({"csv"} if sends else {"csv", choice})
     assert (f"{choice} would send" in caplog.text) == sends
-    said = stored_config(compose(f"resume={run}", f"logger={choice}"), run)["logger"]
+    said = resumed_config(compose(f"resume={run}", f"logger={choice}"), run)["logger"]
     assert set(said) == {choice}
     assert "'run'" in str(said) or f"'{run}'" in str(said)  # its name, or where it is
 
@@ -284,7 +284,7 @@ def test_a_stored_config_starts_no_processes_and_no_compiler(
 ) -> None:
     words = ["trainer=ddp", "trainer.devices=2", "+trainer.num_nodes=2", "compile=true", "dataset.workers=16"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(compose(*words, f"run_dir={tmp_path}"))))
-    config = stored_config(compose(f"resume={tmp_path}", *said), tmp_path)
+    config = resumed_config(compose(f"resume={tmp_path}", *said), tmp_path)
     ddp = "trainer=ddp" in said
     assert config["trainer"]["devices"] == 1 + ddp
     assert config["trainer"]["strategy"] == ("ddp_spawn" if ddp else "auto")

@@ -23,7 +23,7 @@ from segkit.runs.build import build, build_data, make
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 from segkit.training import profiling
-from segkit.training.profiling import DataWaitProfiler, advice, sentence
+from segkit.training.profiling import DataWaitProfiler, format_profile, suggest_speedup
 
 
 def with_statistics(net: nn.Module) -> nn.Module:
@@ -90,7 +90,7 @@ def test_profile_adds_up_what_steps_wait_for(monkeypatch: pytest.MonkeyPatch) ->
         waiting.on_train_batch_end(trainer, task, None, None, step)
     assert waiting.steps == 3
     assert waiting.share == pytest.approx(0.25)
-    said = sentence(waiting.data, waiting.device, waiting.steps, "nothing")
+    said = format_profile(waiting.data, waiting.device, waiting.steps, "nothing")
     assert said == "profile: of 1000.0 ms a step, waiting for data 25%, for the device 75%; nothing"
 
 
@@ -101,8 +101,8 @@ def test_profile_adds_up_what_steps_wait_for(monkeypatch: pytest.MonkeyPatch) ->
         (0.5, "cuda", ("augment=light",), "augment=light_device"),
         (0.5, "cpu", ("dataset.workers=0",), "dataset.workers=3"),
         (0.5, "cpu", ("dataset.workers=3",), "a simpler augment"),
-        (0.01, "cuda", (), "the device is what limits"),
-        (0.01, "cpu", (), "the network is what limits"),
+        (0.01, "cuda", (), "the device is the bottleneck"),
+        (0.01, "cpu", (), "the network is the bottleneck"),
     ],
 )
 def test_profile_says_what_to_change(
@@ -112,7 +112,7 @@ def test_profile_says_what_to_change(
     data = build_data(
         to_plain(compose("dataset=folder", f"dataset.root={folder}", "dataset.cache=ram", *words, "run_dir=x"))
     )
-    assert said in advice(share, data, device)
+    assert said in suggest_speedup(share, data, device)
 
 
 def test_profile_ends_a_run_with_one_sentence(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_compile_without_a_compiler_is_told(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_compile_trains_and_leaves_the_names_of_the_weights(tmp_path: Path) -> None:
-    if missing := profiling.lacking("cpu"):
+    if missing := profiling.missing_for_compile("cpu"):
         pytest.skip(f"torch.compile needs {missing}")
     compiled = []
     compile_it = nn.Module.compile
@@ -176,7 +176,7 @@ def test_a_batch_reaches_the_device_in_uint8_and_is_normalised_there() -> None:
     out = task.detect(moved["image"])
     assert out.masks is not None
     assert out.masks.device.type == "meta"
-    pixels = task.normalised(moved["image"])
+    pixels = task.normalise(moved["image"])
     assert pixels.dtype == torch.float32
     assert pixels.is_contiguous(memory_format=torch.channels_last)
     assert task.loss is not None

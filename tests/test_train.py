@@ -366,6 +366,6 @@ def test_a_pass_without_a_batch_is_finite() -> None:
     task = build_task(to_plain(compose(*TINY, "run_dir=x")))
     assert isinstance(task, SegmentationTask)
     task._trainer = cast(Any, SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool)))
-    assert task._outputs_were_finite()
+    assert task._had_finite_outputs()
     task.finite.append(torch.tensor(False))
-    assert not task._outputs_were_finite()
+    assert not task._had_finite_outputs()

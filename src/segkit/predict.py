@@ -25,7 +25,7 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
 
     from segkit.files.tables import write_rows
     from segkit.hardware import computing
-    from segkit.inference.folders import find_pictures, predict_one, written
+    from segkit.inference.folders import find_pictures, list_outputs, predict_one
     from segkit.inference.predictor import Predictor
     from segkit.pictures import overlays
 
@@ -55,8 +55,8 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
         write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
     above = "" if settings["threshold"] is None else f" (a pixel is {classes[0]} above {settings['threshold']:g})"
-    done = f"{len(rows) - len(bad)} of {format_count(len(rows), 'picture')} predicted{above}"
-    console.say(f"{done}; in {output}: {', '.join(written(output))}")
+    done = f"{len(rows) - len(bad)} of {counted(len(rows), 'picture')} predicted{above}"
+    console.say(f"{done}; in {output}: {', '.join(list_outputs(output))}")
     if any("present" in row for row in rows):
         found = sum(row.get("present", 0) for row in rows)
         console.say(f"{classes[0]} in {found} of them (probability above {predictor.present_above:g})")

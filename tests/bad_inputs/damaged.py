@@ -136,7 +136,7 @@ CASES = (
         "resume_other_architecture",
         "train",
         AGAIN,
-        ("last.ckpt is of another network", "start a new run"),
+        ("last.ckpt belongs to another network", "start a new run"),
         both(run, other_network),
     ),
     Case(

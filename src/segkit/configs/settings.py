@@ -28,7 +28,7 @@ from segkit.configs.composing import (
 from segkit.configs.identity import HARDWARE
 from segkit.configs.kinds import LOADING, OWN, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
-from segkit.metrics.names import SCORES, VARIANT, unknown
+from segkit.metrics.names import SCORES, VARIANT, unknown_metric
 
 # Arguments that segkit passes itself, so that setting them in the group would change nothing, and what to set instead.
 GIVEN = {
@@ -341,7 +341,7 @@ def check_monitors(config: Mapping[str, Any]) -> None:
         name = str(monitor).removeprefix("val/").partition("/")[0]
         if monitor in (None, LAST_EPOCH) or name.startswith("loss") or VARIANT.sub("", name) in SCORES:
             continue
-        raise unknown(key, str(monitor), [f"val/{one}" for one in ("loss", *SCORES)])
+        raise unknown_metric(key, str(monitor), [f"val/{one}" for one in ("loss", *SCORES)])
 
 
 def check_last_epoch(config: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from segkit.datasets.findings import DataError, Findings, gather_findings, repor
 from segkit.datasets.module import DataModule
 from segkit.datasets.scan import capture_complaints, read_all
 from segkit.datasets.source import Source, extras_of
-from segkit.geometry.windows import five_cover
+from segkit.geometry.windows import is_covered_by_five
 
 log = logging.getLogger("segkit")
 
@@ -114,7 +114,7 @@ def check_cover(data: DataModule) -> None:
     if data.eval_mode != "five":
         return
     shapes = [source.shape(index) for source in data.sources.values() for index in range(len(source))]
-    beyond = [shape for shape in shapes if not five_cover(shape, data.size)]
+    beyond = [shape for shape in shapes if not is_covered_by_five(shape, data.size)]
     if beyond:
         log.warning(
             "dataset.crops=five: %d of %d pictures are more than twice as large as a crop (one is %d×%d), and the area "

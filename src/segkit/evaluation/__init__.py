@@ -1,1 +1,1 @@
-"""Scores of a task, and what is said and shown of them."""
+"""Scores of a task: computed, judged and shown."""

@@ -1,6 +1,6 @@
-"""What a run should be told about itself: findings by stated rules, a sentence each, with what to do about it.
+"""Findings about a run, by stated rules: a sentence each, with what to do about it.
 
-A remedy never names what the run has already.
+A remedy never suggests what the run already has.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import Any
 from segkit.configs.composing import LAST_EPOCH
 from segkit.console import format_count
 
-PAINTED = 0.99  # of all pixels: who predicts one class on so many paints everything
-NEARLY_ALL = 0.95  # of the pixels in truth: of so much of a class painting everything is no mistake
+PAINTED = 0.99  # of all pixels: predicting one class on this share paints everything
+NEARLY_ALL = 0.95  # of the true pixels: with this share of a class, painting everything is no mistake
 FEW_PICTURES, FEW_GROUPS = 10, 3
 LEAST_EPOCHS = 2
 NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -21,8 +21,8 @@ NAMES = {"train": "training", "val": "validation", "test": "test"}
 @dataclass(frozen=True)
 class SplitScores:
     """How a split was scored. `metrics` without the split's name; `images`: rows of per_image.csv; `truth` and
-    `predicted`: pixels of each class, of one class its own; `total`: pixels in all; `groups`: how many of pictures that
-    belong together, None where that is not known."""
+    `predicted`: pixels of each class (for one class, its own); `total`: all pixels; `groups`: how many groups of
+    pictures that belong together, None if unknown."""
 
     split: str
     classes: Sequence[str]
@@ -36,7 +36,7 @@ class SplitScores:
 
 
 def judge_scores(seen: SplitScores, config: Mapping[str, Any], epochs: int | None = None) -> list[str]:
-    """Findings from the scores of a split. epochs: how long the run has been trained, where that is known."""
+    """Findings from the scores of a split. epochs: how long the run was trained, if known."""
     where, several = NAMES[seen.split], len(seen.classes) > 1
     cure = suggest_remedies(config, epochs)
     found = []
@@ -82,7 +82,7 @@ def judge_scores(seen: SplitScores, config: Mapping[str, Any], epochs: int | Non
 
 
 def judge_truth(seen: SplitScores) -> list[str]:
-    """Whether the masks of a split can tell anything of its one class."""
+    """Whether a split's masks can say anything about its one class."""
     if len(seen.classes) > 1 or not seen.total or seen.truth[0] not in (0, seen.total):
         return []
     where, name = NAMES[seen.split], seen.classes[0]
@@ -93,12 +93,13 @@ def judge_truth(seen: SplitScores) -> list[str]:
 
 
 def paints_all(predicted: float, truth: float, total: float) -> bool:
-    """Whether a class is predicted on nearly all pixels while truth has it on clearly fewer."""
+    """Whether a class is predicted on nearly all pixels but true on clearly fewer."""
     return total > 0 and predicted >= PAINTED * total and truth < NEARLY_ALL * total
 
 
 def judge_empty_pictures(seen: SplitScores) -> str:
-    """Whether a mean over pictures lives on those that show nothing: where the others' is less than half of it."""
+    """Whether a mean over pictures is carried by those that show nothing: the mean of the others is less than half of
+    it."""
     rows = [row for row in seen.images if row.get("iou") is not None]
     shown = [row["iou"] for row in rows if row["tp"] + row["fn"] > 0]
     if not shown or len(shown) == len(rows):
@@ -116,7 +117,7 @@ def judge_empty_pictures(seen: SplitScores) -> str:
 def judge_training(
     config: Mapping[str, Any], history: Sequence[Mapping[str, float]], passes: float, best: int, train: SplitScores
 ) -> list[str]:
-    """Findings from how a training went. history: rows of metrics.csv; passes: how often each training picture was
+    """Findings from the course of training. history: rows of metrics.csv; passes: how often each training picture was
     seen; best: the epoch whose weights were kept, from 1."""
     monitor, epochs = str(config["monitor"]), len(history)
     scores = [row[monitor] for row in history if monitor in row]
@@ -156,7 +157,7 @@ def judge_training(
 
 
 def suggest_longer(config: Mapping[str, Any], epochs: int | None) -> str:
-    """What lets a run train for longer: that which ended it."""
+    """What lets a run train for longer: raise the limit that ended it."""
     most = (config.get("trainer") or {}).get("max_epochs") or -1
     if config.get("budget") is not None:
         return "a larger budget"
@@ -166,7 +167,7 @@ def suggest_longer(config: Mapping[str, Any], epochs: int | None) -> str:
 
 
 def suggest_remedies(config: Mapping[str, Any], epochs: int | None) -> str:
-    """What may help a run that finds nothing, of what it has not."""
+    """What may help a run that finds nothing, without what it already has."""
     loss, several = str((config.get("choices") or {}).get("loss")), len(config["dataset"]["classes"]) > 1
     other = "" if loss in ("presence", "joint") else suggest_loss(loss, several)
     rate = "another optimizer.lr" if config.get("lr_find") else "another optimizer.lr (lr_find=true searches one)"
@@ -174,6 +175,6 @@ def suggest_remedies(config: Mapping[str, Any], epochs: int | None) -> str:
 
 
 def suggest_loss(loss: str, several: bool) -> str:
-    """A loss that minds rare classes and is not this one."""
+    """A loss for rare classes other than this one."""
     known = ("dice", "focal") if several else ("bce_dice", "focal_tversky")
     return f"another loss (loss={known[0] if loss != known[0] else known[1]})"

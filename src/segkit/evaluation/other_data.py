@@ -1,26 +1,26 @@
-"""The config of a run, with other pictures to score it on."""
+"""A run's config with other pictures to score it on."""
 
 from typing import Any
 
 from segkit.configs.settings import suggest_keys
 from segkit.security import stored_configs
 
-KEPT = ("size", "train", "eval", "crops", "presence_threshold")  # of dataset.*: what stays the run's on other pictures
+KEPT = ("size", "train", "eval", "crops", "presence_threshold")  # keys of dataset.* that stay the run's
 
 
 def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The run's config with the data to score on: pictures and the meaning of their masks come from `settings`,
-    size, classes, normalisation and threshold stay the run's."""
+    """The run's config with the data to score on. Pictures and the meaning of their masks come from `settings`; size,
+    classes, normalisation and threshold stay the run's."""
 
     other = {key: value for key, value in (settings["dataset"] or {}).items() if value is not None}
     own = stored["dataset"]
     if "_target_" in other:
         if settings["dataset"].get("root", "") is None and "download" in other:
-            where = other["download"] if isinstance(other["download"], str) else ""  # of pets it is a switch
+            where = other["download"] if isinstance(other["download"], str) else ""  # for pets it is a switch
             raise ValueError(f"dataset.root is not set: add dataset.root=… to the command line. {where}".rstrip())
         if other["classes"] == "auto":
             other["classes"] = own["classes"]
-        several = len(own["classes"]) > 1  # one class may be called otherwise elsewhere
+        several = len(own["classes"]) > 1  # a single class may have another name elsewhere
         if len(other["classes"]) != len(own["classes"]) or (several and other["classes"] != own["classes"]):
             raise ValueError(
                 f"run={settings['run']} and the data disagree: the run knows the classes {own['classes']}, the data "

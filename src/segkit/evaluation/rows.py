@@ -1,4 +1,4 @@
-"""What a split was scored by, as rows and tables: a picture, or a sample, each."""
+"""Scores of a split as rows and tables, one row per picture or sample."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from segkit.tasks.scores import Scores
 
 
 def write_scores(task: Task, data: DataModule, split: str, folder: Path) -> None:
-    """Write per_image.csv of the split that was scored last, confusion.csv of several classes, presence.csv where
-    presence was asked for, and the pictures of both."""
+    """Write per_image.csv for the split that was scored last, confusion.csv for several classes, presence.csv if
+    presence was scored, and the pictures of both."""
     scores, names = task.scores("test"), data.sources[split].names
     groups = extras_of(data.sources[split]).groups
     write_rows(folder / "per_image.csv", with_groups(image_rows(scores, names), groups))
@@ -32,8 +32,8 @@ def write_scores(task: Task, data: DataModule, split: str, folder: Path) -> None
 
 
 def image_rows(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a picture: its scores; and where presence is asked for, whether the class is there and how probable the
-    network finds it, of crops the most probable one."""
+    """One row per picture: its scores and, if presence was scored, whether the class is there and its probability (the
+    highest of a picture's crops)."""
     rows = {int(row["index"] or 0): dict[str, Any](row) for row in scores.per_image()}
     for answer in presence_rows(scores, names):
         row = rows.setdefault(answer["index"], {"index": answer["index"], "label": 0, "probability": 0.0})
@@ -43,7 +43,7 @@ def image_rows(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def presence_rows(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a sample of which presence is asked: a picture, or a crop, by its number in it."""
+    """One row per sample scored for presence: a picture, or a crop with its number in the picture."""
 
     if scores.presence is None:
         return []
@@ -63,7 +63,7 @@ def presence_rows(scores: Scores, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def with_groups(rows: list[dict[str, Any]], groups: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of pictures with the group (photograph, patient, video) of each after its name, where these are known."""
+    """Add each picture's group (photograph, patient, video) after its name, if known."""
     if not groups:
         return rows
     return [{"name": row["name"], "group": groups[row["index"]]} | row for row in rows]

@@ -1,4 +1,4 @@
-"""The story of an evaluation: load, say what is scored, score, write, tell."""
+"""An evaluation from start to end: load, announce, score, write, report."""
 
 import logging
 from collections.abc import Mapping
@@ -25,12 +25,13 @@ log = logging.getLogger("segkit")
 
 
 def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
-    """Score the run that the settings of `segkit evaluate` name, write everything into `folder`, return the metrics."""
+    """Score the run named by the settings of `segkit evaluate`, write everything to `folder`, and return the
+    metrics."""
     task = load(settings["run"], settings["trust"])
     set_threshold(task, settings["threshold"])
     config, split = evaluation_config(task.facts["config"], settings), settings["split"]
     chosen = gate.apply_gate(task, config, settings)
-    named = bool((settings["dataset"] or {}).get("root"))  # by the command line
+    named = bool((settings["dataset"] or {}).get("root"))  # on the command line
     data = build_data(config, splits=[split], follow_links=named)
     announce(data, settings)
     metrics = score_split(task, data, split, config)
@@ -42,7 +43,7 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
         gate.sweep(task, data, split, hardware.precision(config), device, folder)
     if settings["pictures"]:
         save_sheet(task, data, split, folder, settings["pictures"])
-    entry = {"status": "finished", **described(task, config, settings), "metrics": metrics, "advice": told}
+    entry = {"status": "finished", **describe_evaluation(task, config, settings), "metrics": metrics, "advice": told}
     write_json(folder / "results.json", entry)
     for finding in told:
         log.warning("%s", finding)
@@ -51,17 +52,17 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
 
 
 def announce(data: DataModule, settings: Mapping[str, Any]) -> None:
-    """Say how many pictures are scored, of how many, and how to score all."""
+    """Log how many pictures of how many are scored, and how to score them all."""
     source = data.sources[settings["split"]]
     whole = extras_of(source).shared
     more = f" of {whole}" if whole > len(source) else ""
-    plus = "" if "_target_" in settings["dataset"] else "+"  # of the run's own data set nothing else is composed
+    plus = "" if "_target_" in settings["dataset"] else "+"  # the run's own data set is not in the composed config
     hint = f"; '{plus}dataset.fractions=[0,0,1]' scores all" if more and settings["split"] == "test" else ""
     log.info("scoring %d%s pictures, the %s split%s", len(source), more, settings["split"], hint)
 
 
-def described(task: Task, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What results.json says beside the metrics: of which run, on which data, decided how."""
+def describe_evaluation(task: Task, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What results.json has besides metrics: the run, the data, the threshold and gate."""
     entry: dict[str, Any] = {
         "run": str(Path(settings["run"]).absolute()),
         "split": settings["split"],

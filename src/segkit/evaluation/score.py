@@ -30,7 +30,7 @@ TIMED = 10  # pictures
 
 
 def score_split(task: Task, data: DataModule, split: str, config: dict[str, Any]) -> dict[str, float]:
-    """Metrics of a task on one split, named `<split>/…`. What they were counted from stays in `task.scores("test")`."""
+    """Metrics of a task on one split, named `<split>/…`. Their counts stay in `task.scores("test")`."""
     trainer = lightning.Trainer(
         accelerator=config["trainer"].get("accelerator", "auto"),
         devices=1,
@@ -56,10 +56,10 @@ def score_split(task: Task, data: DataModule, split: str, config: dict[str, Any]
 def score_best(
     run: Run, folder: Path, config: dict[str, Any], own: bool
 ) -> tuple[dict[str, float], dict[str, float], dict[str, SplitScores]]:
-    """The best weights of a finished training on all three splits, without augmentation, by the path that the
-    evaluate command takes: a task made anew from the checkpoint, in a trainer of its own. `own`: as in `runs.load`.
+    """Score the best weights of a finished training on all three splits, without augmentation, the way the evaluate
+    command does: with a task rebuilt from the checkpoint and its own trainer. `own`: as in `runs.load`.
 
-    Also what a picture costs, and how each split was scored."""
+    Also returns the cost per picture, and how each split was scored."""
     task = load(str(folder), config["trust"], own=own)
     metrics: dict[str, float] = {}
     how: dict[str, SplitScores] = {}
@@ -73,7 +73,7 @@ def score_best(
 
 
 def describe_scores(task: Task, data: DataModule, split: str, metrics: Mapping[str, float]) -> SplitScores:
-    """How the split that was scored last was."""
+    """How the last scored split was scored."""
     scores, source = task.scores("test"), data.sources[split]
     images = image_rows(scores, source.names)
     if (confusion := scores.confusion) is not None:
@@ -90,8 +90,8 @@ def describe_scores(task: Task, data: DataModule, split: str, metrics: Mapping[s
 
 
 def measure_cost(task: Task, data: DataModule) -> dict[str, float]:
-    """What the network spends on a test picture as it is scored, all its crops together: `flops`, a multiply-add
-    counted as 2, of the first one, and `seconds_a_picture`, the median over ten, one by one, from pixels to logits."""
+    """The network's cost for a test picture as it is scored, all its crops together: `flops` of the first one, with a
+    multiply-add counted as 2, and `seconds_a_picture`, the median over ten, one by one, from pixels to logits."""
     prepared, seconds = data.eval_dataloader("test").dataset, []
     images = [collate([prepared[(0, index, True)]])["image"] for index in range(min(len(data.sources["test"]), TIMED))]
     with torch.inference_mode(), gate_open(task.net):
@@ -100,6 +100,6 @@ def measure_cost(task: Task, data: DataModule) -> dict[str, float]:
         for image in images:
             started = time.perf_counter()
             said = task.detect(image.to(task.device))
-            (said.presence if said.masks is None else said.masks).cpu()  # type: ignore[union-attr]  # once it is computed
+            (said.presence if said.masks is None else said.masks).cpu()  # type: ignore[union-attr]  # waits for it
             seconds.append(time.perf_counter() - started)
     return {"flops": int(counter.get_total_flops()), "seconds_a_picture": round(statistics.median(seconds), 6)}

@@ -1,4 +1,4 @@
-"""Sheets of a split: what a task makes of some of its pictures."""
+"""Sheets of a split: a task's predictions for some of its pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from segkit.tasks.contract import Batch, Task
 
 
 def sample_sheet(task: Task, data: DataModule, count: int, split: str = "val") -> overlays.Pixels:
-    """`count` pictures spread evenly over a split: input, truth, prediction, errors, and what is said of presence."""
+    """`count` pictures spread evenly over a split: input, truth, prediction, errors, and a note on presence."""
     prepared = data.eval_dataloader(split).dataset
     indices = np.unique(np.linspace(0, len(prepared) - 1, count).astype(int))  # type: ignore[arg-type]
     rows = [sheet_row(task, collate([prepared[(0, int(index), True)]])) for index in indices]
@@ -43,19 +43,19 @@ def sheet_row(task: Task, batch: Batch) -> dict[str, Any]:
         row["prediction"] = task.label(probabilities)[0].cpu().numpy()
         row["probability"] = probabilities[0].amax(0).cpu().numpy()
     if out.presence is not None:
-        row["note"] = note(task, probability(out.presence).cpu(), batch["label"])
+        row["note"] = presence_note(task, probability(out.presence).cpu(), batch["label"])
     return row
 
 
 def presence_figure(seen: PresenceMetrics, name: str) -> Pixels:
-    """Confusion matrix and precision over recall of a class' presence, as an RGB picture (H, W, 3)."""
+    """Confusion matrix and precision over recall of a class's presence, as an RGB picture (H, W, 3)."""
     curve = seen.precision_over_recall()
     lines = None if curve is None else (curve[0].numpy(), curve[1].numpy())
     return charts.presence(seen.confusion().numpy(), lines, name)
 
 
-def note(task: Task, said: Tensor, label: Tensor) -> str:
-    """What is said of the presence in a picture or its crops, and what is true."""
+def presence_note(task: Task, said: Tensor, label: Tensor) -> str:
+    """A caption with the predicted and true presence in a picture or its crops."""
     gated = find_gated(task.net)
     gate = 0.5 if gated is None or gated.gate is None else gated.gate
     found, name = said > gate, task.classes[0]

@@ -1,1 +1,1 @@
-"""Where things lie in a picture."""
+"""Positions and windows in a picture."""

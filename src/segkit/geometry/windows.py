@@ -1,4 +1,4 @@
-"""Windows of a picture: five crops or a grid, whether one shows anything, and the whole out of its crops."""
+"""Windows of a picture: five crops or a grid, and the whole picture stitched from its crops."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,7 +15,7 @@ def corners(shape: tuple[int, int], size: tuple[int, int], crops: Crops, name: s
     """Top-left corners of the windows of `size` in a picture of `shape`, both (height, width).
 
     five: the four corners and the centre, in that order (as torchvision's five_crop). grid: as few as cover the
-    picture, evenly spaced, overlapping where they do not divide it. Raises ValueError for a smaller picture.
+    picture, evenly spaced, overlapping if they do not divide it. Raises ValueError for a smaller picture.
     """
     (height, width), (tall, wide) = shape, size
     if height < tall or width < wide:
@@ -29,8 +29,8 @@ def corners(shape: tuple[int, int], size: tuple[int, int], crops: Crops, name: s
     return [(top, left) for top in _spread(height, tall) for left in _spread(width, wide)]
 
 
-def five_cover(shape: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether five crops of `size` leave nothing of a picture of `shape` out."""
+def is_covered_by_five(shape: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether five crops of `size` cover a picture of `shape` completely."""
     return shape[0] <= 2 * size[0] and shape[1] <= 2 * size[1]
 
 
@@ -40,16 +40,16 @@ def _spread(length: int, window: int) -> list[int]:
     return [round(number * (length - window) / max(count - 1, 1)) for number in range(count)]
 
 
-def stitch(crops: Tensor, where: Tensor, size: Sequence[int], looked_at: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of a picture's crops (K, C, h, w), at the corners `where` (K, 2), as one of `size`, each pixel once.
+def stitch(crops: Tensor, where: Tensor, size: Sequence[int], decoded: Tensor) -> tuple[Tensor, Tensor]:
+    """Stitch the logits of a picture's crops (K, C, h, w), at the corners `where` (K, 2), into one map of `size`.
 
-    Where crops overlap it is the mean of those that were `looked_at` (K,); where none of them was, `UNDECIDED`. Returns
-    the logits (C, H, W) in float32 and which pixels lie in any crop, (H, W).
+    Overlaps are the mean of the crops that were `decoded` (K,); pixels without such a crop are `UNDECIDED`. Returns the
+    logits (C, H, W) in float32 and which pixels lie in any crop, (H, W).
     """
     tall, wide = crops.shape[-2:]
     total = torch.zeros(crops.shape[1], *size, device=crops.device)
     count, covered = total.new_zeros(*size), total.new_zeros(*size, dtype=torch.bool)
-    for crop, (top, left), counted in zip(crops.float(), where.tolist(), looked_at.tolist(), strict=True):
+    for crop, (top, left), counted in zip(crops.float(), where.tolist(), decoded.tolist(), strict=True):
         window = slice(top, top + tall), slice(left, left + wide)
         covered[window] = True
         if counted:

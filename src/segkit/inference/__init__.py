@@ -1,1 +1,1 @@
-"""From pictures to masks, with a task that is there."""
+"""From pictures to masks, with a trained task."""

@@ -20,7 +20,7 @@ from segkit.pictures import overlays
 def predict_one(
     predictor: Predictor, source: Path, output: Path, name: str, colors: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write one picture's mask (0 and 255, or class numbers), its overlay and, where the `settings` say so, its
+    """Write one picture's mask (0 and 255, or class numbers), its overlay and, if the `settings` ask for them, its
     probabilities; returns its row of the CSV."""
     started = time.perf_counter()
     with gather_findings():
@@ -45,21 +45,22 @@ def predict_one(
 
 
 def save_probabilities(probabilities: NDArray[np.float32], path: Path) -> None:
-    """`path`.png, probability · 65535 in 16 bits; of several classes a folder with one a class, by number."""
+    """Write `path`.png, probability · 65535 in 16 bits; for several classes a folder with one file per class, by
+    number."""
     levels = np.round(probabilities * 65535).astype(np.uint16)
     for number, level in enumerate(levels):
         file = path.with_name(f"{path.name}.png") if len(levels) == 1 else path / f"{number}.png"
         overlays.save(file, level)
 
 
-def written(output: Path) -> list[str]:
+def list_outputs(output: Path) -> list[str]:
     return [name for name in ("masks", "overlays", "probabilities", "predictions.csv") if (output / name).exists()]
 
 
 def find_pictures(source: Path, output: Path) -> dict[Path, str]:
-    """Every picture file of a folder (and below), or one file, with the name its results get: its own without the
-    extension, or with it where two would collide. What lies in `output` is left out; what is no file (a pipe, a
-    socket, a device) is named and left out."""
+    """Every picture file in and below a folder, or one file, with the name for its results: its own without the
+    extension, or with it if two would collide. Files in `output` are left out; anything else (a pipe, a socket, a
+    device) is named and left out."""
 
     if source.is_file():
         return {source: source.stem}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segkit import hardware
 from segkit.datasets.module import resize_image
-from segkit.geometry.windows import corners, five_cover, stitch
+from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection, probability
 from segkit.runs.loading import load
 from segkit.tasks.contract import NOT_FINITE, Task, is_finite
@@ -22,8 +22,8 @@ AT_ONCE = 16  # crops of one picture
 
 
 class Prediction(NamedTuple):
-    """Class numbers (H, W) uint8, the probability that the class is there, and those of the pixels (C, H, W); None for
-    what a run does not say."""
+    """Class numbers (H, W) uint8, the probability that the class is there, and pixel probabilities (C, H, W); None for
+    what a run does not predict."""
 
     label: NDArray[np.uint8] | None
     presence: float | None
@@ -31,7 +31,8 @@ class Prediction(NamedTuple):
 
 
 class InputMode(NamedTuple):
-    """How the network sees pictures, as in the run's evaluation: "resize" to `size`, "native", in crops of `size`."""
+    """How the network sees pictures, as in the run's evaluation: "resize" to `size`, "native", or in crops of
+    `size`."""
 
     mode: Literal["resize", "native", "five", "grid"]
     size: tuple[int, int]
@@ -50,9 +51,9 @@ def find_input_mode(config: Mapping[str, Any]) -> InputMode:
 class Predictor:
     """A run as a function of one picture: image (H, W, 3) uint8 RGB to a `Prediction`.
 
-    Resized, the network sees the picture as in training, and its probabilities are brought back to (H, W) by linear
-    interpolation before they are decided on, so that borders stay smooth. In crops it sees the run's five where they
-    cover the picture, else a grid; logits are averaged where they overlap, and the class is there if any shows it.
+    With resizing, the network sees the picture as in training, and its probabilities are interpolated linearly back to
+    (H, W) before the threshold, so that borders stay smooth. With crops, it sees the run's five if they cover the
+    picture, else a grid; logits are averaged where crops overlap, and the class is there if any crop shows it.
 
     accelerator: auto, cpu or gpu. threshold, gate: see `set_threshold` and `set_gate`; None for the run's own.
     """
@@ -69,7 +70,7 @@ class Predictor:
 
     @classmethod
     def load(cls, run: str | Path, trust: Sequence[str] = (), **settings: Any) -> Self:
-        """The predictor of a run folder or checkpoint; `trust` as of `segkit.runs.load`."""
+        """The predictor of a run folder or checkpoint; `trust` as in `segkit.runs.load`."""
         return cls(load(str(run), trust), **settings)
 
     @property
@@ -83,13 +84,13 @@ class Predictor:
 
 @torch.no_grad()
 def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
-    """What a task says of image (H, W, 3) uint8 RGB that its network sees as `how` says: see `Predictor`."""
+    """A task's prediction for image (H, W, 3) uint8 RGB, which its network sees as in `how`: see `Predictor`."""
     height, width = image.shape[:2]
-    crops = how.mode in ("five", "grid") and height >= how.size[0] and width >= how.size[1]  # smaller: as it is
+    crops = how.mode in ("five", "grid") and height >= how.size[0] and width >= how.size[1]  # else as it is
     pixels = resize_image(image, how.size) if how.mode == "resize" else image
     picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
     if crops:
-        out, logits = in_crops(task, picture, how)
+        out, logits = detect_in_crops(task, picture, how)
     else:
         out = task.detect(picture[None].to(task.device))
         logits = out.masks
@@ -104,10 +105,11 @@ def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
     return Prediction(task.label(probabilities)[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
 
 
-def in_crops(task: Task, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:
-    """What the network says of the crops of `picture` (3, H, W), and their mask logits as one, (1, C, H, W)."""
+def detect_in_crops(task: Task, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:
+    """The network's output for the crops of `picture` (3, H, W), and their mask logits stitched together, (1, C, H,
+    W)."""
     shape, size = (picture.shape[1], picture.shape[2]), how.size
-    where = corners(shape, size, "five" if how.mode == "five" and five_cover(shape, size) else "grid")
+    where = corners(shape, size, "five" if how.mode == "five" and is_covered_by_five(shape, size) else "grid")
     crops = [picture[:, top : top + size[0], left : left + size[1]] for top, left in where]
     outs = [
         task.detect(torch.stack(crops[start : start + AT_ONCE]).to(task.device))

@@ -1,4 +1,4 @@
-"""Losses of logits against integer masks. The names of the modules here are those that configs use."""
+"""Losses of logits against integer masks. Configs use the names of these modules."""
 
 from segkit.losses.overlap import MCC, ClDice, Dice, Lovasz, Tversky
 from segkit.losses.pixels import BCE, L1, MSE, CrossEntropy, Focal

@@ -1,11 +1,11 @@
-"""Losses of how masks overlap."""
+"""Losses that compare how masks overlap."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit import IGNORE_INDEX
-from segkit.losses.shared import Pool, average, check_pool, check_smooth, one_hot, prepare, probabilities, sums
+from segkit.losses.shared import Pool, average, check_pool, check_smooth, one_hot, pooled_dims, prepare, probabilities
 
 
 def soft_dice(prob: Tensor, target: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
@@ -16,7 +16,7 @@ def soft_dice(prob: Tensor, target: Tensor, pool: Pool = "image", smooth: float 
     an empty target scores s / (Σp + s), 1 for an empty prediction and less for every invented pixel.
     Source: Milletari et al., V-Net, 2016, eq. 3, with linear sums.
     """
-    dims = sums(pool)
+    dims = pooled_dims(pool)
     overlap = (prob * target).sum(dims)
     total = prob.sum(dims) + target.sum(dims)
     return (2 * overlap + smooth) / (total + smooth)
@@ -25,9 +25,9 @@ def soft_dice(prob: Tensor, target: Tensor, pool: Pool = "image", smooth: float 
 def dice_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
     """1 − soft Dice, in [0, 1]: averaged over the classes, and for `pool="image"` over the pictures.
 
-    Every class counts, present or not: one that is absent from a picture (from the batch, for "batch") costs
-    1 − s / (Σp + s), so inventing it is penalised and leaving it out is free. Pictures without a labelled
-    pixel are left out of the average.
+    Every class counts, whether it occurs or not: one that is absent from a picture (from the batch, for "batch") costs
+    1 − s / (Σp + s), so inventing it is penalised and leaving it out is free. Pictures without a labelled pixel are
+    left out of the average.
     """
     x, labelled = prepare(logits, mask)
     prob = probabilities(x)
@@ -43,13 +43,14 @@ def tversky_loss(
     pool: Pool = "image",
     smooth: float = 1.0,
 ) -> Tensor:
-    """(1 − T)^γ, T = (TP + s) / (TP + fp·FP + fn·FN + s) on probabilities, in [0, 1]; averaged as by `dice_loss`.
+    """(1 − T)^γ, T = (TP + s) / (TP + fp·FP + fn·FN + s) on probabilities, in [0, 1]; averaged as in `dice_loss`.
 
-    fp, fn: what an invented and a missed pixel cost: 1 and 1 is Jaccard, ½ and ½ Dice. Sources: Salehi et al., Tversky
-    loss function, 2017, eq. 4 (α, β); Abraham and Khan, focal Tversky, 2019, eq. 4 (whose exponent is 1/γ).
+    fp, fn: the cost of an invented and of a missed pixel: 1 and 1 is Jaccard, ½ and ½ is Dice. Sources: Salehi et
+    al., Tversky loss function, 2017, eq. 4 (α, β); Abraham and Khan, focal Tversky, 2019, eq. 4 (whose exponent is
+    1/γ).
     """
     x, labelled = prepare(logits, mask)
-    prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), sums(pool)
+    prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), pooled_dims(pool)
     hit = (prob * target).sum(dims)
     cost = hit + fp * (prob.sum(dims) - hit) + fn * (target.sum(dims) - hit)
     # the clamp keeps the gradient finite where T = 1 and gamma < 1
@@ -58,9 +59,9 @@ def tversky_loss(
 
 
 def lovasz_loss(logits: Tensor, mask: Tensor, pool: Pool = "image") -> Tensor:
-    """The convex extension of the Jaccard loss, by segmentation-models-pytorch: of the hinge of the logits for one
-    class (in [0, ∞)), of the softmax for several (in [0, 1]), of which those count that the truth shows. Of a mask
-    without the class the hinge sees the surest invented pixel alone.
+    """The convex extension of the Jaccard loss, by segmentation-models-pytorch: on the hinge of the logits for one
+    class (in [0, ∞)), on the softmax for several (in [0, 1]), where only classes in the truth count. For a mask without
+    the class, the hinge only sees the most certain invented pixel.
 
     Source: Berman et al., The Lovász-Softmax loss, 2018, sections 3.1 and 3.2.
     """
@@ -77,14 +78,14 @@ def lovasz_loss(logits: Tensor, mask: Tensor, pool: Pool = "image") -> Tensor:
 
 
 def mcc_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
-    """1 − Matthews' correlation coefficient of probabilities and truth, in [0, 2]; averaged as by `dice_loss`.
+    """1 − Matthews' correlation coefficient of probabilities and truth, in [0, 2]; averaged as in `dice_loss`.
 
-    `smooth` pixels of either kind count as right beside those there are: without, a mask of one kind gives 0/0, and
-    with it every invented pixel costs. Source: Abhishek and Hamarneh, Matthews Correlation Coefficient Loss, 2021,
+    `smooth` extra pixels of either kind count as right: without them, a mask of one kind gives 0/0; with them, every
+    invented pixel costs. Source: Abhishek and Hamarneh, Matthews Correlation Coefficient Loss, 2021,
     eq. 3.
     """
     x, labelled = prepare(logits, mask)
-    prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), sums(pool)
+    prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), pooled_dims(pool)
     pixels = labelled.sum(dims)
     total = pixels + 2 * smooth
     hit, said, true = ((values.sum(dims) + smooth) / total for values in (prob * target, prob, target))
@@ -94,14 +95,14 @@ def mcc_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float =
 
 
 def cldice_loss(logits: Tensor, mask: Tensor, iterations: int = 5, pool: Pool = "image", smooth: float = 1.0) -> Tensor:
-    """1 − clDice, in [0, 1]: how much of each skeleton lies in the other mask, for thin structures; averaged as by
-    `dice_loss`. Of a class that is not there all that is invented costs, as in Dice, and not its middle line alone.
+    """1 − clDice, in [0, 1]: how much of each skeleton lies in the other mask, for thin structures; averaged as in
+    `dice_loss`. If the class is not there, every invented pixel costs, as in Dice, not only those of the skeleton.
 
     iterations: half the width in pixels of the thickest structure. Source: Shit et al., clDice, 2021, eqs. 1 to 3 and
     algorithm 1.
     """
     x, labelled = prepare(logits, mask)
-    prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), sums(pool)
+    prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), pooled_dims(pool)
     own, true = soft_skeleton(prob, iterations), soft_skeleton(target, iterations)
     said = torch.where(target.sum(dims) > 0, own.sum(dims), prob.sum(dims))
     precision = ((own * target).sum(dims) + smooth) / (said + smooth)
@@ -111,26 +112,26 @@ def cldice_loss(logits: Tensor, mask: Tensor, iterations: int = 5, pool: Pool = 
 
 
 def soft_skeleton(prob: Tensor, iterations: int) -> Tensor:
-    """prob (N, C, H, W) in [0, 1] to the same, high on the middle lines of what is high: what opening takes away, of
-    the picture and of each of its erosions."""
-    skeleton = F.relu(prob - _dilated(_eroded(prob)))
+    """prob (N, C, H, W) in [0, 1] to the same shape, high on the middle lines of high regions: what opening removes
+    from the picture and from each of its erosions."""
+    skeleton = F.relu(prob - _dilate(_erode(prob)))
     for _ in range(iterations):
-        prob = _eroded(prob)
-        rest = F.relu(prob - _dilated(_eroded(prob)))
+        prob = _erode(prob)
+        rest = F.relu(prob - _dilate(_erode(prob)))
         skeleton = skeleton + F.relu(rest - skeleton * rest)
     return skeleton
 
 
-def _eroded(prob: Tensor) -> Tensor:
+def _erode(prob: Tensor) -> Tensor:
     return -torch.maximum(F.max_pool2d(-prob, (3, 1), 1, (1, 0)), F.max_pool2d(-prob, (1, 3), 1, (0, 1)))
 
 
-def _dilated(prob: Tensor) -> Tensor:
+def _dilate(prob: Tensor) -> Tensor:
     return F.max_pool2d(prob, 3, 1, 1)
 
 
 class Overlap(nn.Module):
-    """What losses of overlap share: over what their sums run, and what is added to both sides of a fraction."""
+    """Base of overlap losses: what the sums run over, and what is added to both sides of a fraction."""
 
     def __init__(self, pool: Pool, smooth: float) -> None:
         super().__init__()
@@ -191,7 +192,7 @@ class MCC(Overlap):
 
 
 class ClDice(Overlap):
-    """`cldice_loss`; best beside a loss of areas: loss=combo 'loss.weights={dice: 1, cldice: 0.5}'."""
+    """`cldice_loss`; best with a loss on areas: loss=combo 'loss.weights={dice: 1, cldice: 0.5}'."""
 
     def __init__(self, iterations: int = 5, pool: Pool = "image", smooth: float = 1.0) -> None:
         super().__init__(pool, smooth)

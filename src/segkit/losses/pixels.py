@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit import IGNORE_INDEX
-from segkit.losses.shared import Reduction, check_reduction, one_hot, prepare, probabilities, reduced
+from segkit.losses.shared import Reduction, check_reduction, one_hot, prepare, probabilities, reduce_pixels
 
 
 def binary_cross_entropy(
@@ -29,7 +29,7 @@ def binary_cross_entropy(
     target = (mask == 1).float() * (1 - smoothing) + smoothing / 2
     weight = None if pos_weight is None else x.new_full((), pos_weight)
     loss = F.binary_cross_entropy_with_logits(x, target, reduction="none", pos_weight=weight)
-    return reduced(loss, labelled, reduction)
+    return reduce_pixels(loss, labelled, reduction)
 
 
 def cross_entropy(
@@ -41,7 +41,7 @@ def cross_entropy(
 ) -> Tensor:
     """Mean (or sum) over labelled pixels of −w_c·log p_c, c the true class, for two or more classes; in [0, ∞).
 
-    smoothing: the share s of the target that all classes have alike, −(1−s)·w_c·log p_c − s/C·Σ w·log p (Szegedy et
+    smoothing: the share s of the target that is spread over all classes, −(1−s)·w_c·log p_c − s/C·Σ w·log p (Szegedy et
     al., 2016, section 7). weight: (C,) or None. As in torch.nn.CrossEntropyLoss the sum is divided by the sum of the
     labelled pixels' weights. Written with gather: torch's own has no deterministic CUDA kernel for pictures.
     """
@@ -53,7 +53,7 @@ def cross_entropy(
     share = torch.ones(x.shape[1], device=x.device) if weight is None else weight.to(x.device)
     pixel_weight = _per_class(share, logits, mask) * labelled[:, 0]
     log_p = torch.log_softmax(x, dim=1)
-    loss = -pixel_weight * _of_truth(log_p, mask, labelled)
+    loss = -pixel_weight * _at_truth(log_p, mask, labelled)
     if smoothing:
         spread = -(log_p * share.view(1, -1, 1, 1)).mean(dim=1)
         loss = (1 - smoothing) * loss + smoothing * spread * labelled[:, 0]
@@ -73,9 +73,9 @@ def focal_loss(
     """Mean (or sum) over labelled pixels of −α_t·(1−p_t)^γ·log p_t, p_t the probability of the truth; in [0, ∞).
 
     alpha: None for 1; for one class a number, α for the foreground and 1−α for the background; for several a
-    tensor (C,). `background_modulated=False` (one class only) leaves the factor (1−p_t)^γ out where the truth
-    is background, for reproducing results that were trained so. Source: Lin et al., Focal Loss for Dense
-    Object Detection, 2017, eq. 5; they divide by the number of objects instead of by that of pixels.
+    tensor (C,). `background_modulated=False` (one class only) leaves out the factor (1−p_t)^γ where the truth is
+    background, to reproduce results trained that way. Source: Lin et al., Focal Loss for Dense
+    Object Detection, 2017, eq. 5; they divide by the number of objects, not of pixels.
     """
     x, labelled = prepare(logits, mask)
     channels = x.shape[1]
@@ -93,7 +93,7 @@ def focal_loss(
     if channels == 1:
         log_p = F.logsigmoid(torch.where(foreground, x[:, 0], -x[:, 0]))
     else:
-        log_p = _of_truth(torch.log_softmax(x, dim=1), mask, labelled)
+        log_p = _at_truth(torch.log_softmax(x, dim=1), mask, labelled)
     # The clamp keeps the gradient finite where p_t = 1 and gamma < 1: there 0 ** (gamma - 1) is infinite.
     modulator = (-torch.expm1(log_p)).clamp(min=torch.finfo(torch.float32).eps ** 2) ** gamma
     if not background_modulated:
@@ -103,16 +103,16 @@ def focal_loss(
         loss = loss * _per_class(alpha, logits, mask)
     elif alpha is not None:
         loss = loss * torch.where(foreground, alpha, 1 - alpha)
-    return reduced(loss, labelled[:, 0], reduction)
+    return reduce_pixels(loss, labelled[:, 0], reduction)
 
 
 def distance(logits: Tensor, mask: Tensor, power: int, reduction: Reduction = "mean") -> Tensor:
     """Mean (or sum) over labelled pixels of |p − t|^power, p the probabilities, t the truth; the mean is in [0, 1].
 
-    A power of 1 is the absolute error, 2 the squared one (Brier, 1950); of several classes it is the mean over them."""
+    Power 1 is the absolute error, 2 the squared one (Brier, 1950); for several classes it is the mean over them."""
     x, labelled = prepare(logits, mask)
     error = (probabilities(x) - one_hot(mask, x.shape[1])).abs() ** power
-    return reduced(error.mean(dim=1), labelled[:, 0], reduction)
+    return reduce_pixels(error.mean(dim=1), labelled[:, 0], reduction)
 
 
 class BCE(nn.Module):
@@ -129,14 +129,14 @@ class BCE(nn.Module):
         super().__init__()
         check_reduction(reduction)
         self.reduction: Reduction = reduction
-        self.pos_weight, self.smoothing = check_positive(pos_weight), check_share(smoothing)
+        self.pos_weight, self.smoothing = check_pos_weight(pos_weight), check_smoothing(smoothing)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         return binary_cross_entropy(logits, mask, self.pos_weight, self.smoothing, self.reduction)
 
 
 class CrossEntropy(nn.Module):
-    """`cross_entropy`; `weight` has a number a class, in the order of the data set's classes; `smoothing` softens
+    """`cross_entropy`; `weight` has a number per class, in the order of the data set's classes; `smoothing` softens
     labels.
 
     "auto" in a config is replaced by weights from the training set's inverse class frequencies before the
@@ -153,7 +153,7 @@ class CrossEntropy(nn.Module):
         super().__init__()
         check_reduction(reduction)
         self.reduction: Reduction = reduction
-        self.smoothing = check_share(smoothing)
+        self.smoothing = check_smoothing(smoothing)
         if isinstance(weight, str) or (weight is not None and min(weight, default=-1) < 0):
             raise ValueError(f"weight is {weight!r}, expected a list of a number ≥ 0 for each class, or null")
         tensor = None if weight is None else torch.tensor(weight, dtype=torch.float32)
@@ -164,7 +164,7 @@ class CrossEntropy(nn.Module):
 
 
 class Focal(nn.Module):
-    """`focal_loss`; `alpha` is a number in [0, 1] for one class, a list of a weight a class for several."""
+    """`focal_loss`; `alpha` is a number in [0, 1] for one class, a list of one weight per class for several."""
 
     alpha: Tensor | float | None
     pooled = True
@@ -215,13 +215,13 @@ class MSE(L1):
     power = 2
 
 
-def _of_truth(values: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
-    """`values` (N, C, H, W) at each pixel's own class, (N, H, W); at ignored pixels those of class 0."""
+def _at_truth(values: Tensor, mask: Tensor, labelled: Tensor) -> Tensor:
+    """`values` (N, C, H, W) at each pixel's true class, (N, H, W); at ignored pixels, those of class 0."""
     return values.gather(1, mask[:, None].long().masked_fill(~labelled, 0))[:, 0]
 
 
 def _per_class(weight: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
-    """Each pixel's class weight, (N, H, W); ignored pixels get class 0's and are left to the caller."""
+    """Each pixel's class weight, (N, H, W); ignored pixels get that of class 0, for the caller to mask."""
     if weight.numel() != logits.shape[1]:
         raise ValueError(
             f"got {weight.numel()} class weights, but the logits have {logits.shape[1]} channels; "
@@ -237,13 +237,13 @@ def _require_one_class(logits: Tensor) -> None:
         )
 
 
-def check_positive(pos_weight: float | None) -> float | None:
+def check_pos_weight(pos_weight: float | None) -> float | None:
     if pos_weight is not None and not (isinstance(pos_weight, int | float) and pos_weight > 0):
         raise ValueError(f"pos_weight is {pos_weight!r}, expected a number above 0 or null")
     return pos_weight
 
 
-def check_share(smoothing: float) -> float:
+def check_smoothing(smoothing: float) -> float:
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing is {smoothing}, expected a share in [0, 1), such as 0.1")
     return smoothing

@@ -1,14 +1,14 @@
-"""The loss of whether the class is there."""
+"""The loss for whether the class is there."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.losses.pixels import check_positive
+from segkit.losses.pixels import check_pos_weight
 
 
 def presence_loss(presence: Tensor, label: Tensor, pos_weight: float | None = None) -> Tensor:
-    """Binary cross-entropy of presence logits (N,) and labels (N,) of 0 and 1, the mean over the samples; those with
-    the class count `pos_weight` times."""
+    """Mean binary cross-entropy of presence logits (N,) and labels (N,) of 0 and 1; samples with the class count
+    `pos_weight` times."""
     weight = None if pos_weight is None else presence.new_tensor(pos_weight)
     return F.binary_cross_entropy_with_logits(presence, label.float(), pos_weight=weight)
 
@@ -21,7 +21,7 @@ class Presence(nn.Module):
 
     def __init__(self, pos_weight: float | None = None) -> None:
         super().__init__()
-        self.pos_weight = check_positive(pos_weight)
+        self.pos_weight = check_pos_weight(pos_weight)
 
     def forward(self, presence: Tensor, label: Tensor) -> Tensor:
         return presence_loss(presence, label, self.pos_weight)

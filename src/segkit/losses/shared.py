@@ -1,17 +1,17 @@
-"""What all losses share: what they may be given, and what counts.
+"""What all losses share: their inputs, and which pixels count.
 
-Logits are (N, C, H, W) of any float dtype, C = 1 for one class (sigmoid) and otherwise one channel a class (softmax);
+Logits are (N, C, H, W) of any float dtype, C = 1 for one class (sigmoid) and otherwise one channel per class (softmax);
 masks are (N, H, W) with 0..C-1 (0 and 1 when C = 1) or 255, which is ignored. Results are float32 scalars, computed in
 float32 also under autocast (nothing here is an operation that autocast lowers). A pixel with 255 has no influence on
 value or gradient, whatever its logits, NaN included; if all pixels have it, the loss is 0 with zero gradients. Values
 and gradients are finite for logits of ±1e4.
 
-What a loss says of itself, where it is not as most are:
+Attributes of a loss that differs from most:
 
-- `pooled = True`: it is of a batch as a whole: that of two pictures is not the mean of the losses of each. A mean
-  over labelled pixels is so, where pictures differ in how many they have.
-- `classes = "one"` or `"several"`: it is for one class, or for two or more.
-- `takes = ("presence", "label")`: what it is called with, instead of ("logits", "mask").
+- `pooled = True`: it is computed over the batch as a whole: for two pictures it is not the mean of their losses. A mean
+  over labelled pixels is pooled, since pictures differ in how many they have.
+- `classes = "one"` or `"several"`: for one class only, or for two or more.
+- `takes = ("presence", "label")`: its arguments, instead of ("logits", "mask").
 - `parts(…)`: a dictionary of terms to log; and `combine(parts)`, the loss itself.
 """
 
@@ -27,7 +27,7 @@ Reduction = Literal["mean", "sum"]
 
 
 def prepare(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Float32 logits, 0 at ignored pixels to stop their gradients; and which are labelled, (N, 1, H, W)."""
+    """Float32 logits, 0 at ignored pixels to stop their gradients; and which pixels are labelled, (N, 1, H, W)."""
     if logits.ndim != 4 or mask.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
             f"logits have shape {tuple(logits.shape)} and the mask {tuple(mask.shape)}, "
@@ -43,22 +43,22 @@ def probabilities(x: Tensor) -> Tensor:
 
 
 def mean_of(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean of the values where `counted`, 0 if that is nowhere."""
+    """Mean of the values where `counted`; 0 if that is nowhere."""
     return (values * counted).sum() / counted.sum().clamp(min=1)
 
 
-def reduced(values: Tensor, labelled: Tensor, reduction: Reduction) -> Tensor:
-    """The mean of a loss a pixel (N, H, W) over those `labelled`, or its sum over them, of the batch."""
+def reduce_pixels(values: Tensor, labelled: Tensor, reduction: Reduction) -> Tensor:
+    """The mean or sum of a loss per pixel (N, H, W) over the `labelled` pixels of the batch."""
     return mean_of(values, labelled) if reduction == "mean" else (values * labelled).sum()
 
 
-def sums(pool: Pool) -> tuple[int, ...]:
-    """The dimensions that are added up: of each picture, or of the whole batch."""
+def pooled_dims(pool: Pool) -> tuple[int, ...]:
+    """The dimensions to sum over: those of each picture, or of the whole batch."""
     return (2, 3) if pool == "image" else (0, 2, 3)
 
 
 def average(loss: Tensor, labelled: Tensor) -> Tensor:
-    """The mean of a loss a class: (N, C) over the pictures with a labelled pixel; (C,), of the whole batch."""
+    """The mean of a loss per class: (N, C) over pictures with a labelled pixel, or (C,) for the whole batch."""
     loss = loss.mean(dim=-1)
     return mean_of(loss, labelled.flatten(1).any(dim=1)) if loss.ndim else loss * labelled.any()
 

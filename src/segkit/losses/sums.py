@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.losses.overlap import dice_loss
-from segkit.losses.pixels import binary_cross_entropy, check_positive
+from segkit.losses.pixels import binary_cross_entropy, check_pos_weight
 from segkit.losses.presence import presence_loss
 from segkit.losses.shared import Pool, check_pool, check_smooth
 
@@ -34,12 +34,12 @@ class BCEDice(nn.Module):
         return {"bce": binary_cross_entropy(logits, mask), "dice": dice_loss(logits, mask, self.pool, self.smooth)}
 
     def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """The loss of its `parts`, which are so computed once to be both added and logged."""
+        """The loss from its `parts`, which are computed once to be both added and logged."""
         return self.alpha * parts["bce"] + (1 - self.alpha) * parts["dice"]
 
 
 class Combo(nn.Module):
-    """Σ weight · loss over `losses`, by name; those without a weight, or with 0, are left out. None: Dice + focal."""
+    """Σ weight · loss over `losses`, by name; losses without a weight, or with 0, are left out. None: Dice + focal."""
 
     def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None) -> None:
         super().__init__()
@@ -79,13 +79,13 @@ class Joint(nn.Module):
 
     def __init__(self, mask: nn.Module, weight: float = 1.0, pos_weight: float | None = None) -> None:
         super().__init__()
-        self.pos_weight = check_positive(pos_weight)
+        self.pos_weight = check_pos_weight(pos_weight)
         if not weight > 0:
             raise ValueError(f"loss.weight={weight}, expected a number above 0")
         self.mask, self.weight = mask, weight
 
     def parts(self, logits: Tensor, mask: Tensor, presence: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """What is added up, before weighting."""
+        """The terms before weighting."""
         return {"mask": self.mask(logits, mask), "presence": presence_loss(presence, label, self.pos_weight)}
 
     def combine(self, parts: Mapping[str, Tensor]) -> Tensor:

@@ -1,1 +1,1 @@
-"""Metrics, counted in whole numbers and reduced once."""
+"""Metrics, computed once from integer counts."""

@@ -1,4 +1,4 @@
-"""Scores of predicted masks: integer counts per picture first, scores reduced from them once."""
+"""Scores of predicted masks: integer counts per picture, from which the scores are computed once."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Counts(NamedTuple):
 
     @property
     def occurs(self) -> Tensor:
-        """Which classes truth or prediction has."""
+        """Which classes occur in truth or prediction."""
         return (self.tp + self.fp + self.fn) > 0
 
     @property
@@ -54,10 +54,10 @@ class SegmentationMetrics(Metric):
     are ignored everywhere.
 
     State: one row of integer counts per picture, so every score is the same for every batch size and number
-    of processes. A data-set index that comes again (a distributed sampler pads with repeated pictures, also
-    within one process) counts once, the first time.
+    of processes. A repeated data-set index (a distributed sampler pads with repeated pictures, also within one process)
+    counts once, the first time.
 
-    `compute()` gives, reduced once:
+    `compute()` returns:
 
     * pooled over the pixels of the data set: `iou`, `dice` (= F1), `precision`, `recall`, `fbeta` (with
       `beta`), `accuracy` (share of labelled pixels that are right);
@@ -66,19 +66,18 @@ class SegmentationMetrics(Metric):
     * on probabilities, with sums over the data set: `soft_dice` = (2Σpt + 1) / (Σp + Σt + 1) and `soft_iou` =
       (Σpt + 1) / (Σp + Σt − Σpt + 1). The crack thesis took these sums over each batch and averaged the
       batches;
-    * `empty_images`: pictures in whose truth no class occurs: without foreground for one class, without a
-      labelled pixel for several.
+    * `empty_images`: pictures whose truth has no class: no foreground for one class, no labelled pixel for several.
 
-    Empty masks: where truth is empty, an empty prediction scores 1 and any other 0, in every ratio, pooled or
-    of a picture. An empty prediction of something scores 0, precision too.
+    Empty masks: if truth is empty, an empty prediction scores 1 and any other 0, in every ratio, pooled or per picture.
+    If truth is not empty, an empty prediction scores 0, in precision too.
 
-    Several classes: `iou/<class>` and likewise dice, precision, recall and fbeta; the plain names (also soft_dice
-    and soft_iou, not accuracy) are the mean over the classes that occur, in truth or prediction, anywhere in the
-    data set; one that does not occur has no `iou/<class>` either. Per-image values are the mean over the
+    Several classes: `iou/<class>` and likewise dice, precision, recall and fbeta; the plain names (also soft_dice and
+    soft_iou, not accuracy) are the mean over the classes that occur in truth or prediction anywhere in the data set; a
+    class that does not occur has no `iou/<class>` either. Per-image values are the mean over the
     classes that occur in that picture. `iou_micro` is the IoU of all classes' pixels together.
 
-    A picture without a labelled pixel is in no per-image mean. Without any labelled pixel at all, and without
-    an update, there is nothing to score and `compute()` gives {}.
+    A picture without a labelled pixel is in no per-image mean. Without any labelled pixel, or without an update, there
+    is nothing to score and `compute()` returns {}.
     """
 
     full_state_update = False
@@ -99,9 +98,9 @@ class SegmentationMetrics(Metric):
         self.classes = tuple(classes)
         self.threshold = threshold
         self.beta = beta
-        # Each row: data-set index, pixels with a value that is no class, then the counts of each class.
+        # Each row: data-set index, number of pixels with an invalid value, then the counts of each class.
         self.add_state("rows", default=[], dist_reduce_fx="cat")
-        # Of several classes, pixels of all pictures by truth (rows) and prediction (columns).
+        # For several classes, pixels of all pictures by truth (rows) and prediction (columns).
         size = len(classes) if len(classes) > 1 else 0
         self.add_state("confusion", default=torch.zeros(size, size, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -127,7 +126,7 @@ class SegmentationMetrics(Metric):
         self.rows.append(torch.cat(row, dim=1))
 
     def compute(self) -> dict[str, float]:
-        """Every score by name, without the split's prefix; {} if no labelled pixel was seen."""
+        """Compute all scores by name, without the split's prefix; {} if no labelled pixel was seen."""
         _, images = self._table()
         labelled = images.labelled[:, 0] > 0
         if not labelled.any():
@@ -141,12 +140,12 @@ class SegmentationMetrics(Metric):
         return {name: float(value) for name, value in result.items()}
 
     def per_image(self) -> list[ImageRow]:
-        """A row per picture, sorted by data-set index; with several processes all of them must call this.
+        """One row per picture, sorted by data-set index; with several processes, all of them must call this.
 
         index, iou, dice, precision, recall, fbeta, accuracy, score as in the per-image means; tp, fp, fn, tn pixels
         (several classes: their sum over the classes, so tp + fn is the number of labelled pixels); several classes:
-        iou/<class>. None stands where there is nothing to score: a class that does not occur in the picture,
-        and all scores of a picture without a labelled pixel.
+        iou/<class>. None means that there is nothing to score: for a class that does not occur in the picture, and for
+        all scores of a picture without a labelled pixel.
         """
         with self.sync_context(
             dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync
@@ -171,7 +170,7 @@ class SegmentationMetrics(Metric):
             rows = torch.zeros((0, 2 + len(self.classes) * fields), dtype=torch.int64)
         else:
             rows = dim_zero_cat(self.rows).cpu()
-            rows = rows[rows[:, 0] >= 0]  # copies that only fill up a process's last batch
+            rows = rows[rows[:, 0] >= 0]  # not the copies that only fill up a process's last batch
         rows = rows[torch.argsort(rows[:, 0], stable=True)]
         first = torch.ones(len(rows), dtype=torch.bool)
         first[1:] = rows[1:, 0] != rows[:-1, 0]
@@ -186,7 +185,7 @@ class SegmentationMetrics(Metric):
         return rows[:, 0], Counts(*rows[:, 2:].view(len(rows), len(self.classes), fields).unbind(2))
 
     def _occurs(self, counts: Counts) -> Tensor:
-        """The classes that means run over: the foreground always, of several those that occur."""
+        """The classes that means run over: the foreground always; of several classes, those that occur."""
         return counts.occurs if len(self.classes) > 1 else torch.ones_like(counts.occurs)
 
     def _pooled_scores(self, pooled: Counts) -> dict[str, Tensor]:
@@ -222,14 +221,14 @@ class SegmentationMetrics(Metric):
         }
 
     def _accuracy(self, counts: Counts) -> Tensor:
-        """The share of labelled pixels that are right, of counts (…, K)."""
+        """The share of labelled pixels that are right, from counts (…, K)."""
         right = counts.tp.sum(-1) if len(self.classes) > 1 else (counts.tp + counts.tn)[..., 0]
         return right.double() / counts.labelled[..., 0]
 
 
 class MeanLoss(Metric):
-    """Mean of scalars, each of so many samples. Waits for nothing on the device: torchmetrics' MeanMetric looks for NaN
-    at every update, and where it is told not to it forgets the weights."""
+    """Mean of scalars, weighted by samples. Never waits for the device: torchmetrics' MeanMetric checks for NaN at
+    every update, and ignores the weights if told not to."""
 
     full_state_update = False
     is_differentiable = False
@@ -243,7 +242,7 @@ class MeanLoss(Metric):
         self.add_state("count", default=torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, value: Tensor, samples: Tensor) -> None:
-        """value: a scalar; samples: how many it is of, 0 where it does not count, whatever it is."""
+        """value: a scalar; samples: its weight, 0 to ignore it whatever its value."""
         self.total += torch.where(samples > 0, value * samples, torch.zeros_like(value))
         self.count += samples
 
@@ -267,10 +266,10 @@ def count_binary(logits: Tensor, mask: Tensor, known: Tensor, threshold: float) 
 
 
 def count_multiclass(logits: Tensor, mask: Tensor, known: Tensor) -> tuple[Counts, Tensor]:
-    """Counts (N, C), and the pixels of each truth and prediction (N, C, C); `known` (N, H, W) says which count."""
+    """Counts (N, C), and pixels by truth and prediction (N, C, C); `known` (N, H, W) says which pixels count."""
     images, channels = logits.shape[:2]
     truth = mask.masked_fill(~known, 0)
-    # A cell for each (picture, truth, prediction), and one at the end for what does not count. scatter_add_
+    # A cell for each (picture, truth, prediction), and one at the end for pixels that do not count. scatter_add_
     # rather than bincount, which makes the device wait to learn the largest value; max rather than argmax,
     # which gives the same indices several times slower on a CPU.
     image = torch.arange(images, device=mask.device).view(-1, 1, 1)
@@ -291,12 +290,12 @@ def count_multiclass(logits: Tensor, mask: Tensor, known: Tensor) -> tuple[Count
 
 
 def iou(counts: Counts) -> Tensor:
-    """TP / (TP + FP + FN), 1 where that is 0/0."""
+    """TP / (TP + FP + FN), 1 if that is 0/0."""
     return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, counts)
 
 
 def f_beta(counts: Counts, beta: float = 1.0) -> Tensor:
-    """(1 + β²) TP / ((1 + β²) TP + β² FN + FP), 1 where that is 0/0; with β = 1 it is Dice."""
+    """(1 + β²) TP / ((1 + β²) TP + β² FN + FP), 1 if that is 0/0; with β = 1 it is Dice."""
     hits = (1 + beta**2) * counts.tp.double()
     return _ratio(hits, hits + beta**2 * counts.fn + counts.fp, counts)
 
@@ -304,7 +303,7 @@ def f_beta(counts: Counts, beta: float = 1.0) -> Tensor:
 def score_steps(counts: Counts) -> Tensor:
     """ceil(clip(20 (IoU − 0.5), 0, 10)), an integer; 10 for two empty masks.
 
-    In integers, since floats give 20 · (0.55 − 0.5) = 1.0000000000000009 and a step too much.
+    In integers, since floats give 20 · (0.55 − 0.5) = 1.0000000000000009, one step too many.
     """
     union = counts.tp + counts.fp + counts.fn
     floor = torch.div(10 * union - 20 * counts.tp, union.clamp(min=1), rounding_mode="floor")
@@ -324,7 +323,7 @@ def soft_iou(counts: Counts) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor, counts: Counts) -> Tensor:
-    """part / whole in float64; 1 where truth and prediction are empty, 0 where only `whole` is."""
+    """part / whole in float64; 1 if truth and prediction are empty, 0 if only `whole` is."""
     return torch.where(counts.occurs, part.double() / whole.double().clamp(min=1e-300), 1.0)
 
 
@@ -349,6 +348,6 @@ def _precise(logits: Tensor) -> torch.dtype:
 
 
 def _gather_rows(width: int, rows: Tensor, group: Any = None) -> list[Tensor]:
-    """All processes' rows; torchmetrics gives a process without any an empty float vector instead."""
+    """Gather all processes' rows; torchmetrics gives a process without rows an empty float vector instead."""
     rows = rows if rows.numel() else torch.zeros((0, width), dtype=torch.int64, device=rows.device)
     return gather_all_tensors(rows, group)

@@ -1,4 +1,4 @@
-"""Is the class there? Scores of presence logits, one a sample, and the gate that a wanted recall allows."""
+"""Is the class there? Scores of presence logits, one per sample, and the gate for a given recall."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 
 class Answers(NamedTuple):
-    """What was seen, sorted by `sample`, its index: labels 0 or 1 and probabilities, (n,) each, on the CPU."""
+    """The samples seen, sorted by their index `sample`: labels 0 or 1 and probabilities, (n,) each, on the CPU."""
 
     sample: Tensor
     label: Tensor
@@ -19,22 +19,21 @@ class Answers(NamedTuple):
 
     def precision(self, threshold: float = 0.5, label: int = 1) -> float:
         truth, found = self.label == label, (self.probability > threshold) == bool(label)
-        return share(truth & found, found, truth, found)
+        return ratio(truth & found, found, truth, found)
 
     def recall(self, threshold: float = 0.5, label: int = 1) -> float:
         truth, found = self.label == label, (self.probability > threshold) == bool(label)
-        return share(truth & found, truth, truth, found)
+        return ratio(truth & found, truth, truth, found)
 
 
 class PresenceMetrics(Metric):
     """Scores of a data set from presence logits (N,) and labels (N,), in [0, 1], computed once over all samples.
 
-    A sample is positive if its probability exceeds `threshold`. `compute()` gives, for class 0 (absent) and 1
+    A sample is positive if its probability exceeds `threshold`. `compute()` returns, for class 0 (absent) and 1
     (present), `precision/0`, `precision/1` and likewise `recall`, `f1` and `fbeta` (with `beta`); under the plain names
-    the mean of both classes; `accuracy`; and of class 1 over all thresholds `ap`, average precision Σ (R_n − R_{n−1})
-    P_n, and `auroc`. 0/0 is 1 where truth and prediction are both without the class, else 0. `ap` wants a positive
-    sample and `auroc` one of each class; without, they are left out. An index that comes again counts once, a negative
-    one never.
+    the mean of both classes; `accuracy`; and for class 1 over all thresholds `ap`, average precision Σ (R_n − R_{n−1})
+    P_n, and `auroc`. 0/0 is 1 if neither truth nor prediction has the class, else 0. `ap` needs a positive sample and
+    `auroc` one of each class; otherwise they are left out. A repeated index counts once, a negative one never.
     """
 
     full_state_update = False
@@ -76,7 +75,7 @@ class PresenceMetrics(Metric):
         return result
 
     def answers(self) -> Answers:
-        """What was seen by this process, or by all of them inside `compute()`; each sample once."""
+        """The samples seen by this process, or by all of them inside `compute()`; each sample once."""
         if isinstance(self.rows, list) and not self.rows:
             nothing = torch.zeros(0)
             return Answers(nothing.long(), nothing.long(), nothing.double())
@@ -88,13 +87,13 @@ class PresenceMetrics(Metric):
         return Answers(rows[first, 0], rows[first, 1], logits[first].double().sigmoid())
 
     def confusion(self) -> Tensor:
-        """Counts (2, 2): truth by row, what was found above the threshold by column."""
+        """Counts (2, 2): truth by row, prediction (above the threshold) by column."""
         answers = self.answers()
         truth, found = answers.label, (answers.probability > self.threshold).long()
         return torch.bincount(2 * truth + found, minlength=4).view(2, 2)
 
     def precision_over_recall(self) -> tuple[Tensor, Tensor] | None:
-        """Recall and precision, (n,) each, over all thresholds; None where no sample has the class."""
+        """Recall and precision, (n,) each, over all thresholds; None if no sample has the class."""
         answers = self.answers()
         if not answers.label.any():
             return None
@@ -106,24 +105,25 @@ def both_classes(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: (values[0] + values[1]) / 2, f"{name}/0": values[0], f"{name}/1": values[1]}
 
 
-def share(part: Tensor, whole: Tensor, truth: Tensor, found: Tensor) -> float:
-    """Count of `part` over that of `whole`; 1 where neither truth nor prediction has the class, 0 for another 0/0."""
+def ratio(part: Tensor, whole: Tensor, truth: Tensor, found: Tensor) -> float:
+    """Count of `part` over that of `whole`; 1 if neither truth nor prediction has the class, 0 for any other 0/0."""
     if not whole.any():
         return float(not truth.any() and not found.any())
     return float(part.sum().double() / whole.sum())
 
 
 def f_beta(truth: Tensor, found: Tensor, beta: float) -> float:
-    """(1 + β²) TP / ((1 + β²) TP + β² FN + FP) of samples (n,) bool; 1 for 0/0."""
+    """(1 + β²) TP / ((1 + β²) TP + β² FN + FP) for samples (n,) bool; 1 for 0/0."""
     tp, fp, fn = (int(hit.sum()) for hit in (truth & found, ~truth & found, truth & ~found))
     whole = (1 + beta**2) * tp + beta**2 * fn + fp
     return (1 + beta**2) * tp / whole if whole else 1.0
 
 
 def gate_for_recall(answers: Answers, recall: float) -> float:
-    """The gate that keeps `recall` of class 1: half-way between the least probability that has to pass and the next.
+    """The gate that keeps `recall` of class 1: half-way between the lowest probability that has to pass and the next
+    one below.
 
-    Raises ValueError for a recall outside (0, 1] and where no sample is positive.
+    Raises ValueError for a recall outside (0, 1], and if no sample is positive.
     """
     if not 0 < recall <= 1:
         raise ValueError(f"gate=recall:{recall:g}: expected a recall above 0 and at most 1, such as recall:0.99.")

@@ -1,5 +1,4 @@
-"""Networks on encoders that others have trained: the architectures of segmentation-models-pytorch, and a
-MobileNetV2."""
+"""Networks on pretrained encoders: the architectures of segmentation-models-pytorch, and a MobileNetV2."""
 
 import difflib
 import importlib
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 
 from segkit.models.blocks import pad_to_multiple
 
-Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and std of pictures in 0..1, a channel
+Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and std of pictures in 0..1, per channel
 IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 DPN: Normalisation = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
-# What smp's own encoders were trained with, by the beginning of their names; it asks a server for that.
+# What smp's own encoders were trained with, by prefix of their names; smp would ask a server for it.
 OTHERS = {"inception": HALF, "xception": HALF, "timm-tf_efficientnet_lite": HALF, "dpn": DPN}
 ARCHITECTURES = (
     "Unet",
@@ -32,7 +31,7 @@ ARCHITECTURES = (
     "Segformer",
     "DPT",
 )
-# Of an encoder, by timm's and smp's names: ways to make it load files, which a config from strangers has no say in.
+# Options of timm and smp that make an encoder load files, which a stranger's config must not do.
 TAKEN = {"encoder_weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
@@ -40,7 +39,8 @@ class Smp(nn.Module):
     """An architecture of segmentation-models-pytorch, for pictures of any size.
 
     encoder: one of its encoders (resnet18, mit_b0) or any of timm's (convnext_tiny); random until `weights` are loaded.
-    options: what else the architecture takes, such as decoder_channels. (N, 3, H, W) to logits (N, out_channels, H, W).
+    options: further arguments of the architecture, such as decoder_channels. (N, 3, H, W) to logits (N,
+    out_channels, H, W).
     """
 
     def __init__(self, architecture: str, encoder: str, out_channels: int, **options: Any) -> None:
@@ -74,7 +74,7 @@ class Smp(nn.Module):
         return normalisation_of(self.encoder_name)
 
     def imagenet(self) -> Mapping[str, Tensor]:
-        """The encoder's weights from the library that has them, which downloads them once."""
+        """The encoder's weights from its library, which downloads them once."""
         universal = self.encoder_name.startswith("tu-")
         state: Mapping[str, Tensor] = self._build(True if universal else "imagenet").encoder.state_dict()
         return state
@@ -86,7 +86,7 @@ class Smp(nn.Module):
 
 
 def encoder_name(name: str) -> str:
-    """smp's name of an encoder; timm's have "tu-" before them. Raises ValueError with the nearest ones."""
+    """smp's name of an encoder; timm's get the prefix "tu-". Raises ValueError with the closest names."""
     smp = importlib.import_module("segmentation_models_pytorch")
     timm = importlib.import_module("timm")
     own, bare = smp.encoders.get_encoder_names(), name.removeprefix("tu-")
@@ -106,7 +106,7 @@ def normalisation_of(name: str) -> Normalisation:
 
 
 class MobileNetUNet(nn.Module):
-    """The U-Net on MobileNetV2 of TensorFlow's segmentation tutorial, for pictures of any size; 6.5 M parameters.
+    """The U-Net on MobileNetV2 from TensorFlow's segmentation tutorial, for pictures of any size; 6.5 M parameters.
 
     Skips are the expanded features of blocks 1, 3, 6 and 13 (strides 2, 4, 8, 16), the decoder starts from the last
     projection (stride 32). widths: of the decoder, whose transposed 3×3 convolutions double the size. dropout: in it.
@@ -115,7 +115,7 @@ class MobileNetUNet(nn.Module):
 
     SKIPS = (2, 4, 7, 14)  # of torchvision's `features`: each expands, then halves the size
     LAST = 17
-    normalisation = IMAGENET  # of torchvision's weights; Keras' own want -1..1
+    normalisation = IMAGENET  # of torchvision's weights; those of Keras need -1..1
 
     def __init__(self, out_channels: int, widths: Sequence[int] = (512, 256, 128, 64), dropout: float = 0.0) -> None:
         super().__init__()
@@ -164,5 +164,5 @@ def _upsampling(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
 
 
 def encoder_of(net: nn.Module) -> nn.Module | None:
-    """The module called `encoder`, of a network or of the one it is made of; None where there is none."""
+    """The module called `encoder`, of a network or of a network inside it; None if there is none."""
     return next((module for name, module in net.named_modules() if name.rpartition(".")[2] == "encoder"), None)

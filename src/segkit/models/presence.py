@@ -1,4 +1,4 @@
-"""Is the class there at all? A head on a U-Net's encoder, alone or in front of the decoder as a gate."""
+"""Is the class there at all? A head on a U-Net's encoder, alone or as a gate in front of the decoder."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ POOLINGS = ("dense", "any")
 
 
 class Detection(NamedTuple):
-    """What a network says of N pictures: presence logits (N,), mask logits (N, C, H, W), and for which of them the
-    masks were `decoded` (N,) bool. None stands for what it does not give."""
+    """A network's output for N pictures: presence logits (N,), mask logits (N, C, H, W), and for which pictures the
+    masks were `decoded` (N,) bool. None for what the network does not predict."""
 
     presence: Tensor | None
     masks: Tensor | None
@@ -27,28 +27,28 @@ class Detection(NamedTuple):
 
 
 class Gated(Protocol):
-    """A network that decodes masks of those pictures alone whose probability of presence exceeds its `gate`, in
-    evaluation; with `gate` None, and in training, of all. The mask logits of the others are -1e4."""
+    """A network that in evaluation only decodes the masks of pictures whose probability of presence exceeds its `gate`;
+    all of them with `gate` None and in training. The mask logits of the others are -1e4."""
 
     gate: float | None
 
     def __call__(self, image: Tensor, masks: bool = True) -> Detection:
-        """With `masks` false nothing is decoded: presence is all there is."""
+        """With `masks` false nothing is decoded: it only predicts presence."""
         ...
 
 
 def probability(presence: Tensor) -> Tensor:
-    """Presence logits (N,) to probabilities, in float64: in float32 those of sure answers are all 1."""
+    """Presence logits (N,) to probabilities, in float64: in float32, those of certain answers would all be 1."""
     return presence.to(torch.float32 if presence.device.type == "mps" else torch.float64).sigmoid()
 
 
 class PresenceHead(nn.Module):
-    """(N, channels, H, W), the deepest features of an encoder, to a logit (N,).
+    """(N, channels, H, W), an encoder's deepest features, to a logit (N,).
 
     pooling "dense": adaptive average pooling to 7×7 (what 2×2 pooling gives for pictures of 224²), then fully connected
     layers, each of `hidden` with batch norm and ReLU, and one output. "any": the same layers at every position (1×1
-    convolutions), and the class is there if it is at any of them, these taken for independent (noisy-or):
-    1 - p = Π(1 - p_i), in logits softplus⁻¹(Σ softplus(x_i)). It has far fewer weights, for few pictures.
+    convolutions); the class is there if it is at any position, treated as independent (noisy-or):
+    1 - p = Π(1 - p_i), in logits softplus⁻¹(Σ softplus(x_i)). It has far fewer weights, for small data sets.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PresenceHead(nn.Module):
 class VGGClassifier(nn.Module):
     """forward(image (N, in_channels, H, W)) -> presence logits (N,), any H, W: a U-Net's encoder and `PresenceHead`.
 
-    widths: of the encoder's levels, those of the U-Net whose encoder is to be taken over.
+    widths: of the encoder's levels; those of the U-Net whose encoder it is to start from.
     """
 
     masks = False  # see `gives_masks`
@@ -109,8 +109,8 @@ class VGGClassifier(nn.Module):
 class UNetClassifier(nn.Module):
     """forward(image (N, in_channels, H, W)) -> `Detection`, any H, W: one encoder, and behind it presence and masks.
 
-    In evaluation the decoder runs on those samples alone whose probability of presence exceeds `gate`; the mask logits
-    of the others are -1e4. In training, and with `gate` None, all are decoded. unet: further arguments of `UNet`.
+    In evaluation the decoder only runs on samples whose probability of presence exceeds `gate`; the mask logits of the
+    others are -1e4. In training, and with `gate` None, all are decoded. unet: further arguments of `UNet`.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class UNetClassifier(nn.Module):
         self.presence = PresenceHead(self.unet.deep_channels, hidden, pooling=pooling)
 
     def forward(self, image: Tensor, masks: bool = True) -> Detection:
-        """With `masks` false the decoder is left alone: presence is all there is."""
+        """With `masks` false the decoder does not run: it only predicts presence."""
         features = self.unet.encode(image)
         presence: Tensor = self.presence(features[-1])
         if not masks:
@@ -140,7 +140,7 @@ class UNetClassifier(nn.Module):
         if self.training or self.gate is None:
             return Detection(presence, self.unet.decode(features, size), everything)
         decoded = probability(presence) > self.gate
-        kept = decoded.nonzero()[:, 0]  # the one look at the device: how many there are
+        kept = decoded.nonzero()[:, 0]  # the only wait for the device: how many there are
         if kept.shape[0] == image.shape[0]:
             return Detection(presence, self.unet.decode(features, size), decoded)
         out = presence.new_full((image.shape[0], self.unet.head.out_channels, *size), UNDECIDED)
@@ -156,13 +156,13 @@ def find_gated(net: nn.Module) -> Gated | None:
 
 
 def gives_masks(net: nn.Module) -> bool:
-    """Whether a network gives masks: all do but those with `masks = False`, which say presence alone."""
+    """Whether a network predicts masks: all do, except those with `masks = False`, which only predict presence."""
     return bool(getattr(net, "masks", True))
 
 
 @contextmanager
 def gate_open(net: nn.Module) -> Iterator[float | None]:
-    """Inside, the network decodes everything; gives its gate, None for a network without."""
+    """Inside the context the network decodes everything; yields its gate, None for a network without."""
     gated = find_gated(net)
     if gated is None:
         yield None

@@ -1,4 +1,4 @@
-"""SegNet (Badrinarayanan et al., 2015) in the smaller form of the PH² comparison."""
+"""SegNet (Badrinarayanan et al., 2015), in the smaller version of the PH² comparison."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ class Encoder(nn.Module):
 
 
 def unpool(pooled: Tensor, positions: Tensor) -> Tensor:
-    """Undoes a 2×2 max pooling: (N, C, H, W) -> (N, C, 2H, 2W), each value at its position, else 0.
+    """Undo a 2×2 max pooling: (N, C, H, W) -> (N, C, 2H, 2W), each value at its position, 0 elsewhere.
 
     The same as torch's max_unpool2d, which refuses to run with deterministic algorithms and in jit.trace.
     """
@@ -43,7 +43,7 @@ def unpool(pooled: Tensor, positions: Tensor) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """What `Encoder` returns -> (N, C, H, W): unpool to the positions the encoder took from, then a block."""
+    """What `Encoder` returns -> (N, C, H, W): unpool to the positions of the encoder's maxima, then a block."""
 
     def __init__(self, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -62,10 +62,10 @@ class SegNet(nn.Module):
     With c = `width`: the encoder has c, 2c, 4c, 8c channels, each level two 3×3 convolution-ReLU-batch norm
     and a pooling; the bottleneck is 8c → 16c → 8c, and the decoder's stages have 3, 3, 2 and 2 3×3 convolutions, both
     convolution-batch norm-ReLU, 8c → 4c, 4c → 2c, 2c → c and c → classes → classes. In each stage the first
-    convolution narrows, as the last stage's notation says. `head` is the last convolution, bare. There are
-    no skips: all that passes the bottleneck besides features are the positions of the maxima.
+    convolution narrows, as the last stage's notation says. `head` is the last convolution, bare. There are no skips:
+    apart from features, only the positions of the maxima reach the decoder.
 
-    Padding, small batches and the use of `encode` and `decode` are the same as for `UNet`.
+    Padding, small batches, `encode` and `decode` are as for `UNet`.
     """
 
     stride = 2**LEVELS

@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger et al., 2015) in the plain forms that segkit's systems use, in one class."""
+"""U-Net (Ronneberger et al., 2015): one class for all the variants that segkit uses."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -52,23 +52,22 @@ class UNet(nn.Module):
     """forward(image (N, in_channels, H, W)) -> logits (N, out_channels, H, W), for any H, W ≥ 1.
 
     `widths` are the channels of each level, in units of `width`; the last is the bottleneck's, and between
-    two levels the picture is halved. A level is a block of two convolutions, layers as in `order` (see
-    `ConvBlock`), of the bottleneck and the decoder as in `decoder_order` (None: the same). `upsample` is one of
+    two levels the picture is halved. A level is a block of two convolutions, with layers as in `order` (see
+    `ConvBlock`); in the bottleneck and the decoder, as in `decoder_order` (None: the same). `upsample` is one of
 
     * `transposed`: a 2×2 transposed convolution of stride 2 halves the channels; blocks of the decoder are
       2w → w → w for a level of width w (its skip and as many from below).
     * `bilinear`: corners aligned, no parameters. Channels narrow in the block before instead: the
       bottleneck is w → 2w → w, a block of the decoder 2w → w → w', w' the width of the level above.
 
-    `bottleneck_kernel` and `head_kernel` are the sizes of the convolutions there. Sizes that are no multiple
-    of 2^(levels - 1) are padded inside, to the right and below, with the border's pixels, and cropped again;
-    training needs more than one value a channel at the bottleneck (batch norm), so no batch of one picture
-    as small as that stride.
+    `bottleneck_kernel` and `head_kernel` are the sizes of the convolutions there. Sizes that are not multiples of
+    2^(levels - 1) are padded to the right and below with the border's pixels, and cropped again. Training needs more
+    than one value per channel at the bottleneck (batch norm), so no batch of one picture as small as that stride.
 
     An export may take H and W as variables if they are multiples of that stride.
 
-    `encode` and `decode` are the two halves, so that a caller can look at the deepest feature, the last of
-    the list (of `deep_channels`), and decode some samples only:
+    `encode` and `decode` are the two halves, so that a caller can look at the deepest feature, the last of the list
+    (with `deep_channels`), and decode only some samples:
     `decode([f[keep] for f in features], image.shape[-2:])`.
     """
 

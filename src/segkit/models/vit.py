@@ -1,4 +1,4 @@
-"""A plain transformer that segments: patches in, patches of logits out."""
+"""A plain vision transformer for segmentation: patches in, patches of logits out."""
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,8 @@ from segkit.models.blocks import pad_to_multiple
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each added to its input and normalised before; tokens (N, T, width) to the same. The MLP
-    drops activations at random, after GELU."""
+    """Attention and an MLP, each with a norm before it and added to its input; tokens (N, T, width) to the same. The
+    MLP has dropout after GELU."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class Block(nn.Module):
 class ViTSegmenter(nn.Module):
     """A vision transformer over patches, whose tokens a transposed convolution turns back into pixels.
 
-    (N, 3, H, W) to logits (N, out_channels, H, W), any H and W. size: of the pictures in training; positions are
-    learned for its patches, from 0, and interpolated for other sizes. width: of a token. Source: Dosovitskiy et al., An
-    Image is Worth 16×16 Words, 2021, without the class token and the last norm.
+    (N, 3, H, W) to logits (N, out_channels, H, W), any H and W. size: of the training pictures; position embeddings are
+    learned for its patches, starting at 0, and interpolated for other sizes. width: of a token. Source: Dosovitskiy et
+    al., An Image is Worth 16×16 Words, 2021, without the class token and the last norm.
     """
 
     def __init__(

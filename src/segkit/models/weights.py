@@ -1,4 +1,4 @@
-"""Weights of one network for another."""
+"""Copy the weights of one network to another."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,37 +6,37 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
-class Taken(NamedTuple):
-    """Names of tensors: `taken` over, `missing` in the source, and `unused` of it."""
+class WeightTransfer(NamedTuple):
+    """Names of tensors: `taken` from the source, `missing` in it, and `unused` from it."""
 
     taken: list[str]
     missing: list[str]
     unused: list[str]
 
     def __str__(self) -> str:
-        text = f"{len(self.taken)} tensors taken over ({', '.join(parts(self.taken))})"
+        text = f"{len(self.taken)} tensors taken over ({', '.join(module_names(self.taken))})"
         if self.missing:
-            text += f"; {len(self.missing)} start anew ({', '.join(parts(self.missing))})"
+            text += f"; {len(self.missing)} start anew ({', '.join(module_names(self.missing))})"
         if self.unused:
-            text += f"; {len(self.unused)} of the checkpoint are not needed ({', '.join(parts(self.unused))})"
+            text += f"; {len(self.unused)} of the checkpoint are not needed ({', '.join(module_names(self.unused))})"
         return text
 
 
-def parts(names: list[str]) -> list[str]:
-    """The first words of dotted names: the modules of a network."""
+def module_names(names: list[str]) -> list[str]:
+    """The first parts of dotted names: the modules of a network."""
     return list(dict.fromkeys(name.split(".", 1)[0] for name in names))
 
 
-def take_over(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Taken:
-    """Copy into `net` every tensor of `state` that has one of the same name there; a U-Net inside a network counts
-    as the network. Raises ValueError if there is none, or if one has another shape."""
-    own = {short(name): tensor for name, tensor in net.state_dict().items()}
-    given = {short(name): tensor for name, tensor in state.items()}
+def copy_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> WeightTransfer:
+    """Copy into `net` every tensor of `state` whose name it has; a U-Net inside a network counts as the network. Raises
+    ValueError if there is none, or if one has another shape."""
+    own = {short_name(name): tensor for name, tensor in net.state_dict().items()}
+    given = {short_name(name): tensor for name, tensor in state.items()}
     both = [name for name in own if name in given]
     if not both:
         raise ValueError(
-            f"init_from={source}: none of its {len(given)} tensors ({', '.join(parts([*given]))}) has a name that this "
-            f"network has ({', '.join(parts([*own]))}). Give a run of a model with the same encoder."
+            f"init_from={source}: none of its {len(given)} tensors ({', '.join(module_names([*given]))}) has a name "
+            f"that this network has ({', '.join(module_names([*own]))}). Give a run of a model with the same encoder."
         )
     other = [name for name in both if own[name].shape != given[name].shape]
     if other:
@@ -48,8 +48,10 @@ def take_over(net: nn.Module, state: Mapping[str, Tensor], source: str) -> Taken
         )
     for name in both:
         own[name].copy_(given[name])
-    return Taken(both, [name for name in own if name not in given], [name for name in given if name not in own])
+    return WeightTransfer(
+        both, [name for name in own if name not in given], [name for name in given if name not in own]
+    )
 
 
-def short(name: str) -> str:
+def short_name(name: str) -> str:
     return name.removeprefix("unet.")

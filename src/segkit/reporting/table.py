@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segkit.files.tables import csv_text
-from segkit.metrics.names import titled
+from segkit.metrics.names import title_of
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Group
 from segkit.reporting.words import described, hardware, markdown_table, metric_names, plain, spread, stated
@@ -53,7 +53,7 @@ def rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
     titles = [
         *settings[0],
         "seeds",
-        *(titled(name.removeprefix("test/")) if name in metrics else name for name in seeds),
+        *(title_of(name.removeprefix("test/")) if name in metrics else name for name in seeds),
     ]
     titles += [f"{metric.removeprefix('test/')} as stated" for metric in told]
     titles += [*(COSTS[key][0] for key in costs), "hardware"]

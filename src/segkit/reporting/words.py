@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segkit.metrics.names import class_of, classes_in, lesser
+from segkit.metrics.names import class_of, classes_in, is_minor_metric
 from segkit.reporting.groups import Group, experiment_of
 
 LEFT_OUT = ("loss", "empty_images")  # of the table for people
@@ -15,7 +15,7 @@ def metric_names(groups: Sequence[Group]) -> list[str]:
     """The metrics of test that all groups have, of those that people look at: of single classes the IoU; losses of one
     group are not those of another."""
     metrics = groups[0].runs[0].metrics
-    names = [name for name in metrics if name.startswith("test/") and not lesser(name)]
+    names = [name for name in metrics if name.startswith("test/") and not is_minor_metric(name)]
     classes = classes_in(metrics, "test")
     names = [name for name in names if name.startswith("test/iou/") or class_of(name) not in classes]
     names = [name for name in names if name.split("/")[1] not in LEFT_OUT]

@@ -1,4 +1,4 @@
-"""Runs: a config becomes data, a task and a trainer; what they leave in a folder; and the way back from there."""
+"""Runs: build data, task and trainer from a config, keep the results in a folder, and load them back."""
 
 from segkit.runs.loading import load
 

@@ -28,16 +28,16 @@ from segkit.runs.checkpoints import CheckpointFiles
 from segkit.runs.fits import check_augment, check_fit
 from segkit.runs.initial import initialise
 from segkit.tasks.contract import Task
-from segkit.tasks.segmentation import takes
+from segkit.tasks.segmentation import loss_inputs
 
 log = logging.getLogger("segkit")
 
 
-# Of a config: what whoever gets the checkpoint has no use for.
+# Config entries that are of no use to whoever receives the checkpoint.
 PRIVATE = ("init_from", "weights", "pretrained", "logger", "overrides", "run_dir")
-LOADING = ("size", "train", "eval", "batch_size", "workers")  # of dataset.*: how pictures become batches
+LOADING = ("size", "train", "eval", "batch_size", "workers")  # keys of dataset.*: how pictures become batches
 OPTIONAL_LOADING = ("crops", "presence_threshold", "cache")
-MEASURED = ("pos_weight", "weight")  # of a loss: what "auto" counts in the training masks
+AUTO_WEIGHTS = ("pos_weight", "weight")  # loss settings whose "auto" is counted in the training masks
 
 
 @dataclass
@@ -51,20 +51,20 @@ class Run:
 
 
 def make(settings: Mapping[str, Any], **more: Any) -> Any:
-    """The object of a config with `_target_`; an error inside it is raised as it is, without Hydra's wrapping."""
+    """Instantiate a config with `_target_`; errors raised inside come through without Hydra's wrapping."""
     try:
         return hydra.utils.instantiate(dict(settings), _convert_="all", **more)
     except InstantiationException as error:
         if error.__cause__ is not None and str(error).startswith("Error in call"):
             raise error.__cause__ from None
-        why = nearest(str(error)) or (f"\n{error.__cause__}" if error.__cause__ else "")
+        why = suggest_target(str(error)) or (f"\n{error.__cause__}" if error.__cause__ else "")
         raise ValueError(
             str(error).replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "") + why
         ) from None
 
 
-def nearest(error: str) -> str:
-    """What could have been meant by a target that Hydra did not find."""
+def suggest_target(error: str) -> str:
+    """Suggest close names for a target that Hydra did not find."""
     found = re.search(r"Error locating target '([\w.]+)\.(\w+)'", error)
     module = sys.modules.get(found[1]) if found else None
     near = difflib.get_close_matches(found[2], dir(module), 3) if found and module else []
@@ -74,24 +74,24 @@ def nearest(error: str) -> str:
 def build(
     config: dict[str, Any], fresh: bool = True, follow_links: bool = False, callbacks: Sequence[Callback] = ()
 ) -> Run:
-    """Data, task and trainer of a resolved config; whatever cannot work together is an error here, before training.
+    """Build data, task and trainer from a resolved config; settings that do not work together are errors here.
 
-    `fresh`: with weights from `init_from`, which a run that goes on has in its own checkpoint. `follow_links`: see
-    `build_data`. `callbacks`: further ones than the config names.
+    `fresh`: load the weights of `init_from`; a resumed run has them in its own checkpoint. `follow_links`: see
+    `build_data`. `callbacks`: added to those of the config.
     """
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
-    with gather_findings():  # what is wrong with files, in one list
+    with gathered():  # report all faulty files in one list
         data = build_data(config, follow_links=follow_links)
         check_meaning(data)
-        measures = wants_masks(config["loss"])
-        if measures:
+        needs_masks = has_auto_weights(config["loss"])
+        if needs_masks:
             check_data(data)
         config = config | {"loss": resolve_auto_weights(config["loss"], data)}
         task = build_task(config, data)
         check_fit(config, task)
-        if not measures:  # a wrong setting is told before anything is decoded
+        if not needs_masks:  # report wrong settings before decoding anything
             check_data(data)
-    if data.workers and not torch.accelerator.is_available():  # or loaders and network fight for the cores
+    if data.workers and not torch.accelerator.is_available():  # else loaders and network compete for the cores
         torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))
     if fresh:
         initialise(task, config)
@@ -101,8 +101,8 @@ def build(
 def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow_links: bool = False) -> DataModule:
     """The data module of `config["dataset"]`: each split's data set, and how its pictures become batches.
 
-    follow_links: whether a data set may read through links out of its root. Only for a root that the command line of
-    the person who runs this has named: a config from elsewhere could have any file of theirs read.
+    follow_links: whether a data set may follow links out of its root. Only for a root named on the user's own command
+    line: a config from elsewhere could otherwise read any of their files.
     """
     settings = dict(config["dataset"])
     settings.pop("epochs", None)  # trainer.max_epochs takes it
@@ -113,7 +113,7 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow
             "`defaults: [loading]` and state its `classes`."
         )
     loading = {key: settings.pop(key) for key in (*LOADING, *OPTIONAL_LOADING) if key in settings}
-    settings.pop("follow_links", None)  # never what a config says
+    settings.pop("follow_links", None)  # never taken from a config
     more = {"follow_links": True} if follow_links and can_follow_links(settings["_target_"]) else {}
     with gather_findings():
         sources = {split: make(settings, split=split, **more) for split in splits}
@@ -124,12 +124,12 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow
 
 
 def can_follow_links(target: str) -> bool:
-    """Whether a data set's class knows the setting."""
+    """Whether a data set's class has this setting."""
     return "follow_links" in inspect.signature(hydra.utils.get_class(target)).parameters
 
 
 def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Task:
-    """The task of a config; with `data`, ready to train on it."""
+    """Build the task of a config; with `data`, ready to train on it."""
     facts = {
         "version": __version__,
         "config": {key: value for key, value in config.items() if key not in PRIVATE},
@@ -161,27 +161,27 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Tas
     return task
 
 
-def wants_masks(loss: Mapping[str, Any]) -> bool:
+def has_auto_weights(loss: Mapping[str, Any]) -> bool:
     """Whether a loss has settings that are counted in the training masks (see `resolve_auto_weights`)."""
     return any(
-        wants_masks(value) if isinstance(value, Mapping) else key in MEASURED and value == "auto"
+        has_auto_weights(value) if isinstance(value, Mapping) else key in AUTO_WEIGHTS and value == "auto"
         for key, value in loss.items()
     )
 
 
 def resolve_auto_weights(loss: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
-    """The loss' settings with "auto" replaced: `pos_weight` by background / foreground pixels of the training masks, of
-    a loss of presence by clean / other training samples; `weight` by each class' inverse frequency, with mean 1 over
-    the classes that occur (0 for those that do not)."""
+    """Replace "auto" in the loss settings: `pos_weight` by background / foreground pixels of the training masks, or by
+    clean / other training samples for a presence loss; `weight` by each class's inverse frequency, with mean 1 over the
+    classes that occur (0 for the others)."""
     loss = {
         key: resolve_auto_weights(value, data) if isinstance(value, Mapping) else value for key, value in loss.items()
     }
-    auto = [key for key in MEASURED if loss.get(key) == "auto"]
+    auto = [key for key in AUTO_WEIGHTS if loss.get(key) == "auto"]
     if not auto:
         return loss
-    of_samples = "label" in takes(hydra.utils.get_object(loss["_target_"]))
+    of_samples = "label" in loss_inputs(hydra.utils.get_object(loss["_target_"]))
     if of_samples and data.presence is None:
-        return loss | {"pos_weight": None}  # that there are no labels is said where loss and data are tried
+        return loss | {"pos_weight": None}  # `check_fit` reports the missing labels
     shares, what = (data.label_shares(), "sample") if of_samples else (data.class_shares(), "mask")
     if "pos_weight" in auto:
         if shares[1] == 0 or (of_samples and shares[0] == 0):
@@ -196,7 +196,7 @@ def resolve_auto_weights(loss: Mapping[str, Any], data: DataModule) -> dict[str,
 
 
 def build_trainer(config: Mapping[str, Any], more: Sequence[Callback] = ()) -> lightning.Trainer:
-    """The trainer with its loggers, its callbacks and `more` of them; null entries are left out."""
+    """Build the trainer with its loggers and callbacks, and `more` callbacks; null entries are skipped."""
     callbacks = [*(make(entry) for entry in (config.get("callbacks") or {}).values() if entry), *more]
     loggers = [make(entry) for entry in (config.get("logger") or {}).values() if entry]
     if not loggers:
@@ -218,20 +218,20 @@ def build_trainer(config: Mapping[str, Any], more: Sequence[Callback] = ()) -> l
     )
     if trainer.num_devices > 1 and config["trainer"].get("strategy", "auto") == "auto":
         raise ValueError(
-            f"trainer.devices={config['trainer']['devices']}, but without a strategy: several devices take several "
-            "processes. Say trainer=ddp as well."
+            f"trainer.devices={config['trainer']['devices']}, but no strategy: several devices need several "
+            "processes. Add trainer=ddp."
         )
     if trainer.num_devices * trainer.num_nodes > 1 and config.get("unfreeze_at_epoch") is not None:
         raise ValueError(
-            "unfreeze_at_epoch needs one process: others would not get the gradients. Leave trainer=ddp away, or train "
+            "unfreeze_at_epoch needs one process: others would not get the gradients. Leave out trainer=ddp, or train "
             "twice, the second time with init_from."
         )
     return trainer
 
 
 def fingerprint_of(data: DataModule) -> str:
-    """One number for the content of a data set: of all files, whatever their names and order, or what its parts say of
-    themselves."""
+    """A hash of a data set's content: of all files, whatever their names and order, or of its splits' own
+    fingerprints."""
     extras = [extras_of(source) for source in data.sources.values()]
     if all(one.files for one in extras):
         digests = fingerprint({path for one in extras for pair in one.files for path in pair})

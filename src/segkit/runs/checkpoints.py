@@ -28,9 +28,9 @@ class CheckpointFiles(TorchCheckpointIO):
         write_bytes(Path(path), content.getbuffer())
 
     def load_checkpoint(self, path: Any, *args: Any, **more: Any) -> dict[str, Any]:
-        """Also of a run folder that was moved or copied: ModelCheckpoint drops its best score with its old folder.
+        """Also works for a run folder that was moved or copied, where ModelCheckpoint would drop its best score.
 
-        It deletes what it says it wrote: that must lie in the folder of the checkpoint."""
+        ModelCheckpoint deletes the files it lists as its own, so these must lie in the checkpoint's folder."""
         checkpoint = read_checkpoint(Path(path))
         for state in checkpoint.get("callbacks", {}).values():
             if (old := state.get("dirpath")) and Path(path).name == "last.ckpt":
@@ -40,7 +40,7 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 def check_paths(state: dict[str, Any], path: Path) -> None:
-    """ValueError where a callback's state names a file outside of the folder of its checkpoint."""
+    """Raise ValueError if a callback's state names a file outside its checkpoint's folder."""
     named = [state.get(key) for key in ("best_model_path", "kth_best_model_path", "last_model_path")]
     for found in (*named, *(state.get("best_k_models") or {})):
         if found and not is_inside(str(found), path.parent):
@@ -50,7 +50,7 @@ def check_paths(state: dict[str, Any], path: Path) -> None:
 
 
 def read(folder: Path, name: str = "last") -> dict[str, Any]:
-    """A run's checkpoint, its tensors left on the disk until they are looked at."""
+    """Read a run's checkpoint; its tensors stay on disk until they are used."""
     path = folder / "checkpoints" / f"{name}.ckpt"
     try:
         checkpoint = read_checkpoint(path)
@@ -61,21 +61,22 @@ def read(folder: Path, name: str = "last") -> dict[str, Any]:
     except Exception as error:  # of many kinds
         why = first_line(error).removeprefix(f"{path} ")
         raise ValueError(
-            f"{path} is cut short or damaged ({why}). Bring a copy of it back, or start a new run; "
-            f"{format_argument('init_from', folder)} starts one with the weights of best.ckpt."
+            f"{path} is cut short or damaged ({why}). Restore a copy of it, or start a new run; "
+            f"{argument('init_from', folder)} starts one with the weights of best.ckpt."
         ) from error
     return checkpoint
 
 
 def check_tensors(weights: Any, path: Path) -> None:
-    """ValueError unless a checkpoint has finite tensors by name, which `read_checkpoint` has found in the file."""
+    """Raise ValueError unless a checkpoint maps names to finite tensors, which `read_checkpoint` has found in the
+    file."""
     if not isinstance(weights, Mapping) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
         raise ValueError(f"{path} is not a segkit checkpoint, or is damaged: it has no state_dict of tensors.")
     check_finite(weights, path)
 
 
 def check_finite(weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Refuse weights with NaN or infinity in them: whatever such a network gives is no answer."""
+    """Refuse weights that contain NaN or infinity: the network's outputs would be meaningless."""
     bad = [name for name, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The state of the code in the working directory, without running anything that its repository asks for.
+"""The state of the code in the working directory, without running anything that its repository configures.
 
-A folder from someone else may have a `.git` of its own, whose config names programs: filters, diff tools, monitors of
-files, hooks. The commit is read from its files; git compares with it in a repository made for that, without a config.
+Someone else's folder may bring its own `.git`, whose config names programs: filters, diff tools, file monitors, hooks.
+The commit is read from git's files; the diff is taken in a temporary repository without a config.
 """
 
 import os
@@ -13,27 +13,27 @@ from pathlib import Path
 
 from segkit.files.reading import read_text
 
-MOST = 2**22  # bytes of a file of references
+MOST = 2**22  # bytes of a reference file
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A working tree, its commit, and where git keeps what it has of them."""
+    """A working tree, its commit, and git's folders for them."""
 
     tree: Path
     commit: str
     folder: Path
-    common: Path  # of several working trees
+    common: Path  # shared by several working trees
 
 
 def find(place: Path) -> Repository | None:
-    """The repository that a folder is in, if it has a commit."""
+    """Find the repository that contains a folder, if it has a commit."""
     tree = next((one for one in (place, *place.parents) if (one / ".git").exists()), None)
     if tree is None:
         return None
     try:
         folder = tree / ".git"
-        if not folder.is_dir():  # of a further working tree
+        if not folder.is_dir():  # a linked working tree
             folder = (tree / read_text(folder, MOST).removeprefix("gitdir:").strip()).resolve()
         shared = folder / "commondir"
         common = (folder / read_text(shared, MOST).strip()).resolve() if shared.exists() else folder
@@ -44,7 +44,7 @@ def find(place: Path) -> Repository | None:
 
 
 def commit_of(folder: Path, common: Path) -> str:
-    """What HEAD points at; empty where that is no commit."""
+    """The commit that HEAD points at; empty if there is none."""
     found = read_text(folder / "HEAD", MOST).strip()
     if found.startswith("ref:"):
         name = found.removeprefix("ref:").strip()
@@ -59,10 +59,10 @@ def commit_of(folder: Path, common: Path) -> str:
 
 
 def changes(found: Repository) -> str:
-    """What differs from the commit, as git tells it; empty without git, or where it takes long.
+    """The diff to the commit, by git; empty without git, or if it takes too long.
 
-    Not in the repository itself: in an empty one that borrows its objects and its index, so that no config, attribute
-    or hook of it counts. Submodules, which have configs of their own, are left out.
+    Runs in an empty repository that borrows the objects and the index, so that no config, attribute or hook of the
+    original takes effect. Submodules, which have their own configs, are left out.
     """
     with tempfile.TemporaryDirectory(prefix="segkit-") as place:
         for name in ("refs", "objects"):

@@ -1,4 +1,4 @@
-"""What a command says: on the terminal, and in the run folder's train.log."""
+"""What a command prints: on the terminal, and in the run folder's train.log."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from segkit.files.writing import DISK_FULL
 
 log = logging.getLogger("segkit")
 
-# Said at every run, with nothing for the person to do about it.
+# Shown in every run, with nothing for the user to do about them.
 IDLE_WARNINGS = (
     r".*does not have many workers.*",  # on two cores loading in the training process is faster
     r".*smaller than the logging interval.*",  # segkit's values are logged by epoch
@@ -25,41 +25,41 @@ IDLE_WARNINGS = (
 
 
 def log_to(path: Path) -> logging.Handler:
-    """Everything that segkit says goes into this file too, until the handler is removed again."""
+    """Also write segkit's messages to this file, until the handler is removed."""
     handler = LogFile(path, delay=True)
-    handler.setFormatter(Plain("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     return handler
 
 
 def report_thread(error: "threading.ExceptHookArgs") -> None:
-    """What an error in another thread prints: nothing where the disk is full, since TensorBoard's writer raises that
-    again in ours."""
+    """Print an error from another thread, unless the disk is full: TensorBoard's writer raises that again in ours."""
     if not (isinstance(error.exc_value, OSError) and error.exc_value.errno in DISK_FULL):
         threading.__excepthook__(error)
 
 
-class Plain(logging.Formatter):
-    """Text that may be read on a terminal as well."""
+class PrintableFormatter(logging.Formatter):
+    """Text that is safe to show on a terminal as well."""
 
     def format(self, record: logging.LogRecord) -> str:
         return console.printable(super().format(record))
 
 
 class LogFile(logging.FileHandler):
-    """A log that ends where the disk is full: whoever writes the run's files says so."""
+    """A log that stops when the disk is full; the code that writes the run's files reports it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
     def close(self) -> None:
-        with suppress(OSError):  # of what was not written yet
+        with suppress(OSError):  # from flushing
             super().close()
 
 
 def log_to_console() -> None:
-    """segkit's messages on standard error, once a process; of Lightning's only warnings, less the known idle ones."""
+    """Show segkit's messages on standard error, once per process, and Lightning's warnings without the known idle
+    ones."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in IDLE_WARNINGS:
@@ -74,7 +74,7 @@ def log_to_console() -> None:
 
 
 class Console(logging.Handler):
-    """Looks standard error up at every message: while a progress bar is shown, it is one that prints above the bar."""
+    """Looks up standard error for every message: while a progress bar is shown, it prints above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         console.say(self.format(record), stderr=True)

@@ -30,11 +30,11 @@ PACKAGES = (
 
 
 def current(config: dict[str, Any], data: str, device: str, own: bool) -> dict[str, Any]:
-    """What a run's numbers may depend on besides its config. `data` is the data set's fingerprint; `own` says that a
-    new training is the person's, so that git may be asked what differs from the commit."""
+    """What a run's numbers may depend on besides its config. `data`: the data set's fingerprint. `own`: the training is
+    new and the user's own, so git may be asked for the diff to the commit."""
     place = code.find(Path.cwd())
-    weights = [Path(config["weights"])] if is_weights_file(config.get("weights")) else []
-    weights = [path for path in weights if path.exists()]  # a run that goes on may have lost it
+    weights = [Path(config["weights"])] if is_file_of_weights(config.get("weights")) else []
+    weights = [path for path in weights if path.exists()]  # a resumed run may have lost it
     return {
         "segkit": __version__,
         "python": platform.python_version(),
@@ -54,7 +54,7 @@ def current(config: dict[str, Any], data: str, device: str, own: bool) -> dict[s
 
 
 def _version(package: str) -> str:
-    """Of an installed package; some are extras."""
+    """An installed package's version, else empty: some are extras."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Whether the settings of a run fit together, asked before a file is decoded."""
+"""Check that a run's settings fit together, before any file is decoded."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,24 +9,24 @@ import torch
 from segkit.configs.composing import LAST_EPOCH, as_names
 from segkit.console import format_count
 from segkit.datasets.augment import Augment
-from segkit.metrics.names import unknown
+from segkit.metrics.names import unknown_metric
 from segkit.models.presence import Detection
 from segkit.tasks.contract import Task
 from segkit.tasks.scores import Scores
-from segkit.tasks.segmentation import MISSING, takes
+from segkit.tasks.segmentation import MISSING, loss_inputs
 
 log = logging.getLogger("segkit")
 
 
 def check_checkpoints(config: Mapping[str, Any]) -> None:
-    """Without its two checkpoints a run could neither be tested nor resumed."""
+    """Require both checkpoints: without them a run can be neither tested nor resumed."""
     callbacks = config.get("callbacks") or {}
     if not (callbacks.get("best") and callbacks.get("last")):
         raise ValueError("callbacks lack the checkpoints best and last: keep the default ones, callbacks=[default,…].")
 
 
 def check_augment(augment: Any, config: Mapping[str, Any]) -> None:
-    """ValueError for a pipeline of another library as it is; a warning where what it fills in would be a class."""
+    """Raise ValueError for another library's bare pipeline; warn if the pixels it fills in would count as a class."""
     if augment is None:
         return
     if not isinstance(augment, Augment):
@@ -37,15 +37,15 @@ def check_augment(augment: Any, config: Mapping[str, Any]) -> None:
     classes = config["dataset"]["classes"]
     if len(classes) > 1 and (found := augment.fills):
         log.warning(
-            "augment: what %s brings from outside of a picture counts as %s. For 'ignored' set its fill_mask: "
-            "255, as augment=light has it.",
-            " and ".join(found),
+            "augment: what %s fills in from outside the picture counts as %s. To ignore it, set its fill_mask: 255, as "
+            "augment=light does.",
+            " and ".join(names),
             classes[0],
         )
 
 
 def check_fit(config: Mapping[str, Any], task: Task) -> None:
-    """One small batch through network and loss: an error that names the two settings that disagree, or nothing."""
+    """Run one small batch through network and loss; an error names the two settings that disagree."""
     chosen, classes = config["choices"], config["dataset"]["classes"]
     height, width = task.example_input_array.shape[2:]  # type: ignore[union-attr]
     was_training = task.training
@@ -66,7 +66,7 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
     if config["dataset"].get("crops", "none") != "none":
         batch |= {"whole": batch["mask"], "picture": batch["index"], "where": torch.zeros(2, 2, dtype=torch.int64)}
     check_loss(chosen, task, out, batch)
-    check_frozen(config, takes(task.loss))
+    check_frozen(config, loss_inputs(task.loss))
     try:
         losses = task.losses(out, batch["mask"], batch.get("label"))
     except (ValueError, RuntimeError) as error:
@@ -77,15 +77,15 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
     scores = Scores(task.classes, 0.5, 1.0)
     scores.update(out, batch)
     found = scores.compute()
-    if "logits" not in takes(task.loss):
-        check_monitor_of_presence(config, found)
+    if "logits" not in loss_inputs(task.loss):
+        check_presence_monitor(config, found)
     check_monitor(config, task.classes, losses.keys(), found)
 
 
 def check_loss(chosen: Mapping[str, str], task: Task, out: Detection, batch: Mapping[str, Any]) -> None:
-    """The loss must be called with what the network and the data give."""
+    """Require that the network and the data provide what the loss needs."""
     given = {"logits": out.masks, "presence": out.presence, "mask": batch["mask"], "label": batch.get("label")}
-    wanted = takes(task.loss)
+    wanted = loss_inputs(task.loss)
     for name in wanted:
         if given[name] is None:
             other = "dataset" if name == "label" else "model"
@@ -108,23 +108,23 @@ def loss_and_parts(task: Task) -> list[torch.nn.Module]:
 
 
 def check_frozen(config: Mapping[str, Any], wanted: Sequence[str]) -> None:
-    """A loss of masks and presence must not be given a network whose masks stay as they are."""
-    frozen = "unet" in as_names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
+    """Refuse to train masks and presence together if the masks are frozen."""
+    frozen = "unet" in names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
     if frozen and {"logits", "presence"} <= {*wanted}:
         raise ValueError(
-            f"freeze=unet and loss={config['choices']['loss']} disagree: masks stay as they are then. Say freeze=none "
+            f"freeze=unet and loss={config['choices']['loss']} disagree: the masks are not trained. Say freeze=none "
             "to train masks and presence together, or loss=presence to train that part alone."
         )
 
 
-def check_monitor_of_presence(config: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-    """A loss of presence alone trains no masks, so `monitor` should not be of masks: an error where there are none,
-    else a hint."""
+def check_presence_monitor(config: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+    """A presence loss trains no masks, so `monitor` should not score masks: an error if there are none, else a
+    warning."""
     monitor = config["monitor"]
     if monitor == LAST_EPOCH or monitor.startswith(("val/presence_", "val/loss")):
         return
     told = (
-        f"monitor={monitor} is of masks, which loss={config['choices']['loss']} does not train. Say "
+        f"monitor={monitor} scores masks, which loss={config['choices']['loss']} does not train. Say "
         "monitor=val/presence_f1, or val/loss."
     )
     if monitor.removeprefix("val/").partition("/")[0] not in {name.partition("/")[0] for name in scores}:
@@ -133,11 +133,11 @@ def check_monitor_of_presence(config: Mapping[str, Any], scores: Mapping[str, fl
 
 
 def check_monitor(config: Mapping[str, Any], classes: Sequence[str], losses: Any, scores: Mapping[str, float]) -> None:
-    """`monitor` must be something that validation gives, or the run would end after its first epoch."""
+    """Require a `monitor` that validation computes, or the run would fail after its first epoch."""
     plain = sorted({name.split("/")[0] for name in scores if not name.startswith("presence_")})
     given = [*losses, *scores, *plain]
     given += [f"{name}/{title}" for name in plain for title in classes if len(classes) > 1]
     known = [LAST_EPOCH, *dict.fromkeys(f"val/{name}" for name in given)]
     for monitor in (config["monitor"], config["scheduler"].get("monitor")):
         if monitor is not None and monitor not in known:
-            raise unknown("monitor", monitor, known)
+            raise unknown_metric("monitor", monitor, known)

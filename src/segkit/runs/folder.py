@@ -1,4 +1,4 @@
-"""The run folder: who may write it, what stands in it, and how a run ends."""
+"""The run folder: who may write to it, what it contains, and how a run ends."""
 
 import logging
 import os
@@ -29,16 +29,17 @@ from segkit.security import stored_configs
 
 log = logging.getLogger("segkit")
 
-GROUPS = ("dataset", "model", "loss", "optimizer", "scheduler", "trainer")  # that every run's config has
+GROUPS = ("dataset", "model", "loss", "optimizer", "scheduler", "trainer")  # present in every run's config
 LOST_CONFIG = (
-    "Bring a copy of it back, or start a new run in another folder (hydra.run.dir=…); its weights are in "
+    "Restore a copy of it, or start a new run in another folder (hydra.run.dir=…); its weights are in "
     "checkpoints/best.ckpt, which predict and init_from take without it."
 )
 
 
 @dataclass
 class Record:
-    """An open run folder. `resume_from` is the checkpoint to go on from; `finished` says that nothing is left to do."""
+    """An open run folder. `resume_from` is the checkpoint to continue from; `finished` means that nothing is left to
+    do."""
 
     folder: Path
     config: dict[str, Any]
@@ -59,12 +60,12 @@ class Record:
 
 @contextmanager
 def open_run(cfg: DictConfig, own: bool = True) -> Iterator[Record]:
-    """The run folder of a config, locked, with results.json telling its state: running, then how it ended.
+    """Open and lock a config's run folder; results.json states that it is running, then how it ended.
 
-    A finished run of the same config is left alone (`finished`), an interrupted one goes on from last.ckpt, one of
-    another config is an error. Whatever is raised inside is logged with its traceback into train.log and raised on;
-    Ctrl-C and polite signals end as SystemExit(130), with the folder in order. `own`: whether the config is known to be
-    the person's; one that is not is checked before anything is built from it.
+    A finished run of the same config is left alone (`finished`), an interrupted one continues from last.ckpt, and one
+    of another config is an error. Exceptions are logged to train.log with their traceback and raised again; Ctrl-C and
+    termination signals end as SystemExit(130), with the folder in order. `own`: whether the config is known to be the
+    user's own; any other is checked before anything is built from it.
     """
     folder = Path(cfg.run_dir).absolute()
     if cfg.resume is not None:
@@ -80,7 +81,7 @@ def open_run(cfg: DictConfig, own: bool = True) -> Iterator[Record]:
         ) from None
     handler = log_to(folder / "train.log")
     try:
-        yield from _guarded(cfg, folder, own)
+        yield from _keep_record(cfg, folder, own)
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -88,15 +89,15 @@ def open_run(cfg: DictConfig, own: bool = True) -> Iterator[Record]:
         lock.release()
 
 
-def _guarded(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
+def _keep_record(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
     started = time.time()
     record = Record(folder, {})
     mine = not (folder / "results.json").exists()  # until the folder is claimed, another run's results are not touched
     try:
-        record.config = stored_config(cfg, folder) if cfg.resume is not None else _resolved(cfg, own)
+        record.config = resumed_config(cfg, folder) if cfg.resume is not None else _resolve(cfg, own)
         _claim(record, explicit=cfg.resume is not None)
         if record.resume_from is not None and record.resume_from.exists():
-            checkpoints.read(record.folder)  # before the data are
+            checkpoints.read(record.folder)  # before the data
         if record.finished:
             yield record
             return
@@ -110,16 +111,15 @@ def _guarded(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         if mine:
             if not interrupted:
-                log.debug("", exc_info=error)  # the traceback is for train.log alone; the message is for the person
+                log.debug("", exc_info=error)  # the traceback goes to train.log alone; the user sees the message
             reason = "interrupted" if interrupted else explain(error)
             _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
-        foreign = ",".join(stored_configs.find_foreign_modules(record.config))
-        again = f"python -m segkit.train {format_argument('resume', folder)}"
-        again += f" 'trust=[{foreign}]'" if foreign else ""
-        if stored_configs.find_sending_loggers(record.config):  # which a resumed run has only by its own command
+        foreign = ",".join(stored_configs.foreign(record.config))
+        again = f"python -m segkit.train {argument('resume', folder)}" + (f" 'trust=[{foreign}]'" if foreign else "")
+        if stored_configs.sending(record.config):  # a resumed run has these only if its command names them
             again += f" 'logger=[{','.join(record.config['logger'])}]'"
         kept = any((folder / path).exists() for path in ("checkpoints/last.ckpt", "stages"))
-        if interrupted and folder.parent.name != "stages":  # of a stage, the run that it belongs to says it
+        if interrupted and folder.parent.name != "stages":  # for a stage, its run says so
             then = f"The run is kept; go on with:\n  {again}" if kept else "No epoch was finished, so start it again."
             console.say(f"\nInterrupted. {then}", stderr=True)
         if interrupted:
@@ -138,10 +138,10 @@ def _write_end(record: Record, status: str, error: str, seconds: float) -> None:
         log.error("cannot write %s: %s", record.folder / "results.json", disk)
 
 
-def _resolved(cfg: DictConfig, own: bool) -> dict[str, Any]:
+def _resolve(cfg: DictConfig, own: bool) -> dict[str, Any]:
     cfg = cfg.copy()
     cfg.run_dir = str(Path(cfg.run_dir).absolute())
-    if not own:  # before its class is asked for the names
+    if not own:  # before asking its class for the names
         dataset = to_plain(cfg.dataset)
         named = dataset | ({"classes": ["auto"]} if dataset.get("classes") == "auto" else {})
         stored_configs.merge_stored_dataset(named, {}, cfg.run_dir, cfg.trust)
@@ -158,13 +158,13 @@ def _resolved(cfg: DictConfig, own: bool) -> dict[str, Any]:
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     dataset = config["dataset"]
     for place, key in ((dataset, "root"), (config, "init_from"), (config, "weights")):
-        if place.get(key) is not None and (key != "weights" or is_weights_file(place[key])):
-            place[key] = str(Path(place[key]).expanduser().absolute())  # later commands come from elsewhere
+        if place.get(key) is not None and (key != "weights" or is_file_of_weights(place[key])):
+            place[key] = str(Path(place[key]).expanduser().absolute())  # later commands may run in another folder
     return config
 
 
 def _claim(record: Record, explicit: bool) -> None:
-    """Decide from results.json whether to start, to go on, to leave alone, or to refuse."""
+    """Decide from results.json whether to start, resume, leave alone or refuse."""
     path, last = record.folder / "results.json", record.folder / "checkpoints" / "last.ckpt"
     if explicit and not last.exists() and not record.config.get("stages"):
         again = find_first_command(record.folder)
@@ -177,7 +177,7 @@ def _claim(record: Record, explicit: bool) -> None:
         results = read_json(path) if path.exists() else {}
         if results and not (isinstance(results["status"], str) and isinstance(results["metrics"], dict)):
             raise ValueError("status and metrics are not what a training writes")
-    other = differences(identity(_stored(record.folder) or record.config), identity(record.config))
+    other = differences(identity(_read_config(record.folder) or record.config), identity(record.config))
     if explicit and (other or results.get("status") != "finished"):
         record.resume_from = last
     elif not results:
@@ -194,17 +194,17 @@ def _claim(record: Record, explicit: bool) -> None:
         log.info("%s is finished already; left alone%s", record.folder, longer)
     elif results["status"] in ("running", "interrupted") and last.exists():
         record.resume_from = last
-        stored = _stored(record.folder)  # with lr_find=true the rate that was found stands there
+        stored = _read_config(record.folder)  # with lr_find=true it has the rate that was found
         record.config |= {group: stored[group] for group in ("optimizer", "scheduler")}
         log.info("%s was cut short; going on from its last.ckpt", record.folder)
     else:
         for events in record.folder.glob("events.out.tfevents.*"):
-            events.unlink()  # of an attempt that starts again: TensorBoard would draw both
+            events.unlink()  # from the failed attempt: TensorBoard would draw both
 
 
 @contextmanager
 def blaming(path: Path, remedy: str) -> Iterator[None]:
-    """A file of a run folder that cannot be read as what it should be is named, with what to do."""
+    """Turn an error from reading a run folder's file into one that names the file and what to do."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
@@ -213,7 +213,7 @@ def blaming(path: Path, remedy: str) -> Iterator[None]:
 
 
 def read_epochs(folder: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv, one for each epoch that was trained."""
+    """The rows of metrics.csv, one per trained epoch."""
     path = folder / "metrics.csv"
     if not path.exists():
         return []
@@ -226,12 +226,12 @@ def read_epochs(folder: Path) -> list[dict[str, float]]:
 
 
 def seconds_of_epochs(folder: Path) -> list[float]:
-    """How long each epoch took that was trained."""
+    """How long each trained epoch took."""
     return [row.get("seconds", 0.0) for row in read_epochs(folder)]
 
 
 def check_same_data(folder: Path, split: dict[str, list[str]], fingerprint: str) -> None:
-    """ValueError if a resumed run would go on with other pictures than it was started with."""
+    """Raise ValueError if a resumed run would continue with different pictures."""
     if not ((folder / "split.json").exists() and (folder / "environment.json").exists()):
         return
     with blaming(folder / "split.json", "Remove it, and the run goes on with the data as they are."):
@@ -242,13 +242,13 @@ def check_same_data(folder: Path, split: dict[str, list[str]], fingerprint: str)
     if changed or fingerprint != stored:
         what = f"the {', '.join(changed)} split has other pictures" if changed else "files have other content"
         raise ValueError(
-            f"{folder}: the data changed since this run was started ({what}; split.json lists those it had). Bring the "
-            "old ones back, or start a new run."
+            f"{folder}: the data changed since this run was started ({what}; split.json lists the old ones). "
+            "Restore them, or start a new run."
         )
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    """The config of the run in a folder; empty where it failed before it had one."""
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Read the config of the run in a folder; empty if the run failed before writing one."""
     path = folder / "config.yaml"
     if not path.exists():
         return {}
@@ -261,17 +261,19 @@ def _stored(folder: Path) -> dict[str, Any]:
     return found
 
 
-def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """The config of the run in `folder`, with the new length and hardware from the command line."""
-    found = move_paths(_stored(folder), str(_stored(folder).get("run_dir")), str(folder))  # it may have been moved
+def resumed_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """The stored config of the run in `folder`, with the length and hardware from the command line."""
+    found = rebased(
+        _read_config(folder), str(_read_config(folder).get("run_dir")), str(folder)
+    )  # it may have been moved
     words = [key_of(word) for word in cfg.overrides]
-    found["logger"] = loggers(found, cfg, words, folder)
+    found["logger"] = stored_loggers(found, cfg, words, folder)
     said = ["group"] if "dataset.group" in words else []
     stored_configs.check_stored(found, folder / "config.yaml", cfg.trust, folder, said)
     if left_out := stored_configs.limit_processes(found, words, cfg.trainer):
         log.warning(
-            "%s: left out, as a stored config starts no further processes and no compiler: %s. Say so as well "
-            "to have it.",
+            "%s: left out, since a stored config may not start processes or a compiler: %s. Repeat it on the "
+            "command line to have it.",
             folder / "config.yaml",
             " ".join(left_out),
         )
@@ -288,7 +290,7 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         )
     for override in cfg.overrides:
         key = key_of(override)
-        if key == "trainer":  # the hardware of another trainer file; the rest of it is what the run was started with
+        if key == "trainer":  # take only the hardware from another trainer file; the rest stays as it was
             for name in cfg.trainer:
                 if f"trainer.{name}" in MAY_CHANGE - {"trainer.max_epochs"}:
                     OmegaConf.update(stored, f"trainer.{name}", cfg.trainer[name], force_add=True)
@@ -308,17 +310,17 @@ def stored_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return _with_absolute_paths(config) | {"overrides": overrides, "resume": None, "trust": list(cfg.trust)}
 
 
-def loggers(found: Mapping[str, Any], cfg: DictConfig, words: Sequence[str], folder: Path) -> Any:
-    """The stored loggers that a resumed run starts: none that sends anything to a server, and none at all where the
-    command says its own."""
+def stored_loggers(found: Mapping[str, Any], cfg: DictConfig, words: Sequence[str], folder: Path) -> Any:
+    """The stored loggers that a resumed run starts: none that sends data to a server, and none at all if the command
+    names its own."""
     if any(word.partition(".")[0] == "logger" for word in words):
         return None
     left_out = stored_configs.find_sending_loggers(found)
     if left_out:
         again = ",".join(map(str, found["logger"]))
         log.warning(
-            "%s: %s would send what is logged to a server, which a stored config does not start. Say 'logger=[%s]' as "
-            "well to have it go on there.",
+            "%s: %s would send logs to a server, which a stored config may not do. Add 'logger=[%s]' to the command to "
+            "continue there.",
             folder / "config.yaml",
             " and ".join(left_out),
             again,
@@ -328,7 +330,7 @@ def loggers(found: Mapping[str, Any], cfg: DictConfig, words: Sequence[str], fol
 
 
 def check_budget(stored: Any, folder: Path) -> None:
-    """ValueError unless a run may go on with the budget of `stored`: before anything of it is touched."""
+    """Raise ValueError unless the run can continue with the budget in `stored`, before anything is touched."""
     if stored.get("budget") is None or not (folder / "checkpoints" / "last.ckpt").exists():
         return
     total = parse_budget(stored.budget)
@@ -344,7 +346,7 @@ def check_budget(stored: Any, folder: Path) -> None:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """A run's results.json; {"status": "missing"} where there is none that can be read."""
+    """Read a run's results.json; {"status": "missing"} if there is none or it cannot be read."""
     try:
         results = read_json(folder / "results.json")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The weights a training starts with: random, an encoder's that others have trained, or those of a run."""
+"""The weights that training starts with: random, a pretrained encoder's, or those of a run."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from segkit.configs.composing import has_weights
 from segkit.configs.places import find_checkpoint
 from segkit.files.reading import first_line, read_checkpoint
 from segkit.models.encoders import encoder_of
-from segkit.models.weights import short, take_over
+from segkit.models.weights import copy_weights, short_name
 from segkit.runs.checkpoints import check_tensors
 from segkit.runs.pretrained import load_encoder
 from segkit.tasks.contract import Task
@@ -19,22 +19,22 @@ log = logging.getLogger("segkit")
 
 
 def initialise(task: Task, config: Mapping[str, Any]) -> None:
-    """Take over the weights of `init_from`, and of `weights` the encoder where that run has none, and say which; warn
-    where something that is frozen has learnt nothing."""
+    """Load the weights of `init_from`, and the encoder's from `weights` if that run has none, and log which; warn if
+    frozen parts are untrained."""
     source, known = config.get("init_from"), set[str]()
-    state, normalisation = ({}, None) if source is None else of_run(source)
+    state, normalisation = ({}, None) if source is None else read_run(source)
     encoder = encoder_of(task.net)
-    inside = names_in(task.net, [] if encoder is None else [encoder])
-    if has_weights(config["weights"]) and not (inside and inside <= set(map(short, state))):
+    inside = tensor_names(task.net, [] if encoder is None else [encoder])
+    if wants_weights(config["weights"]) and not (inside and inside <= set(map(short_name, state))):
         done = load_encoder(task.net, str(config["weights"]), config["choices"]["model"])
         how = task.normalisation
         log.info("%s; pictures are normalised by mean %s and std %s", done, how["mean"], how["std"])
         known |= inside
     if source is not None:
-        taken = take_over(task.net, state, source)
+        taken = copy_weights(task.net, state, source)
         log.info("init_from=%s: %s", source, taken)
         known |= set(taken.taken)
-    if stays := sorted(names_in(task.net, task.frozen) - known):
+    if stays := sorted(tensor_names(task.net, task.frozen) - known):
         log.warning(
             "freeze=%s: %d tensors keep the random values they start with (%s, …). Give weights=… or "
             "init_from=<run> that has them, or train them with freeze=none.",
@@ -52,8 +52,8 @@ def initialise(task: Task, config: Mapping[str, Any]) -> None:
         )
 
 
-def of_run(source: str) -> tuple[dict[str, Tensor], Any]:
-    """The network's tensors and the normalisation of a run or checkpoint."""
+def read_run(source: str) -> tuple[dict[str, Tensor], Any]:
+    """Read the network's tensors and the normalisation of a run or checkpoint."""
     path = find_checkpoint(source, "init_from")
     try:
         checkpoint = read_checkpoint(path)
@@ -66,7 +66,7 @@ def of_run(source: str) -> tuple[dict[str, Tensor], Any]:
     return {name.removeprefix("net."): tensor for name, tensor in state.items()}, normalisation
 
 
-def names_in(net: nn.Module, modules: Iterable[nn.Module]) -> set[str]:
-    """The names, as `take_over` compares them, of those tensors of a network that lie in some of its modules."""
+def tensor_names(net: nn.Module, modules: Iterable[nn.Module]) -> set[str]:
+    """Names, as `copy_weights` compares them, of the tensors in some modules of a network."""
     inside = {id(tensor) for module in modules for tensor in module.state_dict(keep_vars=True).values()}
-    return {short(name) for name, tensor in net.state_dict(keep_vars=True).items() if id(tensor) in inside}
+    return {short_name(name) for name, tensor in net.state_dict(keep_vars=True).items() if id(tensor) in inside}

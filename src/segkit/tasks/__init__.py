@@ -1,4 +1,4 @@
-"""What is learnt: a network with its loss, scores and optimiser."""
+"""Tasks: a network with its loss, scores and optimiser."""
 
 from segkit.tasks.segmentation import SegmentationTask
 

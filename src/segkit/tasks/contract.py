@@ -1,4 +1,4 @@
-"""What a task is to the rest of segkit: to runs, evaluation, prediction and reports."""
+"""The interface of a task for the rest of segkit: runs, evaluation, prediction and reports."""
 
 from abc import abstractmethod
 from typing import Any, TypedDict
@@ -17,17 +17,17 @@ NOT_FINITE = (
 
 
 class Batch(TypedDict, total=False):
-    """N samples as a loader of segkit gives them. The first four are always there.
+    """N samples from a segkit loader. The first four are always there.
 
     image (N, 3, H, W) uint8 RGB; mask (N, H, W) uint8, 0..C-1 and 255 = ignored; name, a list of N; index (N,) int64,
-    the sample's number in its split, -1 where it only fills up the last batch of a process: metrics leave it out.
+    the sample's number in its split, or -1 for one that only fills up a process's last batch, which metrics leave out.
 
-    label (N,) int64: with `presence_threshold`, whether the class is there, 0 or 1. photometric (N, …) float32: what
-    was drawn for changes of colour that the device makes.
+    label (N,) int64: with `presence_threshold`, whether the class is there, 0 or 1. photometric (N, …) float32: the
+    random parameters of colour changes that run on the device.
 
-    Of crops, K of each of P pictures, N is P · K, `name` has P entries, and there are where (N, 2) int64, their corners
-    (top, left), and for scoring whole (P, H, W) uint8, the pictures' masks as they are, and picture (P,) int64, their
-    number; `index` is then picture · CROPS_A_PICTURE + crop.
+    With K crops of each of P pictures, N is P · K and `name` has P entries. There are also where (N, 2) int64, the
+    crops' corners (top, left), and for scoring whole (P, H, W) uint8, the pictures' full masks, and picture (P,) int64,
+    their number; `index` is then picture · CROPS_A_PICTURE + crop.
     """
 
     image: Tensor
@@ -42,12 +42,11 @@ class Batch(TypedDict, total=False):
 
 
 class Task(LightningModule):
-    """A network with what it is trained by, scored by, and asked for.
+    """A network with its training, its scores and its predictions.
 
-    classes: their names; one is foreground or not. threshold: the probability above which a pixel is foreground, of
-    one class. facts: plain containers that go into every checkpoint, so that it alone is enough to predict. frozen: the
-    parts of the network that stay as they are. loss: None
-    in a task that was built to predict.
+    classes: their names; a single one is foreground against background. threshold: with one class, the probability
+    above which a pixel is foreground. facts: plain containers stored in every checkpoint, so that it alone is enough to
+    predict. frozen: the parts of the network that are not trained. loss: None in a task that was built to predict.
     """
 
     net: nn.Module
@@ -68,11 +67,10 @@ class Task(LightningModule):
 
     @abstractmethod
     def detect(self, image: Tensor) -> Detection:
-        """image (N, 3, H, W) uint8, as read, to what the network says of it."""
+        """image (N, 3, H, W) uint8, as read, to the network's output."""
 
     def probabilities(self, image: Tensor) -> Tensor:
-        """image (N, 3, H, W) uint8 to probabilities (N, C, H, W) float32; ValueError of a network without
-        masks."""
+        """image (N, 3, H, W) uint8 to probabilities (N, C, H, W) float32; ValueError for a network without masks."""
         masks = self.detect(image).masks
         if masks is None:
             raise ValueError("This network says whether the class is there and gives no masks.")
@@ -88,10 +86,10 @@ class Task(LightningModule):
 
     @abstractmethod
     def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
-        """`loss`, and `loss/<part>` where it is a sum, of a batch: mask (N, H, W) int64, label (N,) int64."""
+        """`loss` of a batch, and `loss/<part>` if it is a sum: mask (N, H, W) int64, label (N,) int64."""
 
 
 def is_finite(out: Detection) -> Tensor:
-    """Whether all logits are, a bool on their device."""
+    """Whether all logits are finite, a bool tensor on their device."""
     logits = [value for value in (out.presence, out.masks) if value is not None]
     return torch.stack([torch.isfinite(value).all() for value in logits]).all()

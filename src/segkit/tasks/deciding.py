@@ -1,4 +1,4 @@
-"""What a task decides by, as settings: the threshold of its masks, and the gate of a detector."""
+"""The settings a task decides by: the threshold of its masks, and the gate of a detector."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def parse_gate(gate: Any, task: Task) -> float | str | None:
             "there is nothing to gate. Train a model=unet_classifier."
         )
     if isinstance(gate, str) and gate.startswith("recall:"):
-        wanted_recall(gate)
+        parse_recall(gate)
         return gate
     if gate == "sweep":
         return "sweep"
@@ -27,8 +27,8 @@ def parse_gate(gate: Any, task: Task) -> float | str | None:
 
 
 def set_gate(task: Task, gate: Any) -> float:
-    """Give a detector another gate for prediction, unless it is None; returns the probability above which the class
-    counts as present. A classifier without masks takes one too."""
+    """Set a detector's gate for prediction, unless it is None; returns the probability above which the class counts as
+    present. A classifier without masks takes one too."""
     chosen = gate if not gives_masks(task.net) and isinstance(gate, int | float) else parse_gate(gate, task)
     if isinstance(chosen, str):
         raise ValueError(f"gate={gate}: prediction takes a probability. segkit evaluate gate={gate} says which.")
@@ -38,7 +38,7 @@ def set_gate(task: Task, gate: Any) -> float:
     return 0.5 if chosen is None else float(chosen)
 
 
-def wanted_recall(gate: str) -> float:
+def parse_recall(gate: str) -> float:
     """The share in "recall:<share>"."""
     try:
         share = float(gate.removeprefix("recall:"))
@@ -50,7 +50,7 @@ def wanted_recall(gate: str) -> float:
 
 
 def set_threshold(task: Task, threshold: float | None) -> None:
-    """Let a run of one class decide at another probability, in its masks and in its scores; None leaves its own."""
+    """Set the threshold of a run of one class, for masks and scores; None keeps its own."""
     if threshold is None:
         return
     if len(task.classes) > 1:

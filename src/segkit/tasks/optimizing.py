@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from segkit.models.encoders import encoder_of
 
-RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of a parameter group
+RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # keys of a parameter group
 
 
 def scale_rates(optimizer: Optimizer, factor: float) -> None:
@@ -17,18 +17,18 @@ def scale_rates(optimizer: Optimizer, factor: float) -> None:
             group.update({key: group[key] * factor for key in RATES if key in group})
 
 
-def lacks(net: nn.Module, part: str) -> str:
+def describe_missing_part(net: nn.Module, part: str) -> str:
     children = ", ".join(name for name, _ in net.named_children())
     return f"{type(net).__name__} has no part called {part!r}, but {children}."
 
 
-def frozen_modules(net: nn.Module, names: Sequence[str]) -> list[nn.Module]:
-    """The named modules of a network, their parameters without gradients; ValueError for a name it does not have."""
+def freeze_modules(net: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Freeze the named modules of a network and return them; ValueError for a name it does not have."""
     known = dict(net.named_modules())
     if (encoder := encoder_of(net)) is not None:
         known["encoder"] = encoder
     if unknown := [name for name in names if not name or name not in known]:
-        raise ValueError(f"freeze={list(names)}: {lacks(net, unknown[0])}")
+        raise ValueError(f"freeze={list(names)}: {describe_missing_part(net, unknown[0])}")
     modules = [known[name] for name in names]
     for module in modules:
         module.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""What a split is scored by, from what a network says of its samples and what is true of them."""
+"""The scores of a split, from a network's outputs and the truth."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,28 +14,28 @@ from segkit.metrics.presence import PresenceMetrics
 from segkit.models.presence import Detection, probability
 
 VARIANTS = ("presence", "masks", "masks_ungated", "crops", "crops_ungated")
-SHORT = ("iou", "iou_image", "dice", "precision", "recall", "soft_dice", "soft_iou")  # given of all but `masks`
+SHORT = ("iou", "iou_image", "dice", "precision", "recall", "soft_dice", "soft_iou")  # reported for all but `masks`
 
 
 class Scores(nn.Module):
-    """The metrics of one split, each made when a batch first has something for it.
+    """The metrics of one split, each created when a batch first has something for it.
 
-    Masks have the names of `SegmentationMetrics`. Of crops the plain names are those of whole pictures, out of their
-    crops, each pixel in any of them once, against the masks as they are (in training there are none of these);
-    `<name>_crops` are over the crops as they come, overlaps twice and the masks emptied below the presence threshold.
-    With a `gate` plain names are of masks emptied where the probability of presence does not exceed it, and
-    `<name>_ungated` of all masks. Presence is `presence_<name>`.
+    Masks have the names of `SegmentationMetrics`. With crops, plain names score whole pictures stitched from their
+    crops, each covered pixel once, against the full masks (not in training); `<name>_crops` score the crops as they
+    come, overlaps twice and the true masks emptied below the presence threshold. With a `gate`, plain names score masks
+    emptied where the probability of presence does not exceed it, and `<name>_ungated` all masks. Presence is
+    `presence_<name>`.
     """
 
     def __init__(self, classes: Sequence[str], threshold: float, beta: float) -> None:
         super().__init__()
         self.classes, self.threshold, self.beta = classes, threshold, beta
         self.gate: float | None = None
-        self.of_crops = False  # whether the samples were crops: their index is picture · CROPS_A_PICTURE + number
+        self.of_crops = False  # then the index is picture · CROPS_A_PICTURE + number
         self.metrics = nn.ModuleDict()
 
     def update(self, out: Detection, batch: Mapping[str, Any]) -> None:
-        """Count a batch: see `PreparedDataset` for what is in it."""
+        """Count a batch: see `Batch` in `segkit.tasks.contract`."""
         self.of_crops = "where" in batch
         if out.presence is not None and "label" in batch:
             presence = self._metric("presence", partial(PresenceMetrics, beta=self.beta), out.presence)
@@ -90,17 +90,17 @@ class Scores(nn.Module):
         return result
 
     def per_image(self) -> list[ImageRow]:
-        """A row a picture, as `SegmentationMetrics.per_image`; nothing where no masks were scored."""
+        """One row per picture, as `SegmentationMetrics.per_image`; empty if no masks were scored."""
         return cast(SegmentationMetrics, self.metrics["masks"]).per_image() if "masks" in self.metrics else []
 
     def per_sample(self) -> list[ImageRow]:
-        """A row a sample as the network gets it, a crop or a picture, its mask ungated where there is a gate."""
+        """One row per sample as the network sees it, a crop or a picture; ungated masks if there is a gate."""
         name = next(name for name in ("crops_ungated", "masks_ungated", "crops", "masks") if name in self.metrics)
         return cast(SegmentationMetrics, self.metrics[name]).per_image()
 
     @property
     def confusion(self) -> Tensor | None:
-        """Of several classes, pixels by truth and prediction (C, C)."""
+        """For several classes, pixels by truth and prediction (C, C)."""
         masks = cast(SegmentationMetrics, self.metrics["masks"]) if "masks" in self.metrics else None
         return masks.confusion.cpu() if masks is not None and len(self.classes) > 1 else None
 

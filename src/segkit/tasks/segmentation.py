@@ -1,4 +1,4 @@
-"""The LightningModules: what is computed on a batch, what is logged, what a checkpoint carries."""
+"""The LightningModule: what is computed on a batch, what is logged, what a checkpoint contains."""
 
 import inspect
 import math
@@ -14,10 +14,10 @@ from segkit.metrics.masks import MeanLoss
 from segkit.models.encoders import encoder_of
 from segkit.models.presence import Detection, find_gated, gate_open, probability
 from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
-from segkit.tasks.optimizing import frozen_modules, lacks, scale_rates
+from segkit.tasks.optimizing import describe_missing_part, freeze_modules, scale_rates
 from segkit.tasks.scores import Scores
 
-MISSING = {  # what a loss wants and the network or the data do not give
+MISSING = {  # what a loss needs but the network or the data lack
     "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
     "presence": "this loss is of presence, which the network does not give; say "
     "model=unet_classifier or vgg_classifier",
@@ -31,17 +31,16 @@ CURE = (
 
 
 class SegmentationTask(Task):
-    """Semantic segmentation: one foreground class (one logit channel), or C classes; and whether the class is there.
+    """Semantic segmentation with one foreground class (one logit channel) or C classes, and presence of the class.
 
     net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
-    modules of it, by name, whose weights and batch-norm statistics stay as they are, the weights until
-    `unfreeze_at_epoch` (the first is 0). encoder_lr_factor: what the rate of the module `encoder` is multiplied
-    by. mean, std: normalisation of pictures scaled to 0..1, a channel; None for that of a network with `normalisation`,
-    else 0 and 1.
-    optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
+    its modules, by name, whose weights and batch-norm statistics stay fixed, the weights until `unfreeze_at_epoch` (the
+    first is 0). encoder_lr_factor: multiplies the learning rate of the module `encoder`. mean, std: normalisation of
+    pictures scaled to 0..1, per channel; None for the network's own `normalisation`, else 0 and 1. optimizer: called
+    with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
     parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau watches.
-    threshold: probability above which a pixel is foreground (one class). beta: of F_β.
-    facts: plain containers that go into every checkpoint, so that it alone is enough to predict.
+    threshold: probability above which a pixel is foreground (one class). beta: of F_β. facts: plain containers stored
+    in every checkpoint, so that it alone is enough to predict.
     """
 
     mean: Tensor
@@ -72,7 +71,7 @@ class SegmentationTask(Task):
         super().__init__()
         if not 0 < threshold < 1:
             raise ValueError(f"threshold={threshold}: expected a probability between 0 and 1.")
-        self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device measured
+        self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device that was measured
         self.classes, self.threshold = tuple(classes), threshold
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
         self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
@@ -81,18 +80,18 @@ class SegmentationTask(Task):
             tensor = torch.tensor(values, dtype=torch.float32)
             self.register_buffer(name, tensor.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
-        self.finite: list[Tensor] = []  # whether the outputs of each batch were, of this pass over a split
+        self.finite: list[Tensor] = []  # for each batch of this pass over a split, whether its outputs were finite
         self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
         for split in ("train", "val", "test"):
             self.add_module(f"{split}_scores", Scores(classes, threshold, beta))
-        self.frozen = frozen_modules(net, freeze)
+        self.frozen = freeze_modules(net, freeze)
         self.unfreeze_at_epoch, self.encoder_lr_factor = unfreeze_at_epoch, encoder_lr_factor
-        # of validation and test; made at the first batch, which shows the parts
+        # for validation and test; created at the first batch, which shows the parts
         self.mean_losses: dict[str, MeanLoss] = {}
 
     @property
     def normalisation(self) -> dict[str, list[float]]:
-        """mean and std, rounded as they were given."""
+        """mean and std, rounded to six digits."""
         return {name: [round(value, 6) for value in getattr(self, name).flatten().tolist()] for name in ("mean", "std")}
 
     def scores(self, split: str) -> Scores:
@@ -106,17 +105,21 @@ class SegmentationTask(Task):
         return self
 
     def forward(self, image: Tensor) -> Any:
-        """image (N, 3, H, W) uint8, as read, to what the network gives; normalised here, on the device."""
-        return self.net(self.normalised(image))
+        """image (N, 3, H, W) uint8, as read, to the network's raw output; normalised here, on the device."""
+        return self.net(self.normalise(image))
 
-    def normalised(self, image: Tensor) -> Tensor:
+    def normalise(self, image: Tensor) -> Tensor:
         pixels = (image.float() / 255 - self.mean) / self.std
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def detect(self, image: Tensor) -> Detection:
-        """image (N, 3, H, W) uint8 to what the network says of it; in training no more than the loss looks at."""
-        if self.training and (net := find_gated(self.net)) is not None and takes(self.loss) == ("presence", "label"):
-            return net(self.normalised(image), masks=False)
+        """image (N, 3, H, W) uint8 to the network's output; in training, only what the loss needs."""
+        if (
+            self.training
+            and (net := find_gated(self.net)) is not None
+            and loss_inputs(self.loss) == ("presence", "label")
+        ):
+            return net(self.normalise(image), masks=False)
         out = self(image)
         if isinstance(out, Tensor):
             return Detection(None, out, None) if out.ndim == 4 else Detection(out, None, None)
@@ -134,13 +137,13 @@ class SegmentationTask(Task):
         return probabilities.argmax(1).to(torch.uint8)
 
     def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
-        """The loss, and its parts where it is a sum, in float32 whatever the precision."""
+        """The loss, and its parts if it is a sum, in float32 whatever the precision."""
         loss: Any = self.loss
         if loss is None:
             return {}
         values = {"logits": out.masks, "presence": out.presence, "mask": mask, "label": label}
-        given = [as_float32(values[name]) for name in takes(loss)]
-        for name, value in zip(takes(loss), given, strict=True):
+        given = [as_float32(values[name]) for name in loss_inputs(loss)]
+        for name, value in zip(loss_inputs(loss), given, strict=True):
             if value is None:
                 raise ValueError(MISSING[name])
         with torch.autocast(mask.device.type, enabled=False):
@@ -151,7 +154,7 @@ class SegmentationTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         out, mask = self.detect(batch["image"]), batch["mask"].long()
         losses = self.losses(out, mask, batch.get("label"))
-        self._watch(losses["loss"].detach())
+        self._note_bad_step(losses["loss"].detach())
         self.scores("train").update(out, batch)
         size = len(mask)
         self.log("loss", losses["loss"], prog_bar=True, batch_size=size)  # every trainer.log_every_n_steps
@@ -164,8 +167,8 @@ class SegmentationTask(Task):
         )
         return losses["loss"]
 
-    def _watch(self, loss: Tensor) -> None:
-        """Remember the first step whose loss is not finite, on the device; look at it where that costs nothing."""
+    def _note_bad_step(self, loss: Tensor) -> None:
+        """Remember the first step whose loss is not finite, on the device; check it when that costs nothing."""
         first = ~torch.isfinite(loss) & (self.bad_step < 0)
         self.bad_step = torch.where(first, torch.full_like(self.bad_step, self.global_step), self.bad_step)
         if loss.device.type == "cpu" or self.global_step % 50 == 0:
@@ -179,13 +182,13 @@ class SegmentationTask(Task):
 
     def on_train_epoch_start(self) -> None:
         if self.unfreeze_at_epoch is not None and self.current_epoch >= self.unfreeze_at_epoch:
-            for module in self.frozen:  # their batch norm stays as it is: what follows has learnt to live with it
+            for module in self.frozen:  # their batch norm stays fixed: the layers after it were trained that way
                 module.requires_grad_(True)
-        # dropout and the like then depend on (seed, epoch) alone: a resumed run draws what an uninterrupted one draws
+        # so that dropout and the like depend on (seed, epoch) alone, in a resumed run as in an uninterrupted one
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank)
 
     def _stop_if_network_not_finite(self) -> None:
-        """Look at all weights and running statistics once: a loss may stay finite while they do not."""
+        """Check all weights and running statistics once: a loss may stay finite when they do not."""
         values = [value for value in self.net.state_dict().values() if value.is_floating_point()]
         if values and not bool(torch.stack([torch.isfinite(value).all() for value in values]).all()):
             raise ValueError(
@@ -208,9 +211,9 @@ class SegmentationTask(Task):
         self._evaluate("test", batch)
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """For `Trainer.predict`. batch: of a segkit loader, or pictures (N, 3, H, W) uint8. Gives `probabilities`
-        (N, C, H, W) float32 and class numbers `mask` (N, H, W) uint8, the probability of `presence` (N,) where the
-        network says it, and of a segkit loader `name` and `index`."""
+        """For `Trainer.predict`. batch: from a segkit loader, or pictures (N, 3, H, W) uint8. Returns `probabilities`
+        (N, C, H, W) float32 and class numbers `mask` (N, H, W) uint8, the probability of `presence` (N,) if the network
+        predicts it, and from a segkit loader `name` and `index`."""
         own = isinstance(batch, Mapping)
         out = self.detect(batch["image"] if own else batch)
         result: dict[str, Any] = {key: batch[key] for key in ("name", "index") if own}
@@ -222,13 +225,13 @@ class SegmentationTask(Task):
         return result
 
     def on_test_epoch_end(self) -> None:
-        if not self._outputs_were_finite():
+        if not self._had_finite_outputs():
             raise ValueError(NOT_FINITE)
-        self._log_metrics("test", reset=False)  # its rows per picture are read after the test
+        self._log_metrics("test", reset=False)  # its rows are read after the test
 
     def _evaluate(self, split: str, batch: Batch) -> None:
         mask, label = batch["mask"].long(), batch.get("label")
-        with gate_open(self.net) as self.scores(split).gate:  # decoded once for both: gated, masks are then emptied
+        with gate_open(self.net) as self.scores(split).gate:  # decode once; the gated masks are emptied afterwards
             out = self.detect(batch["image"])
         self.finite.append(is_finite(out))
         self.scores(split).update(out, batch)
@@ -241,8 +244,8 @@ class SegmentationTask(Task):
                     self.mean_losses[name] = MeanLoss().to(self.device)
                 self.mean_losses[name].update(value, (batch["index"][rows] >= 0).sum())
 
-    def _outputs_were_finite(self) -> bool:
-        """Whether every output of the pass over a split that ends here was, in all processes."""
+    def _had_finite_outputs(self) -> bool:
+        """Whether all outputs of the pass over a split that ends here were finite, in all processes."""
         here = bool(torch.stack(self.finite).all()) if self.finite else True  # no batch came here
         self.finite.clear()
         return self.trainer.strategy.reduce_boolean_decision(here)
@@ -250,7 +253,7 @@ class SegmentationTask(Task):
     def _log_metrics(self, split: str, reset: bool = True) -> None:
         metrics = self.scores(split)
         scores = {f"{split}/{name}": value for name, value in metrics.compute().items()}
-        if split == "val" and not self._outputs_were_finite():  # an epoch that must not be the best
+        if split == "val" and not self._had_finite_outputs():  # an epoch that must not be the best
             scores = dict.fromkeys(scores, math.nan)
         if split != "train":
             scores = {f"{split}/{name}": float(mean.compute()) for name, mean in self.mean_losses.items()} | scores
@@ -286,8 +289,7 @@ class SegmentationTask(Task):
         }
 
     def parameter_groups(self) -> list[Any]:
-        """What is trained now or later; the encoder's in a group of their own, marked so, where it has a rate of its
-        own."""
+        """The parameters trained now or later; the encoder's in a marked group of their own if it has its own rate."""
         later = self.frozen if self.unfreeze_at_epoch is not None else []
         waiting = {parameter for module in later for parameter in module.parameters()}
         trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad or parameter in waiting]
@@ -295,7 +297,9 @@ class SegmentationTask(Task):
             return trained
         module = encoder_of(self.net)
         if module is None:
-            raise ValueError(f"encoder_lr_factor={self.encoder_lr_factor}: {lacks(self.net, 'encoder')}")
+            raise ValueError(
+                f"encoder_lr_factor={self.encoder_lr_factor}: {describe_missing_part(self.net, 'encoder')}"
+            )
         encoder = set(module.parameters())
         groups = [
             {"params": [p for p in trained if p not in encoder], "encoder": False},
@@ -307,13 +311,13 @@ class SegmentationTask(Task):
         checkpoint["segkit"] = self.facts
 
 
-def takes(loss: Any) -> tuple[str, ...]:
-    """What a loss is called with: names out of logits (of masks), mask, presence and label."""
+def loss_inputs(loss: Any) -> tuple[str, ...]:
+    """The arguments of a loss: names out of logits (of masks), mask, presence and label."""
     return tuple(getattr(loss, "takes", ("logits", "mask")))
 
 
 def is_pooled(loss: nn.Module | None) -> bool:
-    """Whether a loss, or a part of it, is of a batch as a whole, and not a mean over its samples."""
+    """Whether a loss, or a part of it, is computed over the batch as a whole, not as a mean over its samples."""
     return loss is not None and any(getattr(module, "pooled", False) for module in loss.modules())
 
 

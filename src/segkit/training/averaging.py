@@ -6,10 +6,11 @@ from torch import Tensor
 
 
 class StochasticAveraging(WeightAveraging):
-    """The mean of the weights over the steps after `start` (a share of the run); before, the weights as they are.
+    """The mean of the weights over the steps after `start` (a share of the run); before that, the current weights.
 
-    Validation, best.ckpt and the test see the mean. (Lightning's StochasticWeightAveraging has it only after the last
-    checkpoint is written.) Source: Izmailov et al., Averaging Weights Leads to Wider Optima, 2018, a mean over steps.
+    Validation, best.ckpt and the test see the mean. (Lightning's StochasticWeightAveraging only computes it after the
+    last checkpoint is written.) Source: Izmailov et al., Averaging Weights Leads to Wider Optima, 2018, a mean over
+    steps.
     """
 
     def __init__(self, start: float = 0.75) -> None:
@@ -22,5 +23,5 @@ class StochasticAveraging(WeightAveraging):
         self.first_step = int(self.start * trainer.estimated_stepping_batches)
 
     def _mean(self, average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        seen = self._latest_update_step - self.first_step  # a number on the host: `count` would make a GPU wait
+        seen = self._latest_update_step - self.first_step  # a number on the host: reading `count` would make a GPU wait
         return current if seen <= 0 else average + (current - average) / (seen + 1)

@@ -1,4 +1,4 @@
-"""`budget=10m`: a training that takes so long, validation included, and whose schedule ends when the time does."""
+"""`budget=10m`: training that takes this long, validation included, with a schedule that ends when the time does."""
 
 import copy
 import logging
@@ -19,36 +19,36 @@ from segkit.runs.build import Run
 
 log = logging.getLogger("segkit")
 
-WARM_UP, PROBED, VALIDATED = 2, 12, 4  # batches of the probe: not timed, timed, of validation
-CLOSED_FORM = (LambdaLR, OneCycleLR, CyclicLR)  # whose rate follows from the step alone
-PROBE_SHARE = 0.05  # of the budget, the most that the probe's timed steps take
-MEMORY = 0.98  # of the running mean of a step's seconds
+WARM_UP, PROBED, VALIDATED = 2, 12, 4  # batches of the probe: untimed, timed, validation
+CLOSED_FORM = (LambdaLR, OneCycleLR, CyclicLR)  # their rate depends on the step alone
+PROBE_SHARE = 0.05  # of the budget, for the probe's timed steps at most
+MEMORY = 0.98  # decay of the running mean of a step's seconds
 
 
 class Budget(Callback):
-    """Ends a training after `total` seconds, counted from `started` (of time.perf_counter).
+    """Ends training `total` seconds after `started` (a time.perf_counter value).
 
-    A probe says what a step and a validation take, and from that how many steps there will be: the schedule is laid out
-    for them. What they really take corrects the plan at every step: the schedule is at the share of its way that the
-    steps done are of those to come, and the last validation ends with the budget, to within one validation or a
-    twentieth of an epoch, whichever is more. An epoch may end before its end.
+    A probe times a step and a validation, and the schedule is laid out for the number of steps that follows. The times
+    measured in training correct the plan at every step: each step takes an equal part of what is left of the schedule,
+    and the last validation ends with the budget, to within one validation or a twentieth of an epoch, whichever is
+    more. The last epoch may be cut short.
     """
 
     def __init__(self, total: float, started: float) -> None:
         self.total, self.started = total, started
-        self.before = 0.0  # used by the sessions that this one goes on from
-        self.step, self.check = 0.0, 0.0  # seconds of a training step, and of a validation with what belongs to it
-        self.checks: deque[float] = deque(maxlen=5)  # the last ones
+        self.before = 0.0  # seconds used by the earlier sessions of a resumed run
+        self.step, self.check = 0.0, 0.0  # seconds of a training step, and of a validation with its overhead
+        self.checks: deque[float] = deque(maxlen=5)  # the most recent ones
         self.epochs = 1  # that the schedule is laid out for
         self.progress = 0.0  # of the schedule, 0 to 1
-        self.batches = 1  # an epoch
-        self.left, self.agreed = 1, 0  # steps to come, and for how many of them processes need not ask
+        self.batches = 1  # per epoch
+        self.left, self.agreed = 1, 0  # steps left, and how many of them are agreed on
         self.marked = started  # when the last step ended
         self.validated = False  # since then
-        self.paced: list[tuple[LRScheduler, int]] = []  # schedulers, and how often each is stepped in all
+        self.paced: list[tuple[LRScheduler, int]] = []  # schedulers, and the total number of steps of each
 
     def used(self) -> float:
-        """Seconds of the budget that are gone."""
+        """Seconds of the budget that are used up."""
         return self.before + time.perf_counter() - self.started
 
     def plan(self, run: Run) -> None:
@@ -67,18 +67,18 @@ class Budget(Callback):
                 f"{math.ceil(self.used() + self.step + self.check) + 1} s, or take a smaller network, dataset.size or "
                 "validation split."
             )
-        steps = self.to_come(left, self.batches)
+        steps = self.steps_within(left, self.batches)
         self.epochs = -(-steps // self.batches)
-        run.trainer.fit_loop.max_epochs = self.epochs  # the time, not this, then ends the training
+        run.trainer.fit_loop.max_epochs = self.epochs  # the time, not this, ends the training
         log.info(
             "budget: about %.1f epochs in %.0f s, then testing %s; trainer.max_epochs does not count",
             steps / self.batches,
             self.total,
-            test_ahead(run, self.check),
+            describe_test(run, self.check),
         )
 
-    def to_come(self, left: float, rest: int) -> int:
-        """How many steps `left` seconds allow, where `rest` of this epoch's are left to be done."""
+    def steps_within(self, left: float, rest: int) -> int:
+        """How many steps `left` seconds allow, with `rest` steps of this epoch left to do."""
         if (after := left - rest * self.step - self.check) < 0:
             return max(int((left - self.check) / self.step), 0)
         whole, after = divmod(after, self.batches * self.step + self.check)
@@ -88,8 +88,8 @@ class Budget(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for config in trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau):
-                continue  # that follows the scores
-            config.frequency = sys.maxsize  # it is stepped here
+                continue  # which follows the scores
+            config.frequency = sys.maxsize  # stepped here instead
             self.paced.append((config.scheduler, self.length(config, trainer)))
         for scheduler, length in self.paced:
             done = int(self.progress * length)
@@ -120,19 +120,19 @@ class Budget(Callback):
                 scheduler.step()
 
     def steps_left(self, trainer: Trainer, rest: int) -> int:
-        """How many steps follow; of several processes what the first says, or they would end at different ones."""
+        """How many steps follow. All processes take the first one's answer, or they would stop at different steps."""
         if trainer.world_size == 1:
-            return self.to_come(self.total - self.used(), rest)
-        if self.agreed > 0:  # asking makes a device wait
+            return self.steps_within(self.total - self.used(), rest)
+        if self.agreed > 0:  # agreeing makes a device wait
             self.agreed -= 1
             return self.left - 1
-        left: int = trainer.strategy.broadcast(self.to_come(self.total - self.used(), rest))
+        left: int = trainer.strategy.broadcast(self.steps_within(self.total - self.used(), rest))
         self.agreed = left // 10
         return left
 
     def length(self, config: LRSchedulerConfig, trainer: Trainer) -> int:
-        """How often the scheduler is stepped from its beginning to its end."""
-        if hasattr(config.scheduler, "total_steps"):  # of one_cycle, also in a resumed run
+        """How many steps the scheduler takes in total."""
+        if hasattr(config.scheduler, "total_steps"):  # one_cycle, also in a resumed run
             return int(config.scheduler.total_steps)
         return self.epochs * (-(-self.batches // trainer.accumulate_grad_batches) if config.interval == "step" else 1)
 
@@ -154,29 +154,31 @@ class Budget(Callback):
             "progress": self.progress,
         }
 
-    def go_on(self, run: Run, checkpoint: dict[str, Any]) -> None:
-        """Take up what a checkpoint says of the sessions before: they leave less time."""
+    def resume(self, run: Run, checkpoint: dict[str, Any]) -> None:
+        """Restore the state of earlier sessions from a checkpoint; the time they used is gone."""
         state = checkpoint["callbacks"][self.state_key]
         self.before, self.step, self.check = state["used"], state["step"], state["check"]
         self.batches = state["batches"]
         self.epochs = run.trainer.fit_loop.max_epochs = max(state["epochs"], checkpoint["epoch"] + 2)
-        self.progress = min(state["progress"] * state["total"] / self.total, 1.0)  # with more time it rises again
+        self.progress = min(state["progress"] * state["total"] / self.total, 1.0)  # more time: it rises again
         log.info("budget: %.0f s of %.0f are left", max(self.total - self.used(), 0), self.total)
         over = state["progress"] >= 1 and self.total <= state["total"]
-        if over or self.total - self.used() < self.step + self.check:  # only the test is left to be done
+        if over or self.total - self.used() < self.step + self.check:  # only the test is left
             run.trainer.fit_loop.max_epochs = checkpoint["epoch"] + 1
 
 
-def test_ahead(run: Run, validation: float) -> str:
-    """What the final test has to do, and how long it takes if a picture takes as long as in a validation of so many
-    seconds (0 where that is not known)."""
+def describe_test(run: Run, validation: float) -> str:
+    """Describe the final test: how many pictures, and how long it takes at the speed of a validation of that many
+    seconds (0 if unknown)."""
     counts = {split: len(source) for split, source in run.data.sources.items()}
     total = sum(counts.values())
-    return f"{total} pictures" + (f", about {roughly(validation * total / counts['val'])}" if validation else "")
+    return f"{total} pictures" + (
+        f", about {format_duration(validation * total / counts['val'])}" if validation else ""
+    )
 
 
-def roughly(seconds: float) -> str:
-    """A time as one would say it: 8 s, 2 min, 1 h 10 min."""
+def format_duration(seconds: float) -> str:
+    """A rounded time for people: 8 s, 2 min, 1 h 10 min."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -184,22 +186,23 @@ def roughly(seconds: float) -> str:
 
 
 def end_epoch(trainer: Trainer) -> None:
-    """Validate after this step and stop. Checkpoints then say that the epoch is over, or a run that is given more time
-    would go on in the middle of it."""
+    """Validate after this step and stop. Checkpoints must say that the epoch is over, or a run that is given more time
+    would resume in the middle of it."""
     trainer.should_stop = True
     done, length = trainer.fit_loop.epoch_loop.batch_progress, int(trainer.num_training_batches)
     done.is_last_batch = True
     done.current.ready = done.current.started = done.current.processed = length  # type: ignore[attr-defined]
-    done.current.completed = length - 1  # this step, which is counted after its hooks
+    done.current.completed = length - 1  # this step is counted after its hooks
 
 
 def probe(run: Run, total: float) -> tuple[float, float, int]:
-    """Seconds of a training step and of a whole validation, and steps in an epoch; measured on a copy of the task."""
+    """Measure the seconds of a training step and of a whole validation on a copy of the task; also returns steps per
+    epoch."""
     own, clock = run.trainer, Clock(total * PROBE_SHARE)
     train = batches(len(run.data.train_dataloader()), own.limit_train_batches)
     val = batches(len(run.data.val_dataloader()), own.limit_val_batches)
     trainer = lightning.Trainer(
-        accelerator=own.accelerator.name(),  # of the object itself Lightning does not see that it is a CPU
+        accelerator=own.accelerator.name(),  # Lightning does not recognise a CPU from the object itself
         devices=1,
         precision=own.precision,
         max_epochs=1,
@@ -215,22 +218,22 @@ def probe(run: Run, total: float) -> tuple[float, float, int]:
         enable_progress_bar=False,
     )
     trainer.fit(copy.deepcopy(run.task), datamodule=run.data)
-    run.data.trainer = None  # with schedulers that no spawned process can be given
+    run.data.trainer = None  # its schedulers cannot be passed to spawned processes
     world = max(own.world_size, 1)
     return clock.step, clock.validation * val / world, max(train // world, 1)
 
 
 def batches(length: int, limit: int | float) -> int:
-    """How many batches Lightning takes of a loader: all, a number of them, or a share."""
+    """How many batches Lightning takes from a loader: all, a number of them, or a share."""
     return max(int(length * limit) if isinstance(limit, float) else min(length, limit), 1)
 
 
 class Clock(Callback):
-    """Seconds of a step and of a batch of validation; ends a training that has taken `most` seconds."""
+    """Times steps and validation batches; ends training after `most` seconds."""
 
     def __init__(self, most: float) -> None:
         self.most = most
-        self.steps: list[float] = []  # when each ended, and before them when the training began
+        self.steps: list[float] = []  # when training began, then when each step ended
         self.checks: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -254,12 +257,12 @@ class Clock(Callback):
 
     @property
     def step(self) -> float:
-        """Of the steps after the warm-up, where there were more."""
+        """Seconds of a step, without the warm-up if there were enough steps."""
         return mean_gap(self.steps[WARM_UP:] if len(self.steps) > WARM_UP + 1 else self.steps)
 
     @property
     def validation(self) -> float:
-        """Of a batch."""
+        """Seconds of a validation batch."""
         return mean_gap(self.checks)
 
 

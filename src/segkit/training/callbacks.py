@@ -1,4 +1,4 @@
-"""What a training writes while it runs: a table and curves by epoch, pictures of held-out samples, progress."""
+"""What training writes while it runs: a table and curves by epoch, pictures of held-out samples, progress."""
 
 import logging
 import math
@@ -24,16 +24,16 @@ log = logging.getLogger("segkit")
 
 
 class EpochTable(Checkpoint):
-    """metrics.csv, a row an epoch, and curves.png at the end. A resumed run goes on in the same file.
+    """Writes metrics.csv, a row per epoch, and curves.png at the end. A resumed run continues the same file.
 
-    It is a `Checkpoint` because Lightning calls those last in an epoch, when every metric of it is known.
+    It is a `Checkpoint` because Lightning calls those last in an epoch, when all its metrics are known.
     """
 
     def __init__(self, folder: str, monitor: str) -> None:
         self.path, self.monitor = Path(folder) / "metrics.csv", monitor
         self.rows: list[dict[str, float]] = []
         self.started = self.checked = 0.0
-        self.validations: deque[float] = deque(maxlen=3)  # seconds of the last ones
+        self.validations: deque[float] = deque(maxlen=3)  # seconds of the most recent ones
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and not log.handlers:  # in a spawned process
@@ -79,7 +79,8 @@ class EpochTable(Checkpoint):
 
 
 class Pictures(Callback):
-    """Every `every_n_epochs` epochs, and after the last, a sheet of `count` validation samples: PNG and logger."""
+    """Saves a sheet of `count` validation samples as PNG and to the loggers, every `every_n_epochs` epochs and at the
+    end."""
 
     def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 6) -> None:
         if every_n_epochs < 1 or count < 1:
@@ -98,7 +99,7 @@ class Pictures(Callback):
         task = cast(Task, pl_module)
         self._show(trainer, "validation", f"epoch_{epoch + 1:04d}.png", sample_sheet(task, data, self.count))
         seen = task.scores("val").presence
-        if seen is not None:  # of several processes this one's share
+        if seen is not None:  # with several processes, this one's share
             self._show(trainer, "presence", f"presence_{epoch + 1:04d}.png", presence_figure(seen, task.classes[0]))
 
     def _show(self, trainer: Trainer, title: str, file: str, picture: overlays.Pixels) -> None:
@@ -111,9 +112,9 @@ class Pictures(Callback):
 
 
 class Progress(RichProgressBar):
-    """Lightning's progress bar, without the version number, and only where a person looks at it.
+    """Lightning's progress bar, without the version number, and only on a terminal.
 
-    The numbers beside it are read twice a second at most: whoever reads them waits for the device.
+    Its metrics are read twice a second at most: reading them waits for the device.
     """
 
     def __init__(self) -> None:
@@ -122,7 +123,7 @@ class Progress(RichProgressBar):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not Console().is_terminal:
-            self.disable()  # the log has a line an epoch
+            self.disable()  # the log has a line per epoch
         super().setup(trainer, pl_module, stage)
 
     def get_metrics(

@@ -17,10 +17,10 @@ log = logging.getLogger("segkit")
 
 
 def find(cfg: "DictConfig", record: Record, follow_links: bool) -> None:
-    """Search on a throw-away copy of the run, save lr_find.png, and set `optimizer.lr`, with all that follows from it.
+    """Search on a throw-away copy of the run, save lr_find.png, and set `optimizer.lr` and all that depends on it.
 
-    The rate rises exponentially from 1e-8 to 1 over 100 steps; where the smoothed loss falls most steeply is taken
-    (Smith, Cyclical Learning Rates, 2017). Raises ValueError where the curve shows none.
+    The rate rises exponentially from 1e-8 to 1 over 100 steps; the one where the smoothed loss falls most steeply is
+    taken (Smith, Cyclical Learning Rates, 2017). Raises ValueError if the curve shows none.
     """
     # as many epochs as the search needs, and no schedule that would work against its rising rate
     trainer = record.config["trainer"] | {"max_epochs": -1, "enable_progress_bar": False}

@@ -1,4 +1,4 @@
-"""What loggers are told beside the curves of a run."""
+"""What loggers get besides the curves of a run."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`profile=true`: what a training waits for, in one sentence. `compile=true`: where torch.compile can be had."""
+"""`profile=true`: what training waits for, in one sentence. `compile=true`: torch.compile, where available."""
 
 import importlib.util
 import logging
@@ -17,13 +17,13 @@ from segkit.hardware import cores
 
 log = logging.getLogger("segkit")
 
-SETTLED = 3  # steps that are not counted: loaders start, kernels are chosen
-MUCH = 0.1  # the share of the time above which waiting for data is worth a change
+WARM_UP = 3  # steps that are not counted: loaders start, kernels are chosen
+NOTABLE = 0.1  # share of the time waiting for data from which a change is worthwhile
 
 
 class DataWaitProfiler(Callback):
-    """Adds up how long steps wait for their batch (reading, augmenting, copying to the device) and how long for the
-    device, and says it when the training ends. It waits for the device at every step, which costs a GPU a little."""
+    """Adds up how long steps wait for their batch (reading, augmenting, copying to the device) and for the device, and
+    logs it when training ends. It synchronises with the device at every step, which costs a GPU a little."""
 
     def __init__(self) -> None:
         self.data = self.device = 0.0
@@ -34,21 +34,21 @@ class DataWaitProfiler(Callback):
         self.marked = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        seconds = self._since(pl_module)
+        seconds = self._lap(pl_module)
         self.begun += 1
-        if self.begun > SETTLED:
+        if self.begun > WARM_UP:
             self.data += seconds
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        seconds = self._since(pl_module)
-        if self.begun > SETTLED:
+        seconds = self._lap(pl_module)
+        if self.begun > WARM_UP:
             self.device += seconds
             self.steps += 1
 
-    def _since(self, task: LightningModule) -> float:
-        """Seconds since it was asked last, when the device has done all that it was given."""
+    def _lap(self, task: LightningModule) -> float:
+        """Seconds since the last call, once the device has finished its work."""
         if task.device.type != "cpu":
             torch.accelerator.synchronize()
         before, self.marked = self.marked, time.perf_counter()
@@ -57,16 +57,20 @@ class DataWaitProfiler(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.steps and trainer.is_global_zero:
             data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-            log.info(sentence(self.data, self.device, self.steps, advice(self.share, data, pl_module.device.type)))
+            log.info(
+                format_profile(
+                    self.data, self.device, self.steps, suggest_speedup(self.share, data, pl_module.device.type)
+                )
+            )
 
     @property
     def share(self) -> float:
-        """Of the time, what is spent waiting for data."""
+        """The share of the time that is spent waiting for data."""
         return self.data / (self.data + self.device)
 
 
-def sentence(data: float, device: float, steps: int, what: str) -> str:
-    """data, device: seconds waited for each in `steps` steps."""
+def format_profile(data: float, device: float, steps: int, what: str) -> str:
+    """The summary line. data, device: seconds waited for each in `steps` steps."""
     total = data + device
     return (
         f"profile: of {total / steps * 1000:.1f} ms a step, waiting for data {data / total:.0%}, for the device "
@@ -74,13 +78,13 @@ def sentence(data: float, device: float, steps: int, what: str) -> str:
     )
 
 
-def advice(share: float, data: DataModule, device: str) -> str:
-    """What to change, with the likeliest first."""
-    if share < MUCH:
+def suggest_speedup(share: float, data: DataModule, device: str) -> str:
+    """What to change: the most promising first."""
+    if share < NOTABLE:
         return (
-            "the device is what limits: a larger dataset.batch_size, precision=bf16-mixed or compile=true may help"
+            "the device is the bottleneck: a larger dataset.batch_size, precision=bf16-mixed or compile=true may help"
             if device != "cpu"
-            else "the network is what limits: a smaller dataset.size or network is faster, a GPU much faster"
+            else "the network is the bottleneck: a smaller dataset.size or network is faster, a GPU much faster"
         )
     augment = data.augment
     if extras_of(data.sources["train"]).files and data.place == "off":
@@ -93,21 +97,23 @@ def advice(share: float, data: DataModule, device: str) -> str:
 
 
 class Compiled(Callback):
-    """Compiles the network in every process that trains; where a compiler is missing it says so and does nothing.
+    """Compiles the network in every training process; warns and does nothing if a compiler is missing.
 
-    Not before the training begins: what draws the network's graph cannot trace a compiled one.
+    Not before training begins: a compiled network cannot be traced to draw its graph.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if missing := lacking(trainer.strategy.root_device.type):
-            log.warning("compile=true: torch.compile needs %s, which is not here; the network runs as it is.", missing)
+        if missing := missing_for_compile(trainer.strategy.root_device.type):
+            log.warning(
+                "compile=true: torch.compile needs %s, which is missing here; the network runs as it is.", missing
+            )
         else:
             log.info("compile=true: the first epoch takes minutes longer")
             pl_module.net.compile()  # type: ignore[union-attr]
 
 
-def lacking(device: str) -> str:
-    """What torch.compile needs on a device and does not find; empty where all is there."""
+def missing_for_compile(device: str) -> str:
+    """What torch.compile needs on a device but cannot find; empty if nothing is missing."""
     words = [os.environ.get("CXX", ""), os.environ.get("CC", ""), "g++", "gcc", "clang++", "clang", "c++", "cl"]
     if not any(shutil.which(shlex.split(word)[0]) for word in words if word.strip()):
         return "a C++ compiler (g++ or clang++)"

@@ -1,4 +1,4 @@
-"""A run of several stages: each a run of its own below `stages/`, starting with the weights of the one before."""
+"""A run of several stages: each a run of its own below `stages/`, starting with the weights of the previous one."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from segkit.security import stored_configs
 log = logging.getLogger("segkit")
 
 SKIPPED = ("ablation", "experiment", "init_from", "name", "resume", "run_dir", "trust")
-# of the last stage
+# results of the last stage that become the run's
 KEPT = ("params", "device", "precision", "epochs", "protocol", "budget", "flops", "seconds_a_picture", "advice")
 OWN = (
     "config.yaml",
@@ -27,19 +27,19 @@ OWN = (
     ".lock",
     "events.out.tfevents.*",
     "csv",
-)  # a stage's
+)  # files that stay the stage's own
 
 
 def run(cfg: DictConfig, record: Record, own: bool, follow_links: bool, run_one: Callable[..., Record]) -> None:
-    """Run `stages`, name to words of a command line; what the last one leaves is the run's own result.
+    """Run `stages`, name to command-line words; the results of the last one become the run's own.
 
-    Settings of the command hold in every stage that has them; what only one has is set in its words. A stage that is
-    finished is left alone and one that was cut short goes on. run_one: what runs the config of a stage.
+    Settings of the command apply to every stage that has them; those for one stage alone go into its words. A finished
+    stage is left alone, and an interrupted one is resumed. run_one: runs the config of a stage.
     """
 
     stages: dict[str, Sequence[str]] = record.config["stages"]
     check_stages(stages, [*record.config["overrides"], *cfg.overrides])
-    if own:  # a mistake in a later stage is not to wait for the end of the first
+    if own:  # find mistakes in later stages before the first one runs
         for stage in stages.values():
             make(to_plain(stage_config(cfg, record, stage, record.folder, None, own))["model"]["net"])
     before, seconds = record.config["init_from"], 0.0
@@ -48,12 +48,12 @@ def run(cfg: DictConfig, record: Record, own: bool, follow_links: bool, run_one:
         log.info("stage %s: %s", name, " ".join(stage))
         if cfg.resume is None or read_results(folder)["status"] != "finished":
             config = stage_config(cfg, record, stage, folder, before, own)
-            same_root = config.dataset.get("root") == record.config["dataset"].get("root")  # the one that was named
+            same_root = config.dataset.get("root") == record.config["dataset"].get("root")  # the root that was named
             check_settings(config, "train")
             run_one(config, own, follow_links and same_root)
         seconds += read_results(folder)["train_seconds"]
         before = str(folder)
-    adopt(folder, record.folder)
+    adopt_results(folder, record.folder)
     results = read_results(folder)
     record.metrics = results["metrics"]
     record.facts = {key: results[key] for key in KEPT if key in results}
@@ -63,49 +63,49 @@ def run(cfg: DictConfig, record: Record, own: bool, follow_links: bool, run_one:
 def stage_config(
     cfg: DictConfig, record: Record, stage: Sequence[str], folder: Path, before: str | None, own: bool
 ) -> DictConfig:
-    """The config of a stage: that of its folder if it has begun and is resumed, else of its words and the command's.
+    """The config of a stage: from its folder if it is resumed, else from its words and the command's.
 
-    own: whether the words are known to be the person's; of others only plain ones are composed.
+    own: whether the words are known to be the user's own; otherwise only plain ones are composed.
     """
-    trust = f"trust={list(cfg.trust)}"  # the person's, never what a folder says
+    trust = f"trust={list(cfg.trust)}"  # the user's, never a folder's
     if cfg.resume is not None and (folder / "checkpoints" / "last.ckpt").exists():
-        new = [str(word) for word in cfg.overrides if passed_on(str(word))]
-        return compose(f"resume={quoted(folder)}", *new, trust)
+        new = [str(word) for word in cfg.overrides if is_passed_on(str(word))]
+        return compose(f"resume={quote(folder)}", *new, trust)
     file = record.folder / "config.yaml"
     if not own:
         stored_configs.check_words([*map(str, record.config["overrides"]), *map(str, stage)], file)
     root = record.config["dataset"].get("root")  # absolute; the word may be relative to where the run was started
     words = {key_of(word): str(word) for word in [*record.config["overrides"], *cfg.overrides]}
-    words |= {"dataset.root": f"dataset.root={quoted(root)}"} if root is not None else {}
-    if is_weights_file(record.config.get("weights")):
-        words["weights"] = f"weights={quoted(record.config['weights'])}"
+    words |= {"dataset.root": f"dataset.root={quote(root)}"} if root is not None else {}
+    if is_file_of_weights(record.config.get("weights")):
+        words["weights"] = f"weights={quote(record.config['weights'])}"
     of_stage = [word for word in stage if not key_of(word).startswith("hydra")]
-    given = [*accepted([*words.values()], of_stage), *of_stage]  # the stage's own words last, so that they win
-    given += [f"init_from={quoted(before)}"] if before is not None else []
-    composed = compose(*given, f"run_dir={quoted(folder)}", trust)
+    given = [*select_words([*words.values()], of_stage), *of_stage]  # the stage's own words last, so that they win
+    given += [f"init_from={quote(before)}"] if before is not None else []
+    composed = compose(*given, f"run_dir={quote(folder)}", trust)
     if not own:
         stored_configs.check_composed(composed, file, record.folder)
         stored_configs.limit_processes(composed, [key_of(word) for word in cfg.overrides], cfg.trainer)
     return composed
 
 
-def passed_on(word: str) -> bool:
-    """Whether a word of the command is for its stages at all."""
+def is_passed_on(word: str) -> bool:
+    """Whether a word of the command applies to its stages."""
     return key_of(word) not in SKIPPED and not key_of(word).startswith(("hydra", "stages"))
 
 
-def accepted(words: Sequence[str], stage: Sequence[str]) -> list[str]:
-    """Those words of the command that a stage has the settings of."""
+def select_words(words: Sequence[str], stage: Sequence[str]) -> list[str]:
+    """The words of the command whose settings a stage has."""
     groups = group_names()
-    words = [word for word in words if passed_on(word)]
+    words = [word for word in words if is_passed_on(word)]
     chosen = [word for word in words if key_of(word) in groups]
     known = set(list_keys(OmegaConf.to_container(compose(*stage, *chosen), resolve=False)))
     kept = [word for word in words if word not in chosen and (key_of(word) in known or word.startswith("+"))]
     return [*chosen, *(word.lstrip("+") if key_of(word) in known else word for word in kept)]
 
 
-def adopt(stage: Path, folder: Path) -> None:
-    """Everything that a stage's run left but its own story, as the run's: the same files where links work."""
+def adopt_results(stage: Path, folder: Path) -> None:
+    """Make all files of a stage the run's, except the stage's own records: hard links where possible, else copies."""
     ignored = shutil.ignore_patterns(*OWN)
     shutil.copytree(stage, folder, ignore=ignored, copy_function=_link, dirs_exist_ok=True, symlinks=True)
 
@@ -119,6 +119,6 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def quoted(path: Path | str) -> str:
+def quote(path: Path | str) -> str:
     text = str(path).replace("'", "\\'")
     return f"'{text}'"

@@ -1,4 +1,4 @@
-"""What a training says before and after it."""
+"""What training reports before and after it."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from segkit.evaluation.advice import SplitScores
 from segkit.evaluation.tables import show_classes
 from segkit.files.reading import read_json
 from segkit.files.writing import write_bytes, write_json, write_text
-from segkit.metrics.names import class_of, classes_in, lesser, titled, written
+from segkit.metrics.names import class_of, classes_in, format_metric, is_minor_metric, title_of
 from segkit.pictures import network
 from segkit.runs import checkpoints, environment
 from segkit.runs.build import Run
@@ -24,13 +24,13 @@ from segkit.security import stored_configs
 log = logging.getLogger("segkit")
 
 
-def findings(run: Run, record: Record, best: int, seen: dict[str, SplitScores]) -> list[str]:
-    """What the person is to be told of a training that has ended."""
+def collect_findings(run: Run, record: Record, best: int, seen: dict[str, SplitScores]) -> list[str]:
+    """Findings about a finished training that the user should know."""
 
     epochs = record.facts["epochs"]
     batches = math.ceil(len(run.data.train_dataloader()) / run.trainer.world_size)
     steps = int(checkpoints.read(record.folder)["global_step"]) * run.trainer.accumulate_grad_batches
-    passes = min(epochs, steps / batches) if record.config.get("budget") is not None else epochs  # its last is a part
+    passes = min(epochs, steps / batches) if record.config.get("budget") is not None else epochs  # its last may be part
     history = read_epochs(record.folder)
     told = advice.judge_scores(seen["val"], record.config, epochs)
     told += [text for split in ("val", "test") for text in advice.judge_truth(seen[split])]
@@ -38,20 +38,20 @@ def findings(run: Run, record: Record, best: int, seen: dict[str, SplitScores]) 
 
 
 def draw_network(run: Run, folder: Path) -> None:
-    """model.svg, where the extra `graph` is installed and the network can be drawn."""
+    """Write model.svg if the extra `graph` is installed and the network can be drawn."""
 
     if not network.can_draw():
         return
     try:
         write_bytes(folder / "model.svg", network.draw(run.task.net, run.data.size))
-    except Exception as error:  # whatever a network of one's own does that cannot be followed
+    except Exception as error:  # a custom network may do anything that cannot be traced
         if isinstance(error, OSError):
             raise
         log.debug("model.svg is left out: %s", error)
 
 
 def describe(run: Run, record: Record, own: bool) -> None:
-    """Write what the run is before it starts: environment.json, split.json, model.txt, model.svg; say it in a line."""
+    """Before a run starts, write environment.json, split.json, model.txt and model.svg, and log a summary line."""
     from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
     device = str(run.trainer.strategy.root_device)
@@ -61,7 +61,7 @@ def describe(run: Run, record: Record, own: bool) -> None:
         check_same_data(record.folder, split, run.fingerprint)
         path = record.folder / "environment.json"
         earlier = read_json(path) if path.exists() else {}
-        made_with["before"] = [*earlier.pop("before", []), earlier]  # what the epochs before were trained with
+        made_with["before"] = [*earlier.pop("before", []), earlier]  # what the earlier epochs were trained with
     write_json(record.folder / "environment.json", made_with)
     write_json(record.folder / "split.json", split)
     write_text(record.folder / "model.txt", str(ModelSummary(run.task, max_depth=4)) + "\n")
@@ -85,29 +85,29 @@ def describe(run: Run, record: Record, own: bool) -> None:
 
 
 def show_results(record: Record) -> None:
-    """The end of a run: its metrics, its folder, and what to do next; in a sweep one line."""
+    """Print a run's metrics, its folder, and what to do next; in a sweep, one line."""
     from rich.table import Table
 
     classes = classes_in(record.metrics, "test")
     tested = [name for name in record.metrics if name.startswith("test/") and class_of(name) not in classes]
-    shown = [name.removeprefix("test/") for name in tested if not lesser(name)]
-    if is_in_sweep():
-        name = find_test_metric(record.config["monitor"])
+    shown = [name.removeprefix("test/") for name in tested if not is_minor_metric(name)]
+    if in_sweep():
+        name = tested_by(record.config["monitor"])
         console.say(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
         return
     table = Table("metric", "test", "val", "train", title=record.folder.name)
     for name in shown:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
-        table.add_row(titled(name), *("" if score is None else written(name, score) for score in scores))
-    console.print_table(table)
+        table.add_row(title_of(name), *("" if score is None else format_metric(name, score) for score in scores))
+    console.show(table)
     if classes:
         show_classes(record.metrics, classes, "test")
     words = [str(word) for word in record.config["overrides"]]
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
-    compared = [] if chosen else [several_losses(record.config)]
-    own = stored_configs.find_foreign_modules([record.config["model"], record.config["loss"]])
-    predict = [format_argument("run", record.folder), "input=photos/ output=predicted/"]
+    compared = [] if chosen else [suggest_losses(record.config)]
+    own = stored_configs.foreign([record.config["model"], record.config["loss"]])
+    predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
     predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
     console.say(f"Run folder: {record.folder} (all {len(record.metrics)} metrics are in its results.json)\nNext:")
     if "tensorboard" in (record.config.get("logger") or {}):
@@ -117,6 +117,6 @@ def show_results(record: Record) -> None:
     console.say(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
 
 
-def several_losses(config: dict[str, Any]) -> str:
+def suggest_losses(config: dict[str, Any]) -> str:
     """Losses worth comparing on this data."""
     return "loss=dice,bce,focal" if len(config["dataset"]["classes"]) == 1 else "loss=dice,ce,focal"
