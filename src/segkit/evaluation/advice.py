@@ -104,13 +104,13 @@ def judge_empty_pictures(seen: SplitScores) -> str:
     shown = [row["iou"] for row in rows if row["tp"] + row["fn"] > 0]
     if not shown or len(shown) == len(rows):
         return ""
-    mean, of_shown = sum(row["iou"] for row in rows) / len(rows), sum(shown) / len(shown)
-    if of_shown >= mean / 2:
+    mean, mean_shown = sum(row["iou"] for row in rows) / len(rows), sum(shown) / len(shown)
+    if mean_shown >= mean / 2:
         return ""
     return (
         f"the IoU a picture of {NAMES[seen.split]}, {mean:.3f}, comes from pictures that show nothing "
         f"({len(rows) - len(shown)} of {len(rows)}, where an empty prediction scores 1): on those with "
-        f"{seen.classes[0]} it is {of_shown:.3f}. Look at that number, and at recall"
+        f"{seen.classes[0]} it is {mean_shown:.3f}. Look at that number, and at recall"
     )
 
 

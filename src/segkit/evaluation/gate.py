@@ -106,8 +106,8 @@ def time_gates(task: Task, batches: Sequence[Tensor], swept: Sequence[float]) ->
     batches = [batch.to(task.device) for batch in batches]
     try:
         net.gate = 1.0
-        said = torch.cat([probability(cast(Tensor, task.detect(batch).presence)).cpu() for batch in batches])
-        passed = [int((said > gate).sum()) for gate in swept]
+        probabilities = torch.cat([probability(cast(Tensor, task.detect(batch).presence)).cpu() for batch in batches])
+        passed = [int((probabilities > gate).sum()) for gate in swept]
         seconds: dict[int, list[float]] = {decoded: [] for decoded in passed}
         for turn in range(ROUNDS + 1):
             for decoded, taken in seconds.items():

@@ -36,16 +36,21 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     announce(data, settings)
     metrics = score_split(task, data, split, config)
     write_scores(task, data, split, folder)
-    told = advice.judge_scores(describe_scores(task, data, split, metrics), task.facts["config"])
+    findings = advice.judge_scores(describe_scores(task, data, split, metrics), task.facts["config"])
     if chosen == "sweep":
         log.info("sweeping the gate")
         device = hardware.device(settings["accelerator"])
         gate.sweep(task, data, split, hardware.precision(config), device, folder)
     if settings["pictures"]:
         save_sheet(task, data, split, folder, settings["pictures"])
-    entry = {"status": "finished", **describe_evaluation(task, config, settings), "metrics": metrics, "advice": told}
+    entry = {
+        "status": "finished",
+        **describe_evaluation(task, config, settings),
+        "metrics": metrics,
+        "advice": findings,
+    }
     write_json(folder / "results.json", entry)
-    for finding in told:
+    for finding in findings:
         log.warning("%s", finding)
     show_metrics(metrics, folder, f"gate {entry['gate']:g}" if entry.get("gate") is not None else None)
     return metrics

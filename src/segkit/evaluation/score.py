@@ -99,7 +99,7 @@ def measure_cost(task: Task, data: DataModule) -> dict[str, float]:
             task.detect(images[0].to(task.device))
         for image in images:
             started = time.perf_counter()
-            said = task.detect(image.to(task.device))
-            (said.presence if said.masks is None else said.masks).cpu()  # type: ignore[union-attr]  # waits for it
+            out = task.detect(image.to(task.device))
+            (out.presence if out.masks is None else out.masks).cpu()  # type: ignore[union-attr]  # waits for it
             seconds.append(time.perf_counter() - started)
     return {"flops": int(counter.get_total_flops()), "seconds_a_picture": round(statistics.median(seconds), 6)}

@@ -35,8 +35,8 @@ def sheet_row(task: Task, batch: Batch) -> dict[str, Any]:
         truth, where, all_of_it = batch["whole"][0], batch["where"], torch.ones(len(batch["where"]))
         image = stitch(batch["image"], where, truth.shape, all_of_it)[0].clamp(0, 255).byte()
         if out.masks is not None:
-            looked_at = all_of_it if out.decoded is None else out.decoded
-            logits = stitch(out.masks.cpu(), where, truth.shape, looked_at)[0]
+            decoded = all_of_it if out.decoded is None else out.decoded
+            logits = stitch(out.masks.cpu(), where, truth.shape, decoded)[0]
     row: dict[str, Any] = {"image": image.permute(1, 2, 0).numpy(), "truth": truth.numpy()}
     if logits is not None:
         probabilities = task.activated(logits[None])
@@ -54,15 +54,15 @@ def presence_figure(seen: PresenceMetrics, name: str) -> Pixels:
     return charts.presence(seen.confusion().numpy(), lines, name)
 
 
-def presence_note(task: Task, said: Tensor, label: Tensor) -> str:
+def presence_note(task: Task, probabilities: Tensor, label: Tensor) -> str:
     """A caption with the predicted and true presence in a picture or its crops."""
     gated = find_gated(task.net)
     gate = 0.5 if gated is None or gated.gate is None else gated.gate
-    found, name = said > gate, task.classes[0]
-    if len(said) == 1:
-        return f"{name}: {'yes' if found[0] else 'no'} ({said[0]:.3f}), in truth {'yes' if label[0] else 'no'}"
+    found, name = probabilities > gate, task.classes[0]
+    if len(probabilities) == 1:
+        return f"{name}: {'yes' if found[0] else 'no'} ({probabilities[0]:.3f}), in truth {'yes' if label[0] else 'no'}"
     wrong = int((found != (label == 1)).sum())
-    count = f"{name} found in {int(found.sum())} of {len(said)} crops (highest {said.max():.3f})"
+    count = f"{name} found in {int(found.sum())} of {len(probabilities)} crops (highest {probabilities.max():.3f})"
     return f"{count}, in truth in {int(label.sum())}; {wrong} wrong"
 
 

@@ -118,6 +118,6 @@ def detect_in_crops(task: Task, picture: Tensor, how: InputMode) -> tuple[Detect
     joined = Detection(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*outs, strict=True)))
     if joined.masks is None:
         return joined, None
-    looked_at = torch.ones(len(where)) if joined.decoded is None else joined.decoded
-    logits, _ = stitch(joined.masks, torch.tensor(where), picture.shape[1:], looked_at)
+    decoded = torch.ones(len(where)) if joined.decoded is None else joined.decoded
+    logits, _ = stitch(joined.masks, torch.tensor(where), picture.shape[1:], decoded)
     return joined, logits[None]

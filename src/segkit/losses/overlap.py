@@ -88,9 +88,9 @@ def mcc_loss(logits: Tensor, mask: Tensor, pool: Pool = "image", smooth: float =
     prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), pooled_dims(pool)
     pixels = labelled.sum(dims)
     total = pixels + 2 * smooth
-    hit, said, true = ((values.sum(dims) + smooth) / total for values in (prob * target, prob, target))
-    not_said, not_true = ((pixels - values.sum(dims) + smooth) / total for values in (prob, target))
-    mcc = (hit - said * true) / (said * not_said * true * not_true).sqrt()
+    hit, predicted, true = ((values.sum(dims) + smooth) / total for values in (prob * target, prob, target))
+    not_predicted, not_true = ((pixels - values.sum(dims) + smooth) / total for values in (prob, target))
+    mcc = (hit - predicted * true) / (predicted * not_predicted * true * not_true).sqrt()
     return average(1 - mcc, labelled)
 
 
@@ -104,8 +104,8 @@ def cldice_loss(logits: Tensor, mask: Tensor, iterations: int = 5, pool: Pool = 
     x, labelled = prepare(logits, mask)
     prob, target, dims = probabilities(x) * labelled, one_hot(mask, x.shape[1]), pooled_dims(pool)
     own, true = soft_skeleton(prob, iterations), soft_skeleton(target, iterations)
-    said = torch.where(target.sum(dims) > 0, own.sum(dims), prob.sum(dims))
-    precision = ((own * target).sum(dims) + smooth) / (said + smooth)
+    predicted = torch.where(target.sum(dims) > 0, own.sum(dims), prob.sum(dims))
+    precision = ((own * target).sum(dims) + smooth) / (predicted + smooth)
     sensitivity = ((true * prob).sum(dims) + smooth) / (true.sum(dims) + smooth)
     cldice = 2 * precision * sensitivity / (precision + sensitivity)
     return average(1 - cldice, labelled)

@@ -83,13 +83,13 @@ def build(
     with gathered():  # report all faulty files in one list
         data = build_data(config, follow_links=follow_links)
         check_meaning(data)
-        needs_masks = has_auto_weights(config["loss"])
-        if needs_masks:
+        counts_masks = has_auto_weights(config["loss"])
+        if counts_masks:
             check_data(data)
         config = config | {"loss": resolve_auto_weights(config["loss"], data)}
         task = build_task(config, data)
         check_fit(config, task)
-        if not needs_masks:  # report wrong settings before decoding anything
+        if not counts_masks:  # report wrong settings before decoding anything
             check_data(data)
     if data.workers and not torch.accelerator.is_available():  # else loaders and network compete for the cores
         torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))

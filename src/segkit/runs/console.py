@@ -70,7 +70,7 @@ def log_to_console() -> None:
     if not any(isinstance(handler, Console) for handler in log.handlers):
         log.addHandler(Console(logging.INFO))
         as_text = warnings.formatwarning
-        warnings.formatwarning = lambda *said, **more: console.printable(as_text(*said, **more))
+        warnings.formatwarning = lambda *args, **kwargs: console.printable(as_text(*args, **kwargs))
 
 
 class Console(logging.Handler):

@@ -123,13 +123,13 @@ def check_presence_monitor(config: Mapping[str, Any], scores: Mapping[str, float
     monitor = config["monitor"]
     if monitor == LAST_EPOCH or monitor.startswith(("val/presence_", "val/loss")):
         return
-    told = (
+    message = (
         f"monitor={monitor} scores masks, which loss={config['choices']['loss']} does not train. Say "
         "monitor=val/presence_f1, or val/loss."
     )
     if monitor.removeprefix("val/").partition("/")[0] not in {name.partition("/")[0] for name in scores}:
-        raise ValueError(told)
-    log.warning("%s", told)
+        raise ValueError(message)
+    log.warning("%s", message)
 
 
 def check_monitor(config: Mapping[str, Any], classes: Sequence[str], losses: Any, scores: Mapping[str, float]) -> None:

@@ -268,9 +268,9 @@ def resumed_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     )  # it may have been moved
     words = [key_of(word) for word in cfg.overrides]
     found["logger"] = stored_loggers(found, cfg, words, folder)
-    said = ["group"] if "dataset.group" in words else []
-    stored_configs.check_stored(found, folder / "config.yaml", cfg.trust, folder, said)
-    if left_out := stored_configs.limit_processes(found, words, cfg.trainer):
+    given = ["group"] if "dataset.group" in words else []
+    stored_configs.check_stored(found, folder / "config.yaml", cfg.trust, folder, given)
+    if left_out := stored_configs.alone(found, words, cfg.trainer):
         log.warning(
             "%s: left out, since a stored config may not start processes or a compiler: %s. Repeat it on the "
             "command line to have it.",

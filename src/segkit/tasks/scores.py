@@ -44,16 +44,16 @@ class Scores(nn.Module):
         if out.masks is None:
             return
         everything = torch.ones(len(out.masks), dtype=torch.bool, device=out.masks.device)
-        looked_at = everything if out.decoded is None else out.decoded
+        decoded = everything if out.decoded is None else out.decoded
         if self.gate is not None and out.presence is not None:
-            self._masks(out.masks, looked_at, batch, "_ungated")
-            looked_at = probability(out.presence) > self.gate
-            closed = ~looked_at[:, None, None, None]
-            self._masks(out.masks.masked_fill(closed, UNDECIDED), looked_at, batch, "")
+            self._masks(out.masks, decoded, batch, "_ungated")
+            decoded = probability(out.presence) > self.gate
+            closed = ~decoded[:, None, None, None]
+            self._masks(out.masks.masked_fill(closed, UNDECIDED), decoded, batch, "")
         else:
-            self._masks(out.masks, looked_at, batch, "")
+            self._masks(out.masks, decoded, batch, "")
 
-    def _masks(self, logits: Tensor, looked_at: Tensor, batch: Mapping[str, Any], suffix: str) -> None:
+    def _masks(self, logits: Tensor, decoded: Tensor, batch: Mapping[str, Any], suffix: str) -> None:
         def metric(name: str) -> SegmentationMetrics:
             make = partial(SegmentationMetrics, self.classes, self.threshold, self.beta)
             return cast(SegmentationMetrics, self._metric(name, make, logits))
@@ -66,7 +66,7 @@ class Scores(nn.Module):
         each = len(logits) // len(whole)
         for one, truth in enumerate(whole):
             rows = slice(one * each, (one + 1) * each)
-            joined, covered = stitch(logits[rows], batch["where"][rows], truth.shape, looked_at[rows])
+            joined, covered = stitch(logits[rows], batch["where"][rows], truth.shape, decoded[rows])
             truth = truth.masked_fill(~covered, IGNORE_INDEX)
             metric(f"masks{suffix}").update(joined[None], truth[None], batch["picture"][one : one + 1])
 

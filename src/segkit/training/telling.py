@@ -32,9 +32,9 @@ def collect_findings(run: Run, record: Record, best: int, seen: dict[str, SplitS
     steps = int(checkpoints.read(record.folder)["global_step"]) * run.trainer.accumulate_grad_batches
     passes = min(epochs, steps / batches) if record.config.get("budget") is not None else epochs  # its last may be part
     history = read_epochs(record.folder)
-    told = advice.judge_scores(seen["val"], record.config, epochs)
-    told += [text for split in ("val", "test") for text in advice.judge_truth(seen[split])]
-    return told + advice.judge_training(record.config, history, passes, best, seen["train"])
+    findings = advice.judge_scores(seen["val"], record.config, epochs)
+    findings += [text for split in ("val", "test") for text in advice.judge_truth(seen[split])]
+    return findings + advice.judge_training(record.config, history, passes, best, seen["train"])
 
 
 def draw_network(run: Run, folder: Path) -> None:
