@@ -1,7 +1,7 @@
 """Writes the tables of docs/reference/results.md that reports of kept runs give: `python docs/write_results.py`.
 
-A table stands between `<!-- runs: benchmarks/runs/ph2/*_dice-*; trainings.md -->`, a pattern and a file of the report, and
-`<!-- end -->`. `python benchmarks/keep_runs.py` keeps runs.
+A table stands between `<!-- runs: benchmarks/runs/ph2/*_dice-*; trainings.md -->` (a pattern, and a file of the report)
+and `<!-- end -->`. `python benchmarks/keep_runs.py` keeps runs.
 """
 
 import re

@@ -10,7 +10,7 @@ import pytest
 from conftest import segkit
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
 
-from segkit.files.tables import inert
+from segkit.files.tables import escape_cell
 from segkit.metrics.names import title_of
 from segkit.reporting import conclusions, figures, statistics, table
 from segkit.reporting.analysis import Analysis

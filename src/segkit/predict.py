@@ -55,7 +55,7 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
         write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
     above = "" if settings["threshold"] is None else f" (a pixel is {classes[0]} above {settings['threshold']:g})"
-    done = f"{len(rows) - len(bad)} of {counted(len(rows), 'picture')} predicted{above}"
+    done = f"{len(rows) - len(bad)} of {format_count(len(rows), 'picture')} predicted{above}"
     console.say(f"{done}; in {output}: {', '.join(list_outputs(output))}")
     if any("present" in row for row in rows):
         found = sum(row.get("present", 0) for row in rows)

@@ -16,7 +16,7 @@ def show_metrics(metrics: dict[str, float], folder: Path, title: str | None) -> 
     for name, value in metrics.items():
         if not is_minor_metric(name) and class_of(name) not in classes:
             table.add_row(f"{split}/{title_of(name.removeprefix(split)[1:])}", format_metric(name, value))
-    console.show(table)
+    console.print_table(table)
     if classes:
         show_classes(metrics, classes, split)
     console.say(f"Written to {folder}; its results.json has all {len(metrics)} metrics")

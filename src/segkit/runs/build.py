@@ -80,7 +80,7 @@ def build(
     `build_data`. `callbacks`: added to those of the config.
     """
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
-    with gathered():  # report all faulty files in one list
+    with gather_findings():  # report all faulty files in one list
         data = build_data(config, follow_links=follow_links)
         check_meaning(data)
         counts_masks = has_auto_weights(config["loss"])

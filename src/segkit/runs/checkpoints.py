@@ -62,7 +62,7 @@ def read(folder: Path, name: str = "last") -> dict[str, Any]:
         why = first_line(error).removeprefix(f"{path} ")
         raise ValueError(
             f"{path} is cut short or damaged ({why}). Restore a copy of it, or start a new run; "
-            f"{argument('init_from', folder)} starts one with the weights of best.ckpt."
+            f"{format_argument('init_from', folder)} starts one with the weights of best.ckpt."
         ) from error
     return checkpoint
 

@@ -33,7 +33,7 @@ def current(config: dict[str, Any], data: str, device: str, own: bool) -> dict[s
     """What a run's numbers may depend on besides its config. `data`: the data set's fingerprint. `own`: the training is
     new and the user's own, so git may be asked for the diff to the commit."""
     place = code.find(Path.cwd())
-    weights = [Path(config["weights"])] if is_file_of_weights(config.get("weights")) else []
+    weights = [Path(config["weights"])] if is_weights_file(config.get("weights")) else []
     weights = [path for path in weights if path.exists()]  # a resumed run may have lost it
     return {
         "segkit": __version__,

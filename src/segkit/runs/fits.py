@@ -39,7 +39,7 @@ def check_augment(augment: Any, config: Mapping[str, Any]) -> None:
         log.warning(
             "augment: what %s fills in from outside the picture counts as %s. To ignore it, set its fill_mask: 255, as "
             "augment=light does.",
-            " and ".join(names),
+            " and ".join(found),
             classes[0],
         )
 
@@ -109,7 +109,7 @@ def loss_and_parts(task: Task) -> list[torch.nn.Module]:
 
 def check_frozen(config: Mapping[str, Any], wanted: Sequence[str]) -> None:
     """Refuse to train masks and presence together if the masks are frozen."""
-    frozen = "unet" in names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
+    frozen = "unet" in as_names(config["model"].get("freeze")) and config.get("unfreeze_at_epoch") is None
     if frozen and {"logits", "presence"} <= {*wanted}:
         raise ValueError(
             f"freeze=unet and loss={config['choices']['loss']} disagree: the masks are not trained. Say freeze=none "

@@ -114,9 +114,10 @@ def _keep_record(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
                 log.debug("", exc_info=error)  # the traceback goes to train.log alone; the user sees the message
             reason = "interrupted" if interrupted else explain(error)
             _write_end(record, "interrupted" if interrupted else "failed", reason, time.time() - started)
-        foreign = ",".join(stored_configs.foreign(record.config))
-        again = f"python -m segkit.train {argument('resume', folder)}" + (f" 'trust=[{foreign}]'" if foreign else "")
-        if stored_configs.sending(record.config):  # a resumed run has these only if its command names them
+        foreign = ",".join(stored_configs.find_foreign_modules(record.config))
+        again = f"python -m segkit.train {format_argument('resume', folder)}"
+        again += f" 'trust=[{foreign}]'" if foreign else ""
+        if stored_configs.find_sending_loggers(record.config):  # a resumed run has these only if its command names them
             again += f" 'logger=[{','.join(record.config['logger'])}]'"
         kept = any((folder / path).exists() for path in ("checkpoints/last.ckpt", "stages"))
         if interrupted and folder.parent.name != "stages":  # for a stage, its run says so
@@ -158,7 +159,7 @@ def _resolve(cfg: DictConfig, own: bool) -> dict[str, Any]:
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     dataset = config["dataset"]
     for place, key in ((dataset, "root"), (config, "init_from"), (config, "weights")):
-        if place.get(key) is not None and (key != "weights" or is_file_of_weights(place[key])):
+        if place.get(key) is not None and (key != "weights" or is_weights_file(place[key])):
             place[key] = str(Path(place[key]).expanduser().absolute())  # later commands may run in another folder
     return config
 
@@ -263,14 +264,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def resumed_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """The stored config of the run in `folder`, with the length and hardware from the command line."""
-    found = rebased(
+    found = move_paths(
         _read_config(folder), str(_read_config(folder).get("run_dir")), str(folder)
     )  # it may have been moved
     words = [key_of(word) for word in cfg.overrides]
     found["logger"] = stored_loggers(found, cfg, words, folder)
     given = ["group"] if "dataset.group" in words else []
     stored_configs.check_stored(found, folder / "config.yaml", cfg.trust, folder, given)
-    if left_out := stored_configs.alone(found, words, cfg.trainer):
+    if left_out := stored_configs.limit_processes(found, words, cfg.trainer):
         log.warning(
             "%s: left out, since a stored config may not start processes or a compiler: %s. Repeat it on the "
             "command line to have it.",

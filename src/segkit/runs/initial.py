@@ -25,7 +25,7 @@ def initialise(task: Task, config: Mapping[str, Any]) -> None:
     state, normalisation = ({}, None) if source is None else read_run(source)
     encoder = encoder_of(task.net)
     inside = tensor_names(task.net, [] if encoder is None else [encoder])
-    if wants_weights(config["weights"]) and not (inside and inside <= set(map(short_name, state))):
+    if has_weights(config["weights"]) and not (inside and inside <= set(map(short_name, state))):
         done = load_encoder(task.net, str(config["weights"]), config["choices"]["model"])
         how = task.normalisation
         log.info("%s; pictures are normalised by mean %s and std %s", done, how["mean"], how["std"])

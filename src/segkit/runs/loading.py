@@ -34,7 +34,7 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Task:
     facts, weights = checkpoint.get("segkit"), checkpoint.get("state_dict")
     if not isinstance(facts, dict) or "config" not in facts:
         raise ValueError(f"{path} is not a segkit checkpoint: it has no config.")
-    facts = with_names_of_today(facts)
+    facts = update_names(facts)
     if not own:
         check_facts(facts, path, trust)
     check_tensors(weights, path)

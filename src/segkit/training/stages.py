@@ -77,7 +77,7 @@ def stage_config(
     root = record.config["dataset"].get("root")  # absolute; the word may be relative to where the run was started
     words = {key_of(word): str(word) for word in [*record.config["overrides"], *cfg.overrides]}
     words |= {"dataset.root": f"dataset.root={quote(root)}"} if root is not None else {}
-    if is_file_of_weights(record.config.get("weights")):
+    if is_weights_file(record.config.get("weights")):
         words["weights"] = f"weights={quote(record.config['weights'])}"
     of_stage = [word for word in stage if not key_of(word).startswith("hydra")]
     given = [*select_words([*words.values()], of_stage), *of_stage]  # the stage's own words last, so that they win

@@ -91,23 +91,23 @@ def show_results(record: Record) -> None:
     classes = classes_in(record.metrics, "test")
     tested = [name for name in record.metrics if name.startswith("test/") and class_of(name) not in classes]
     shown = [name.removeprefix("test/") for name in tested if not is_minor_metric(name)]
-    if in_sweep():
-        name = tested_by(record.config["monitor"])
+    if is_in_sweep():
+        name = find_test_metric(record.config["monitor"])
         console.say(f"{name} {record.metrics.get(name, float('nan')):.4f}: {record.folder}")
         return
     table = Table("metric", "test", "val", "train", title=record.folder.name)
     for name in shown:
         scores = (record.metrics.get(f"{split}/{name}") for split in ("test", "val", "train"))
         table.add_row(title_of(name), *("" if score is None else format_metric(name, score) for score in scores))
-    console.show(table)
+    console.print_table(table)
     if classes:
         show_classes(record.metrics, classes, "test")
     words = [str(word) for word in record.config["overrides"]]
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
     compared = [] if chosen else [suggest_losses(record.config)]
-    own = stored_configs.foreign([record.config["model"], record.config["loss"]])
-    predict = [argument("run", record.folder), "input=photos/ output=predicted/"]
+    own = stored_configs.find_foreign_modules([record.config["model"], record.config["loss"]])
+    predict = [format_argument("run", record.folder), "input=photos/ output=predicted/"]
     predict += [shlex.quote(f"trust=[{','.join(own)}]")] if own else []
     console.say(f"Run folder: {record.folder} (all {len(record.metrics)} metrics are in its results.json)\nNext:")
     if "tensorboard" in (record.config.get("logger") or {}):
