@@ -13,7 +13,7 @@ import yaml
 from segkit.configs.composing import compose
 from segkit.report import report
 from segkit.reporting import collect
-from segkit.reporting.groups import Group, Run, grouped
+from segkit.reporting.groups import Group, Run, group_runs
 
 
 def write_run(
@@ -100,8 +100,8 @@ SCORES = np.random.default_rng(0).uniform(0.5, 0.9, 30)
 
 
 def groups_in(root: Path) -> list[Group]:
-    found = [collect.read(folder, collect.named(str(root))) for folder in collect.find(str(root))]
-    return grouped([one for one in found if isinstance(one, Run)])
+    found = [collect.read(folder, collect.named_folders(str(root))) for folder in collect.find(str(root))]
+    return group_runs([one for one in found if isinstance(one, Run)])
 
 
 def report_of(root: Path, *words: str) -> Path:

@@ -6,16 +6,16 @@ import albumentations as A
 import pytest
 from conftest import read_picture, segkit
 
-from segkit.check import check, spread
+from segkit.check import check, spread_evenly
 from segkit.configs.composing import compose, to_plain
 from segkit.datasets.augment import Augment
 from segkit.runs.build import build_data, make
 
 
 def test_positions_are_spread() -> None:
-    assert spread(10, 4) == [0, 3, 6, 9]
-    assert spread(2, 6) == [0, 1]
-    assert spread(1, 3) == [0]
+    assert spread_evenly(10, 4) == [0, 3, 6, 9]
+    assert spread_evenly(2, 6) == [0, 1]
+    assert spread_evenly(1, 3) == [0]
 
 
 def test_a_sheet_from_the_command_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.choices.completion import SCRIPTS, answer
+from segkit.choices.completion import SCRIPTS, complete
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ from segkit.choices.completion import SCRIPTS, answer
     ],
 )
 def test_what_may_come_next(line: str, found: list[str]) -> None:
-    assert answer(line) == found
+    assert complete(line) == found
 
 
 def test_files_complete_where_a_setting_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,11 +49,11 @@ def test_files_complete_where_a_setting_takes_them(tmp_path: Path, monkeypatch: 
     for name in ("outputs/ph2/run_a", "outputs/ph2/run b", "my_conf/model"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "my_conf" / "model" / "mine.yaml").write_text("net: {_target_: mine.Net, width: 3}\n")
-    assert answer("segkit predict run=out") == ["run=outputs/"]
-    assert answer("segkit predict run=outputs/ph2/r") == ["run=outputs/ph2/run_a/"]  # spaces want quotes
-    assert answer("segkit train dataset.root=my") == ["dataset.root=my_conf/"]
-    assert answer("segkit train --config-dir my_conf model=mi") == ["model=mine"]
-    assert answer("segkit train --config-dir my_conf model=mine model.net.wi") == ["model.net.width="]
+    assert complete("segkit predict run=out") == ["run=outputs/"]
+    assert complete("segkit predict run=outputs/ph2/r") == ["run=outputs/ph2/run_a/"]  # spaces want quotes
+    assert complete("segkit train dataset.root=my") == ["dataset.root=my_conf/"]
+    assert complete("segkit train --config-dir my_conf model=mi") == ["model=mine"]
+    assert complete("segkit train --config-dir my_conf model=mine model.net.wi") == ["model.net.width="]
 
 
 def test_an_answer_is_light() -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit import config_dir
-from segkit.choices.completion import merged
+from segkit.choices.completion import load_merged
 from segkit.choices.listing import find_choices
 from segkit.losses import BCE, L1, MCC, MSE, BCEDice, ClDice, Combo, CrossEntropy, Dice, Focal, Lovasz, Tversky
 from segkit.losses.overlap import soft_dice, soft_skeleton
@@ -43,8 +43,8 @@ SEVERAL += [
     *OVERLAP,
 ]
 for file in sorted(find_choices([config_dir()], "loss").keys() - {"combo"}):  # also one that is listed nowhere here
-    of_file = build.make(merged([config_dir()], "loss", file))
-    if loss_inputs(of_file) == ("logits", "mask"):
+    of_file = build.make(load_merged([config_dir()], "loss", file))
+    if takes(of_file) == ("logits", "mask"):
         ONE_CLASS += [of_file] if getattr(of_file, "classes", "one") == "one" else []
         SEVERAL += [of_file] if getattr(of_file, "classes", "several") == "several" else []
 CASES = [(loss, 1) for loss in ONE_CLASS] + [(loss, 3) for loss in SEVERAL]

@@ -15,10 +15,10 @@ GREY = np.full((2, 3, 3), 100, np.uint8)
 def test_errors_show_missed_invented_and_found() -> None:
     truth = np.array([[1, 1, 0], [0, 255, 255]], np.uint8)
     prediction = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
-    seen = sheets.errors(GREY, truth, prediction, binary=True).tolist()
+    seen = sheets.draw_errors(GREY, truth, prediction, binary=True).tolist()
     dim = [50, 50, 50]
     assert seen == [
-        [list(sheets.RIGHT), list(sheets.MISSED), list(sheets.INVENTED)],
+        [list(sheets.CORRECT), list(sheets.MISSED), list(sheets.INVENTED)],
         [dim, dim, [150, 150, 150]],  # ignored pixels are no errors; of these every third is a stripe
     ]
 
@@ -30,7 +30,7 @@ def test_what_is_ignored_is_hatched_and_the_title_says_so(tmp_path: Path) -> Non
     assert (seen == 150).mean() == pytest.approx(1 / 3, abs=0.01)
     row = {"image": GREY, "truth": np.array([[0, 255, 0], [0, 0, 0]], np.uint8)}
     told, silent = (
-        sheets.sheet([one], overlays.class_colors(1), ["crack"])[:22]
+        sheets.draw_sheet([one], overlays.class_colors(1), ["crack"])[:22]
         for one in (row, row | {"truth": np.zeros((2, 3), np.uint8)})
     )
     assert (told < 128).sum() > 2 * (silent < 128).sum()
@@ -65,10 +65,10 @@ def test_colours_of_many_classes_differ(count: int) -> None:
 
 
 def test_probabilities_are_dark_blue_to_yellow() -> None:
-    low, high = sheets.heat(np.array([[0, 1]], np.float32))[0].tolist()
+    low, high = sheets.heatmap(np.array([[0, 1]], np.float32))[0].tolist()
     assert low == [68, 1, 84]  # viridis
     assert high == [253, 231, 37]
-    assert sheets.heat(np.array([[np.nan]], np.float32)).tolist() == [[low]]
+    assert sheets.heatmap(np.array([[np.nan]], np.float32)).tolist() == [[low]]
 
 
 def test_sheet_has_a_row_a_sample_and_five_columns() -> None:
@@ -78,7 +78,7 @@ def test_sheet_has_a_row_a_sample_and_five_columns() -> None:
         "prediction": np.ones((2, 3), np.uint8),
         "probability": np.full((2, 3), 0.9, np.float32),
     }
-    picture = sheets.sheet([row, row], overlays.class_colors(1), ["crack"])
+    picture = sheets.draw_sheet([row, row], overlays.class_colors(1), ["crack"])
     assert picture.shape == (22 + 6 + 2 * (171 + 6), 5 * (sheets.TILE + 6), 3)  # 256 · 2/3 rows
 
 
@@ -91,7 +91,7 @@ def test_sheet_of_several_classes_has_a_legend(count: int, lines: int) -> None:
         "probability": np.full((2, 3), 0.9, np.float32),
     }
     colors = overlays.class_colors(count)
-    picture = sheets.sheet([row], colors, [f"Straße {number}" for number in range(count)])
+    picture = sheets.draw_sheet([row], colors, [f"Straße {number}" for number in range(count)])
     assert picture.shape[0] == (lines + 1) * (22 + 6) + 171 + 6
     legend = picture[: lines * 28].reshape(-1, 3).tolist()
     assert all(legend.count(color) >= 16 * 14 for color in colors.tolist())
@@ -105,7 +105,7 @@ def test_save_writes_rgb_and_keeps_no_half_file(tmp_path: Path) -> None:
 
 def test_curves_with_gaps(tmp_path: Path) -> None:
     rows = [{"epoch": 1, "train/loss": 1.0, "val/loss": 2.0, "val/iou": 0.1}, {"epoch": 2, "train/loss": 0.5}]
-    charts.curves(rows, "val/iou", tmp_path / "curves.png")
+    charts.draw_curves(rows, "val/iou", tmp_path / "curves.png")
     assert read_picture(tmp_path / "curves.png").shape[1] > 500
 
 
@@ -132,19 +132,19 @@ def test_an_outline_shows_a_mask_of_the_pictures_own_colour() -> None:
     ],
 )
 def test_colours_that_a_person_names(given: Any, classes: list[str], expected: list[list[int]]) -> None:
-    assert overlays.named_colors(given, classes).tolist() == expected
+    assert overlays.parse_colors(given, classes).tolist() == expected
 
 
 @pytest.mark.parametrize("given", ["reddish", [1, 2], [1, 2, 256], [1, 2, -1], [0.5, 0, 0], True, 7, ["red", "blue"]])
 def test_other_colours_are_refused(given: Any) -> None:
     with pytest.raises(ValueError, match=r"color=.*: expected a"):
-        overlays.named_colors(given, ["a"])
+        overlays.parse_colors(given, ["a"])
 
 
 def test_class_names_are_no_formulas() -> None:
     names = ["$x", "$\\nothing$"]
-    assert charts.confusion(np.ones((2, 2), np.int64), names).ndim == 3
-    assert charts.presence(np.ones((2, 2), np.int64), None, names[1]).ndim == 3
+    assert charts.draw_confusion(np.ones((2, 2), np.int64), names).ndim == 3
+    assert charts.draw_presence(np.ones((2, 2), np.int64), None, names[1]).ndim == 3
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 8])
@@ -154,7 +154,7 @@ def test_epochs_are_whole_numbers_on_the_axes(tmp_path: Path, monkeypatch: pytes
     seen = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: seen.extend(figure.axes))
     rows = [{"epoch": float(n), "train/loss": 1 / n, "val/loss": 1 / n, "val/iou": 0.1} for n in range(1, epochs + 1)]
-    charts.curves(rows, "val/iou", tmp_path / "curves.png")
+    charts.draw_curves(rows, "val/iou", tmp_path / "curves.png")
     for axes in seen:
         assert len(axes.get_xticks()) >= 1
         assert all(float(tick).is_integer() for tick in axes.get_xticks())

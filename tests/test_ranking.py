@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segkit.reporting.ranking import area, area_without_each, average_precision, precision_without_each
+from segkit.reporting.ranking import auroc, auroc_without_each, average_precision, precision_without_each
 
-BOTH = [(average_precision, precision_without_each), (area, area_without_each)]
+BOTH = [(average_precision, precision_without_each), (auroc, auroc_without_each)]
 
 
 @pytest.mark.parametrize(("score", "without_each"), BOTH)

@@ -14,9 +14,9 @@ from segkit.files.tables import escape_cell
 from segkit.metrics.names import title_of
 from segkit.reporting import conclusions, figures, statistics, table
 from segkit.reporting.analysis import Analysis
-from segkit.reporting.gallery import extremes
-from segkit.reporting.page import notes_of
-from segkit.reporting.words import described, metric_names, plain, stated
+from segkit.reporting.gallery import find_extremes
+from segkit.reporting.page import read_notes
+from segkit.reporting.words import describe_settings, escape_markdown, format_stated, metric_names
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_what_is_stated_tells_no_groups_apart(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, seed=0, config={"published": {"test/iou_image": 0.6}})
     write_run(tmp_path, "b", SCORES, seed=1)
     (group,) = groups_in(tmp_path)
-    assert stated(group, "test/iou_image") == "published 0.600"
+    assert format_stated(group, "test/iou_image") == "published 0.600"
 
 
 def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_groups_are_called_by_their_experiments_and_files_by_their_names(tmp_pat
         )
         write_run(tmp_path / "y", name, SCORES, config={"weights": weights})
     assert [group.title for group in groups_in(tmp_path / "x")] == ["frozen", "trained"]
-    assert described(groups_in(tmp_path / "x")[0]) == {"experiment": "frozen", "weights": "/a/b/one.pth"}
+    assert describe_settings(groups_in(tmp_path / "x")[0]) == {"experiment": "frozen", "weights": "/a/b/one.pth"}
     groups = groups_in(tmp_path / "y")
     assert [group.title for group in groups] == ["one.pth", "two.pth"]
     assert groups[0].settings == {"weights": "/a/b/one.pth"}
@@ -95,27 +95,30 @@ def test_a_known_effect_is_found_and_none_is_not_invented(grid: Path) -> None:
     assert found.effects["loss"]["dice"].difference.mean == pytest.approx(0.05, abs=0.01)
     assert found.effects["loss"]["dice"].verdict == "better"
     assert found.effects["model"]["unet"].verdict == "not distinguishable with these data"
-    words = conclusions.drawn(found)
+    words = conclusions.draw_conclusions(found)
     assert "It is better than" in words[0]
     (of_loss,) = [
-        text for text in words if text.startswith("Of loss, averaged over the other settings, against the mean")
+        text for text in words if text.startswith("Effect of loss against the mean of all, averaged over the other")
     ]
     assert "bce -0.05" in of_loss
     assert "dice +0.05" in of_loss
     assert "other choices" not in of_loss
     size = found.effects["model"]["unet"].detectable
     told = f"(a difference of {size:.3f} would have been found 4 times in 5)"
-    text = f"Of model, averaged over the other settings, no choice is distinguishable from the mean of all {told}."
+    text = f"Averaged over the other settings, no choice of model is distinguishable from the mean of all {told}."
     assert text in words
 
 
 def test_a_difference_that_no_score_can_have_is_not_said_to_be_found() -> None:
-    none = "no difference, which is at most 1, would have been found"
-    assert none in conclusions.size_of([2.49, 1.2])
-    assert conclusions.size_of([0.2, 1.2]) == (
-        " (a difference of 0.200 or more would have been found 4 times in 5, for some not even 1)"
+    none = "no difference would have been found, not even the largest possible, 1"
+    assert none in conclusions.describe_detectable([2.49, 1.2])
+    assert conclusions.describe_detectable([0.2, 1.2]) == (
+        " (a difference of 0.200 or more would have been found 4 times in 5; for some, not even 1)"
     )
-    assert conclusions.size_of([0.2, 0.9]) == " (a difference of 0.200 to 0.900 would have been found 4 times in 5)"
+    assert (
+        conclusions.describe_detectable([0.2, 0.9])
+        == " (a difference of 0.200 to 0.900 would have been found 4 times in 5)"
+    )
 
 
 def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path: Path) -> None:
@@ -125,11 +128,11 @@ def test_a_score_without_a_metric_is_in_the_table_as_well(tmp_path: Path) -> Non
         lines = [f"{head},precision", *(f"{row},{0.5 + shift}" for row in rows)]
         (folder / "per_image.csv").write_text("\n".join(lines) + "\n")
     found = Analysis(groups_in(tmp_path), SETTINGS | {"metric": "precision"})
-    titles, cells = table.rows(found)
-    assert titles[2] == "precision a picture"
+    titles, cells = table.make_rows(found)
+    assert titles[2] == "precision per picture"
     assert [line[2].text for line in cells] == ["0.500", "0.600"]
     assert found.metric is None
-    assert "dice has the highest mean precision a picture, 0.600" in conclusions.drawn(found)[0]
+    assert "dice has the highest mean precision per picture, 0.600" in conclusions.draw_conclusions(found)[0]
     assert Analysis(groups_in(tmp_path), SETTINGS | {"metric": "iou_image"}).label == "iou_image"
 
 
@@ -140,7 +143,7 @@ def test_runs_that_find_nothing_are_told(tmp_path: Path) -> None:
     (folder / "results.json").write_text(json.dumps(results))
     said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
     assert "Some runs find nothing at all on the test pictures: made_up." in said
-    assert "4 test pictures show nothing: there a run that says nothing scores 1, others 0." in said
+    assert "4 test pictures show nothing: on these, predicting nothing scores 1, anything else 0." in said
 
 
 def test_intervals_of_scores_stay_scores(tmp_path: Path) -> None:
@@ -156,16 +159,16 @@ def test_a_baseline_is_what_all_are_compared_with(grid: Path) -> None:
     found = Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet", "loss": "bce"}})
     assert {found.paired[one.other].title for one in found.comparisons} == {"unet / bce"}
     assert len(found.comparisons) == 3
-    words = conclusions.drawn(found)
+    words = conclusions.draw_conclusions(found)
     assert "It is not distinguishable" not in words[0]  # from others it was not compared with
-    assert words[1].startswith("Against unet / bce, with which each is compared and no other: better: ")
+    assert words[1].startswith("Against unet / bce, the only group that others are compared with: better: ")
     size = found.comparisons[0].outcome.detectable
     told = f"(a difference of {size:.3f} would have been found 4 times in 5)"
     assert f"not distinguishable with these data: segnet / bce {told}." in words[1]
     listed = r"There are: segnet / bce, model: segnet, loss: bce; segnet / dice, model"
-    with pytest.raises(ValueError, match=rf"baseline=\{{'model': 'unet'\}} fits 2 groups, .*{listed}"):
+    with pytest.raises(ValueError, match=rf"baseline=\{{'model': 'unet'\}} fits 2 groups; .*{listed}"):
         Analysis(groups_in(grid), SETTINGS | {"baseline": {"model": "unet"}})
-    with pytest.raises(ValueError, match=rf"baseline=unet fits 0 groups, expected the name of one, or .*{listed}"):
+    with pytest.raises(ValueError, match=rf"baseline=unet fits 0 groups; expected the name of one, or .*{listed}"):
         Analysis(groups_in(grid), SETTINGS | {"baseline": "unet"})
     assert Analysis(groups_in(grid), SETTINGS | {"baseline": "unet / bce"}).baseline == found.baseline
     same_everywhere = {"model": "unet", "loss": "bce", "dataset": "folder", "optimizer.lr": 0.001}
@@ -181,7 +184,7 @@ def test_of_many_groups_each_is_compared_with_the_best_of_validation(
     found = Analysis(groups_in(tmp_path), SETTINGS)
     assert found.baseline is not None
     assert (found.paired[found.baseline].title, len(found.comparisons)) == ("loss00", 4)
-    assert "it has the best validation score, and" in report_of(tmp_path).read_text()
+    assert "it has the best validation score; " in report_of(tmp_path).read_text()
 
 
 def test_a_grid_with_a_hole_has_no_main_effects_and_says_so(tmp_path: Path) -> None:
@@ -210,16 +213,16 @@ def test_tables_for_people_and_for_programs(grid: Path) -> None:
     latex = (page.parent / "table.tex").read_text()
     assert r"iou\_image" in latex
     assert latex.count(r"\\") == 5
-    assert table.tex("50 % of a_b") == r"50 \% of a\_b"
-    assert table.tex("[4, 8]") == "{}[4, 8]"  # after a line's end it would be an argument of that
-    assert plain("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
-    assert [escape_cell(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
+    assert table.escape_latex("50 % of a_b") == r"50 \% of a\_b"
+    assert table.escape_latex("[4, 8]") == "{}[4, 8]"  # after a line's end it would be an argument of that
+    assert escape_markdown("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
+    assert [inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
 
 
 def test_bold_are_all_that_look_like_the_best(tmp_path: Path) -> None:
     for loss, mean in (("bce", 0.5004), ("dice", 0.4996), ("focal", 0.4994)):
         write_run(tmp_path, loss, [mean - 0.1, mean, mean + 0.1], loss=loss)
-    _, cells = table.rows(Analysis(groups_in(tmp_path), SETTINGS))
+    _, cells = table.make_rows(Analysis(groups_in(tmp_path), SETTINGS))
     assert [any(cell.best for cell in line) for line in cells] == [True, True, False]
 
 
@@ -254,7 +257,7 @@ def test_pictures_of_one_name_whose_masks_differ_are_not_compared(tmp_path: Path
         (folder / "per_image.csv").write_text("\n".join(["name,index,iou,tp,fp,fn,tn", *counts]) + "\n")
     found = Analysis(groups_in(tmp_path), SETTINGS)
     assert [group.title for group in found.paired] == ["bce", "dice"]
-    assert [group.title for group in found.apart] == ["focal"]
+    assert [group.title for group in found.not_compared] == ["focal"]
 
 
 def test_a_class_that_is_never_found_is_told(tmp_path: Path) -> None:
@@ -266,12 +269,12 @@ def test_a_class_that_is_never_found_is_told(tmp_path: Path) -> None:
     shown = metric_names(groups_in(tmp_path))
     assert shown == ["test/iou_image", "test/dice", "test/iou/car", "test/iou/sky"]  # of a class the IoU alone
     said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
-    assert "Some runs get no pixel right of a class that may be in the test pictures: made_up (sky)." in said
+    assert "Some runs never find a class that may be in the test pictures: made_up (sky)." in said
 
 
 def test_every_interval_and_verdict_is_in_a_file(grid: Path) -> None:
     found = Analysis(groups_in(grid), SETTINGS)
-    lines = list(csv.DictReader(table.outcomes(found).splitlines()))
+    lines = list(csv.DictReader(table.outcomes_to_csv(found).splitlines()))
     assert [line["what"] for line in lines] == [
         *["mean"] * 4,
         *["difference"] * 6,
@@ -290,19 +293,19 @@ def test_bold_is_the_best_on_the_same_pictures(tmp_path: Path) -> None:
     write_run(tmp_path, "b", SCORES - 0.1, loss="dice")
     write_run(tmp_path, "c", SCORES + 0.1, loss="easy", names=[f"q{number}" for number in range(30)])
     found = Analysis(groups_in(tmp_path), SETTINGS)
-    _, cells = table.rows(found)
+    _, cells = table.make_rows(found)
     assert [any(cell.best for cell in line) for line in cells] == [True, False, False]
 
 
 def test_notes_are_markdown_without_html(tmp_path: Path, grid: Path) -> None:
     (tmp_path / "notes.md").write_text("# Mine\n\n*Dice* wins <script>alert(1)</script> ![x](http://a/b.png)\n")
-    text = str(notes_of(tmp_path / "notes.md"))
+    text = str(read_notes(tmp_path / "notes.md"))
     assert "<h3>Mine</h3>" in text  # below the page's own headings
     assert "<em>Dice</em>" in text
     assert "<script>" not in text
     assert "<img" not in text
     with pytest.raises(FileNotFoundError, match=r"notes=.*none.md: there is no such file. Write your hypotheses"):
-        notes_of(tmp_path / "none.md")
+        read_notes(tmp_path / "none.md")
 
 
 def test_one_run_is_a_report_of_that_run(tmp_path: Path) -> None:
@@ -321,9 +324,9 @@ def test_what_limits_conclusions_is_said(tmp_path: Path) -> None:
     found = Analysis(groups_in(tmp_path), SETTINGS)
     said = " ".join(conclusions.warnings(found, []))
     assert "One seed only (bce, dice, focal)" in said
-    assert "8 test pictures only: intervals are wide, and they are right only if these are typical" in said
+    assert "Only 8 test pictures: intervals are wide, and correct only if these are typical" in said
     assert "It is not known which test pictures belong together, so they are taken as independent." in said
-    assert "so in the table alone and not compared: focal" in said
+    assert "so only in the table and not compared: focal" in said
     assert len(found.comparisons) == 1
 
 
@@ -351,7 +354,7 @@ def test_pictures_of_one_photograph_are_no_independent_ones(tmp_path: Path) -> N
     width = [one.comparisons[0].outcome.difference.high - one.means[0].low for one in (told, untold)]
     assert width[0] > width[1]
     assert told.means[0].mean == untold.means[0].mean  # the estimate is that of pictures all the same
-    assert "6 independent groups of test pictures only" in " ".join(conclusions.warnings(told, []))
+    assert "Only 6 independent groups of test pictures" in " ".join(conclusions.warnings(told, []))
     assert "6 independent groups (photographs, patients or videos)" in report_of(tmp_path / "told").read_text()
     page = report_of(tmp_path / "untold", r"group='(IMG_\d+)-'").read_text()
     assert "6 independent groups (photographs, patients or videos)" in page
@@ -366,10 +369,10 @@ def test_of_single_runs_no_setting_is_called_better(tmp_path: Path) -> None:
     said = {one.outcome.verdict for one in found.comparisons}
     assert said == {"these runs score higher on these pictures", "not distinguishable with these data"}
     assert found.effects == {}
-    words = " ".join([*conclusions.drawn(found), *conclusions.warnings(found, [])])
+    words = " ".join([*conclusions.draw_conclusions(found), *conclusions.warnings(found, [])])
     assert "On these pictures its run scores higher than" in words
-    assert "whether another training would is not known from one seed" in words
-    assert "There are no main effects: they need two seeds or more of every combination." in words
+    assert "one seed cannot show whether another training would" in words
+    assert "There are no main effects: they need two or more seeds of every combination." in words
     assert "better" not in words
     write_grid(tmp_path / "some", seeds=3)
     for folder in (tmp_path / "some").glob("unet-dice-[12]"):
@@ -377,14 +380,14 @@ def test_of_single_runs_no_setting_is_called_better(tmp_path: Path) -> None:
     some = Analysis(groups_in(tmp_path / "some"), SETTINGS)
     lone = next(at for at, group in enumerate(some.paired) if len(group.runs) == 1)
     for one in some.comparisons:
-        assert one.outcome.is_open or (lone in (one.one, one.other)) == ("these runs" in one.outcome.verdict)
+        assert one.outcome.is_undecided or (lone in (one.one, one.other)) == ("these runs" in one.outcome.verdict)
     assert some.effects == {}
 
 
 def test_the_gap_of_training_over_test_is_told(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, loss="bce", train=float(SCORES.mean()) + 0.05)
     write_run(tmp_path, "b", SCORES, loss="dice", train=float(SCORES.mean()) + 0.2)
-    found = conclusions.gaps(groups_in(tmp_path), "test/iou_image")
+    found = conclusions.overfitting_gaps(groups_in(tmp_path), "test/iou_image")
     assert [(title, much) for title, _, _, _, much in found] == [("bce", False), ("dice", True)]
     assert found[1][3] == pytest.approx(0.2)
 
@@ -398,14 +401,18 @@ def test_pictures_without_a_score_are_left_out(tmp_path: Path) -> None:
         (folder / "per_image.csv").write_text(text)
     found = Analysis(groups_in(tmp_path), SETTINGS)
     assert found.sample.pictures == 29
-    assert "Of 30 test pictures 1 have no such score in some run and are left out." in conclusions.warnings(found, [])
+    assert "1 of 30 test pictures lack a score in some run and are left out." in conclusions.warnings(found, [])
     assert found.means[0].mean == pytest.approx(np.nanmean(some))
-    worst, _, best = extremes(some)
+    worst, _, best = find_extremes(some)
     assert (worst[1], best[1]) == (int(np.nanargmin(some)), int(np.nanargmax(some)))
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    assert figures.front([(1, 0.5), (2, 0.4), (3, 0.7), (3, 0.6), (0.5, 0.1)]) == [(0.5, 0.1), (1, 0.5), (3, 0.7)]
+    assert figures.pareto_front([(1, 0.5), (2, 0.4), (3, 0.7), (3, 0.6), (0.5, 0.1)]) == [
+        (0.5, 0.1),
+        (1, 0.5),
+        (3, 0.7),
+    ]
 
 
 def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path: Path) -> None:
@@ -431,8 +438,8 @@ def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path: Path) -> No
     assert f"{told} found 4 times in 5 (assuming standard deviations of 0.01 between seeds" in done.stderr
     html = (tmp_path / "sweep" / "report" / "report.html").read_text()
     assert html.count("data:image/jpeg;base64,") == 3  # of two groups, and where they differ
-    assert "6 test pictures only" in html
-    assert 'alt="Test pictures with truth, prediction and errors, a row each: worst: cracks-test-' in html
+    assert "Only 6 test pictures" in html
+    assert 'alt="Test pictures with truth, prediction and errors, one per row: worst: cracks-test-' in html
     assert "FLOPs a picture" in html
     found = json.loads(next((tmp_path / "sweep").glob("*/results.json")).read_text())
     assert found["seconds_a_picture"] > 0
@@ -454,7 +461,7 @@ def test_what_chose_the_epochs_is_what_is_compared_unless_it_is_said(tmp_path: P
     assert not [text for text in conclusions.warnings(found, []) if "chosen by" in text]
     write_run(tmp_path / "pooled", "a", SCORES, config={"monitor": "val/iou"})
     said = conclusions.warnings(Analysis(groups_in(tmp_path / "pooled"), SETTINGS), [])
-    assert any("chosen by val/iou, while runs are compared by iou_image" in text for text in said)
+    assert any("chosen by val/iou, but runs are compared by iou_image" in text for text in said)
 
 
 def test_tables_say_what_is_pooled() -> None:
@@ -487,7 +494,7 @@ def test_of_groups_that_score_the_same_none_is_the_best(tmp_path: Path) -> None:
         for seed in range(3):
             write_run(tmp_path, f"{loss}{seed}", [0.25] * 40, seed=seed, loss=loss)
     found = Analysis(groups_in(tmp_path), SETTINGS)
-    assert conclusions.drawn(found)[0] == "bce, dice score the same on every test picture (iou_image 0.250)."
+    assert conclusions.draw_conclusions(found)[0] == "bce, dice score the same on every test picture (iou_image 0.250)."
     assert np.isnan(found.comparisons[0].outcome.detectable)
     page = report_of(tmp_path).read_text()
     assert "a difference of 0.000" not in page

@@ -10,7 +10,7 @@ from made_up import SCORES, SETTINGS, groups_in, report_of, write_run
 
 from segkit.reporting import collect
 from segkit.reporting.analysis import Analysis
-from segkit.reporting.groups import Run, grouped
+from segkit.reporting.groups import Run, group_runs
 
 
 def test_runs_are_found_by_folder_pattern_and_list(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_copied_run_is_no_further_evidence(tmp_path: Path) -> None:
     (tmp_path / "c").symlink_to(tmp_path / "a")
     page = report_of(tmp_path)
     assert "<h1>1 run in 1 group</h1>" in page.read_text()
-    assert re.search(r"/b</code>: it has the config and every score of .*/a, which counts once", page.read_text())
+    assert re.search(r"/b</code>: it has the config and all scores of .*/a; both count as one run", page.read_text())
 
 
 def test_names_are_escaped(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     write_run(tmp_path, "a<i>", SCORES, loss=evil)
     write_run(tmp_path, "b", SCORES, model="<b>", config={"dataset": {"classes": [evil], "root": evil}})
     write_run(tmp_path, "c<i>", SCORES, status="failed")
-    with pytest.raises(ValueError, match="different tasks, their classes differ"):
+    with pytest.raises(ValueError, match="different tasks: their classes differ"):
         report_of(tmp_path)
     config = {"dataset": {"classes": ["object"], "root": evil}}
     shutil.rmtree(tmp_path / "b")
@@ -74,7 +74,7 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, capsys: pytest.C
     assert re.search(r"<code>[^<]*early</code>: failed: no root", html)
     assert re.search(r"<code>[^<]*cut</code>: its results.json is cut short or damaged", html)
     assert re.search(r"<code>[^<]*failed</code>: failed", html)
-    assert "Left out of the folders found: 3." in html
+    assert "Folders left out: 3." in html
     assert "left out: " in capsys.readouterr().err
     shutil.rmtree(tmp_path / "good")
     with pytest.raises(ValueError, match="none of the 3 runs there can be reported on"):
@@ -94,18 +94,18 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, capsys: pytest.C
         (
             "results.json",
             f'{{"status": "finished", "metrics": {{"test/iou": 1{"0" * 400}}}}}',
-            "test/iou is larger than any number that is computed with",
+            "test/iou is too large for float32",
         ),
         (
             "results.json",
             f'{{"status": "finished", "metrics": {{}}, "train_seconds": 1{"0" * 400}}}',
-            "train_seconds is larger than any number",
+            "train_seconds is too large",
         ),
-        ("metrics.csv", "epoch,train/loss\n1,1e308\n2,-1e308\n", "train/loss is larger than any number"),
-        ("metrics.csv", "epoch,train/loss\n1e300,0.5\n", "epoch is larger than any number"),
-        ("per_image.csv", "name,index,other\np000.png,0,1e308\n", "other is larger than any number"),
-        ("results.json", '{"status": "finished", "metrics": {"test/x": -1e200}}', "test/x is larger than any number"),
-        ("results.json", '{"status": "finished", "metrics": {}, "params": Infinity}', "params is larger than any"),
+        ("metrics.csv", "epoch,train/loss\n1,1e308\n2,-1e308\n", "train/loss is too large"),
+        ("metrics.csv", "epoch,train/loss\n1e300,0.5\n", "epoch is too large"),
+        ("per_image.csv", "name,index,other\np000.png,0,1e308\n", "other is too large"),
+        ("results.json", '{"status": "finished", "metrics": {"test/x": -1e200}}', "test/x is too large"),
+        ("results.json", '{"status": "finished", "metrics": {}, "params": Infinity}', "params is too large"),
         ("config.yaml", "trainer: {}\ndataset: {classes: 5}\n", "its files cannot be read"),
         ("config.yaml", "trainer: {}\ndataset: {}\nchoices: {loss: [1]}\n", "choices: loss is not the name"),
         ("results.json", "[" * 100_000, "its results.json is cut short or damaged"),
@@ -133,7 +133,7 @@ def test_a_deep_data_set_does_not_end_the_report(tmp_path: Path) -> None:
     (bad / "per_image.csv").write_text((run / "per_image.csv").read_text())
     text = report_of(tmp_path).read_text()
     assert "<h1>1 run in 1 group</h1>" in text
-    assert "Left out of the folders found: 1." in text
+    assert "Folders left out: 1." in text
 
 
 def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path: Path) -> None:
@@ -151,13 +151,13 @@ def test_a_named_folder_without_a_run_is_missed(tmp_path: Path) -> None:
 def test_runs_of_different_tasks_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, column="iou")
     write_run(tmp_path, "b", SCORES, column="depth_error", loss="l1")
-    with pytest.raises(ValueError, match="share no score of their test pictures, so they are of different tasks"):
+    with pytest.raises(ValueError, match="have no score of test pictures in common, so they are of different tasks"):
         Analysis(groups_in(tmp_path), SETTINGS)
-    with pytest.raises(ValueError, match=r"metric=score: no score in the per_image.csv of all runs; they share iou"):
+    with pytest.raises(ValueError, match=r"metric=score: not a score in every run's per_image.csv; they share iou"):
         Analysis(groups_in(tmp_path)[:1], SETTINGS | {"metric": "score"})
     write_run(tmp_path, "c", SCORES, config={"dataset": {"classes": ["cat", "dog"]}})
     with pytest.raises(
-        ValueError, match=r"different tasks, their classes differ \(object: .*; cat, dog: .*\)\. Report on each"
+        ValueError, match=r"different tasks: their classes differ \(object: .*; cat, dog: .*\)\. Report on each"
     ):
         Analysis([group for group in groups_in(tmp_path) if "l1" not in group.title], SETTINGS)
 
@@ -174,7 +174,7 @@ def test_counts_are_no_scores(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "a", SCORES)
     rows = (folder / "per_image.csv").read_text().splitlines()
     (folder / "per_image.csv").write_text("\n".join([f"{rows[0]},fp", *(f"{row},3" for row in rows[1:])]) + "\n")
-    with pytest.raises(ValueError, match=r"metric=fp: no score .* they share iou\."):
+    with pytest.raises(ValueError, match=r"metric=fp: not a score .* they share iou\."):
         Analysis(groups_in(tmp_path), SETTINGS | {"metric": "fp"})
 
 
@@ -186,7 +186,7 @@ def test_many_settings_of_ones_own_take_a_moment(tmp_path: Path) -> None:
     runs = [run for run in found if isinstance(run, Run)]
     assert len(runs) == len(found)
     started = time.process_time()
-    groups = grouped(runs)
+    groups = group_runs(runs)
     assert time.process_time() - started < 3
     assert len(groups[0].settings) == 6000
 

@@ -16,7 +16,7 @@ from segkit.evaluate import evaluate
 from segkit.metrics.presence import PresenceMetrics
 from segkit.reporting import collect, intervals
 from segkit.reporting.analysis import Analysis
-from segkit.reporting.gallery import Shown
+from segkit.reporting.gallery import TypicalRun
 from segkit.reporting.groups import Group, Run
 from segkit.reporting.statistics import Clusters
 
@@ -66,7 +66,7 @@ def test_every_metric_is_computed_again_without_each_photograph(tmp_path: Path) 
         write_detector(tmp_path, f"a{seed}", seed)
     (group,) = groups_in(tmp_path)
     clusters = Clusters(CLUSTERS)
-    found = intervals.measured([group], clusters)
+    found = intervals.compute_intervals([group], clusters)
     pixels, samples = {"iou", "dice", "precision", "iou_image"}, {"f1", "f1/0", "ap", "auroc"}
     assert pixels | {f"presence_{name}" for name in samples} <= {*found}
     assert "recall" not in found  # it does not come out as results.json has it
@@ -90,13 +90,13 @@ def test_every_metric_is_computed_again_without_each_photograph(tmp_path: Path) 
 
 def test_pooled_iou_by_hand() -> None:
     counts = np.array([[10.0, 0.0, 4.0], [5.0, 5.0, 2.0], [5.0, 15.0, 2.0], [0.0, 0.0, 0.0]])
-    whole, left_out = intervals.of_sums(counts, intervals.RATIOS["iou"], Clusters("aab"))
+    whole, left_out = intervals.reduce_sums(counts, intervals.RATIOS["iou"], Clusters("aab"))
     assert whole == pytest.approx(14 / 48)
     assert left_out == pytest.approx([4 / 8, 10 / 40])
     nothing = np.zeros((4, 3))  # nothing there, nothing claimed
-    assert intervals.of_sums(nothing, intervals.RATIOS["iou"], Clusters(range(3)))[0] == 1
+    assert intervals.reduce_sums(nothing, intervals.RATIOS["iou"], Clusters(range(3)))[0] == 1
     claimed = np.array([[0.0], [3.0], [0.0], [5.0]])
-    assert intervals.of_sums(claimed, intervals.RATIOS["recall"], Clusters("a"))[0] == 0
+    assert intervals.reduce_sums(claimed, intervals.RATIOS["recall"], Clusters("a"))[0] == 0
 
 
 def test_intervals_are_on_the_page_and_in_files(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_another_gate_or_split_is_another_group_and_a_lost_run_is_told(
     assert len(settings) == 3
     write_evaluation(tmp_path / "evaluate", "lost", tmp_path / "gone")
     text = report_of(tmp_path / "evaluate").read_text()
-    assert "/lost</code>: its files cannot be read (ValueError: evaluate wrote it, and the run that it scored," in text
+    assert "/lost</code>: its files cannot be read (ValueError: evaluate wrote it, but the run that it scored," in text
 
 
 def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path: Path) -> None:
@@ -183,20 +183,20 @@ def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path: Path) -> 
     (tmp_path / "evaluate/3/per_image.csv").write_text(rows.replace("q0.png", "another.png"))
     text = report_of(tmp_path).read_text()
     assert "<h1>5 runs in 5 groups</h1>" in text
-    assert "/3</code>: it is of the same run as" in text
+    assert "/3</code>: it scores the same run as" in text
 
 
 def test_an_evaluation_leads_to_no_run_that_nobody_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path / "private", "a", SCORES)
     theirs = write_evaluation(tmp_path / "downloads", "theirs", run)
-    found = collect.read(theirs, collect.named(str(tmp_path / "downloads/**")))
+    found = collect.read(theirs, collect.named_folders(str(tmp_path / "downloads/**")))
     assert isinstance(found, collect.Problem)
-    assert f"the run that it scored, {run}, lies neither below the current folder nor" in found.reason
-    assert "Change to a folder above that run, or name it in runs= too" in found.reason
+    assert f"the run that it scored, {run}, is neither below the current folder nor" in found.reason
+    assert "Change to a folder above that run, or name the run in runs= too" in found.reason
     (tmp_path / "downloads/way").symlink_to(run)
     write_evaluation(tmp_path / "downloads", "linked", tmp_path / "downloads/way")
     assert groups_in(tmp_path / "downloads") == []
-    both = collect.named([str(tmp_path / "downloads/**"), str(run)])
+    both = collect.named_folders([str(tmp_path / "downloads/**"), str(run)])
     assert isinstance(collect.read(theirs, both), Run)
     monkeypatch.chdir(tmp_path)
     assert len(groups_in(tmp_path / "downloads")[0].runs) == 2
@@ -209,9 +209,9 @@ def test_the_gallery_shows_what_evaluate_scored(tmp_path: Path, tiny_run: Path) 
     evaluate(cfg)
     found = collect.read(tmp_path / "scored", [tiny_run])
     assert isinstance(found, Run), found
-    shown = Shown(Group([found], title="unet"), "iou", [])
+    shown = TypicalRun(Group([found], title="unet"), "iou", [])
     assert shown.task.threshold == 0.3
-    assert len(shown.extremes().rows) == 3
+    assert len(shown.draw_extremes().rows) == 3
 
 
 def test_claims_are_in_the_form_that_claims_reloaded_reads(tmp_path: Path) -> None:
@@ -236,6 +236,6 @@ def test_a_difference_that_is_the_same_in_few_pictures_is_said_to_be(tmp_path: P
             noise = np.random.default_rng([seed, len(loss)]).normal(0, 0.01, 12)
             write_run(tmp_path, f"{loss}{seed}", SCORES[:12] + shift + noise, seed=seed, loss=loss)
     text = report_of(tmp_path).read_text()
-    assert "The same in all 12 groups of test pictures, as far as runs that vary can tell: dice less bce." in text
-    assert "A rarer kind of picture, up to 22% of all, may not be among so few" in text
+    assert "The same in all 12 groups of test pictures, as far as the spread of runs can tell: dice less bce." in text
+    assert "A rarer kind of picture, up to 22% of all, may be missing from so few" in text
     assert "It is not distinguishable with these data from bce" in text

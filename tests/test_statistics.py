@@ -15,7 +15,7 @@ from segkit.reporting.statistics import (
     BETTER,
     HIGHER,
     LOWER,
-    OPEN,
+    UNDECIDED,
     WORSE,
     Clusters,
     Estimate,
@@ -180,7 +180,7 @@ def test_false_alarms_stay_within_five_percent(
     rng = np.random.default_rng(0)
     repeats = 400
     alarms = sum(
-        Sample(*models[name].draw(rng, seeds, clusters)).compared([(1, 0)])[0].outcome.verdict != OPEN
+        Sample(*models[name].draw(rng, seeds, clusters)).compare([(1, 0)])[0].outcome.verdict != UNDECIDED
         for _ in range(repeats)
     )
     assert alarms <= repeats * (0.05 + 2 * np.sqrt(0.05 * 0.95 / repeats))
@@ -218,18 +218,18 @@ def test_false_alarms_of_a_whole_report_stay_within_five_percent() -> None:
     wrong = np.zeros(2)
     for _ in range(80):
         sample = Sample(normal(rng, settings=6))
-        said = [one.outcome.verdict for one in sample.compared(pairs)]
+        said = [one.outcome.verdict for one in sample.compare(pairs)]
         effects = [one.verdict for levels in sample.effects(factors).values() for one in levels.values()]
-        wrong += [any(one != OPEN for one in said), any(one != OPEN for one in effects)]
+        wrong += [any(one != UNDECIDED for one in said), any(one != UNDECIDED for one in effects)]
     assert (wrong <= 80 * (0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 80))).all()
 
 
 def test_a_known_effect_is_found() -> None:
     rng = np.random.default_rng(0)
-    found = [Sample(normal(rng, 0.08, pictures=50, between=0.01)).compared([(1, 0)])[0].outcome for _ in range(20)]
+    found = [Sample(normal(rng, 0.08, pictures=50, between=0.01)).compare([(1, 0)])[0].outcome for _ in range(20)]
     assert sum(one.verdict == BETTER for one in found) >= 18
     assert np.mean([one.difference.mean for one in found]) == pytest.approx(0.08, abs=0.01)
-    assert Sample(normal(rng, 0.2)).compared([(0, 1)])[0].outcome.verdict == WORSE
+    assert Sample(normal(rng, 0.2)).compare([(0, 1)])[0].outcome.verdict == WORSE
 
 
 def test_with_one_seed_on_a_side_it_is_of_these_runs() -> None:
@@ -237,8 +237,8 @@ def test_with_one_seed_on_a_side_it_is_of_these_runs() -> None:
     for one, other in ((first[:1], second[:1]), (first[:1], second), (first, second[:1])):
         sample = Sample([one, other])
         assert not sample.has_seeds(SECOND)
-        assert sample.compared([(1, 0)])[0].outcome.verdict == HIGHER
-        assert sample.compared([(0, 1)])[0].outcome.verdict == LOWER
+        assert sample.compare([(1, 0)])[0].outcome.verdict == HIGHER
+        assert sample.compare([(0, 1)])[0].outcome.verdict == LOWER
         assert len(sample.estimate(SECOND).levels) == 1
     assert Sample([first[:2], second[:2]]).has_seeds(SECOND)
 
@@ -246,10 +246,10 @@ def test_with_one_seed_on_a_side_it_is_of_these_runs() -> None:
 def test_several_comparisons_are_corrected_together() -> None:
     rng = np.random.default_rng(0)
     sample = Sample([*normal(rng, 0.1, pictures=60, between=0.005), normal(rng, pictures=60)[0]])
-    found = [one.outcome for one in sample.compared([(1, 0), (2, 0), (2, 1)])]
+    found = [one.outcome for one in sample.compare([(1, 0), (2, 0), (2, 1)])]
     assert [one.adjusted for one in found] == pytest.approx(holm([one.p for one in found]))
-    assert found[0].detectable > sample.compared([(1, 0)])[0].outcome.detectable
-    assert sample.compared([]) == []
+    assert found[0].detectable > sample.compare([(1, 0)])[0].outcome.detectable
+    assert sample.compare([]) == []
 
 
 def test_a_difference_that_is_the_same_in_few_groups_may_be_turned_round_by_a_rare_kind() -> None:
@@ -257,21 +257,21 @@ def test_a_difference_that_is_the_same_in_few_groups_may_be_turned_round_by_a_ra
     difficulty = rng.normal(0.6, 0.1, 60)
     runs = [difficulty + rng.normal(0, 0.01, (3, 60)) + shift for shift in (0.0, 0.05, 0.4)]
     few = Sample([values[:, :12] for values in runs])
-    found = few.compared([(1, 0), (2, 0)])
-    assert [one.outcome.alike for one in found] == [True, False]  # nothing could make up for the larger one
-    assert [one.outcome.verdict for one in found] == [OPEN, BETTER]
+    found = few.compare([(1, 0), (2, 0)])
+    assert [one.outcome.uniform for one in found] == [True, False]  # nothing could make up for the larger one
+    assert [one.outcome.verdict for one in found] == [UNDECIDED, BETTER]
     share = 1 - 0.05 ** (1 / 12)
     level = few.estimate(np.array([-1.0, 1.0, 0.0])).levels[0]
     assert level.variance == pytest.approx(found[0].outcome.difference.mean ** 2 * (1 - share) / share / 12)
-    assert Sample(runs).compared([(1, 0)])[0].outcome.verdict == BETTER  # in 60 pictures it is too rare
+    assert Sample(runs).compare([(1, 0)])[0].outcome.verdict == BETTER  # in 60 pictures it is too rare
     differs = runs[1][:, :12] + rng.normal(0, 0.03, 12)
-    assert not Sample([runs[0][:, :12], differs]).compared([(1, 0)])[0].outcome.alike
+    assert not Sample([runs[0][:, :12], differs]).compare([(1, 0)])[0].outcome.uniform
 
 
 def test_gains_that_are_too_rare_to_be_among_the_pictures_are_no_false_alarm(models: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     alarms = [
-        Sample(*models["rare gain"].draw(rng, (3, 3), 12)).compared([(1, 0)])[0].outcome.verdict != OPEN
+        Sample(*models["rare gain"].draw(rng, (3, 3), 12)).compare([(1, 0)])[0].outcome.verdict != UNDECIDED
         for _ in range(200)
     ]
     assert np.mean(alarms) <= 0.06  # 27 % without
@@ -289,8 +289,8 @@ def test_the_models_that_false_alarms_are_counted_in_have_no_difference(models: 
 def test_verdicts() -> None:
     assert verdict(0.1, 0.01, True) == BETTER
     assert verdict(-0.1, 0.01, True) == WORSE
-    assert verdict(0.1, 0.05, True) == verdict(0.1, 0.05, False) == OPEN
-    assert verdict(0.1, 0.01, False) == HIGHER == statistics.TURNED[verdict(-0.1, 0.01, False)]
+    assert verdict(0.1, 0.05, True) == verdict(0.1, 0.05, False) == UNDECIDED
+    assert verdict(0.1, 0.01, False) == HIGHER == statistics.OPPOSITE[verdict(-0.1, 0.01, False)]
 
 
 def test_main_effects_average_over_the_other_factors() -> None:

@@ -31,7 +31,7 @@ def main() -> None:
     elif words[:1] == ["complete"]:  # called by the completion scripts
         from segkit.choices import completion
 
-        print("\n".join(completion.answer(" ".join(words[1:]))))
+        print("\n".join(completion.complete(" ".join(words[1:]))))
     elif words and words[0] in listing.verbs():
         sys.path.insert(0, "")  # as with `python -m`: a user's own module in the working directory is found
         sys.argv = [f"segkit {words[0]}", *words[1:]]

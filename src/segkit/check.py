@@ -42,10 +42,10 @@ def check(cfg: DictConfig) -> None:
     source = data.sources["train"]
     colors = overlays.class_colors(len(source.classes), extras_of(source).colors, source.classes)
     rows: list[tuple[str, list[Pixels]]] = []
-    for index in spread(len(source), settings["count"]):
+    for index in spread_evenly(len(source), settings["count"]):
         sample = source[index]
         image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
-        shown = [(image, mask), *views(data, index, settings["epochs"])]
+        shown = [(image, mask), *augmented_views(data, index, settings["epochs"])]
         laid = [overlays.overlay(one, values, colors) for one, values in shown]
         sizes = dict.fromkeys(f"{one.shape[1]} by {one.shape[0]}" for one, _ in shown)
         rows.append((f"{sample['name']}, {', then '.join(sizes)}", [image, *laid]))
@@ -53,16 +53,16 @@ def check(cfg: DictConfig) -> None:
     columns = max(len(row) for _, row in rows) - 2
     titles = ["picture", f"mask{overlays.IGNORED}", *(f"{what} {number}" for number in range(1, columns + 1))]
     path = Path(settings["output"]) / "augmented.png"
-    overlays.save(path, sheets.table(rows, titles, colors, source.classes))
+    overlays.save(path, sheets.draw_table(rows, titles, colors, source.classes))
     console.say(f"{len(rows)} of {len(source)} training pictures as the network will see them: {path}")
 
 
-def spread(length: int, count: int) -> list[int]:
+def spread_evenly(length: int, count: int) -> list[int]:
     """`count` positions evenly over a list."""
     return sorted({round(at * (length - 1) / max(count - 1, 1)) for at in range(count)})
 
 
-def views(data: "DataModule", index: int, epochs: int) -> list[tuple[Any, Any]]:
+def augmented_views(data: "DataModule", index: int, epochs: int) -> list[tuple[Any, Any]]:
     """One training picture as batches have it: (H, W, 3) and its mask (H, W), of each epoch or each crop."""
     from segkit.datasets.module import collate
 

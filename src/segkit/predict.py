@@ -36,7 +36,7 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
     classes, color = predictor.classes, settings["color"]
     known = predictor.task.facts.get("colors")
     colors = (
-        overlays.class_colors(len(classes), known, classes) if color is None else overlays.named_colors(color, classes)
+        overlays.class_colors(len(classes), known, classes) if color is None else overlays.parse_colors(color, classes)
     )
     rows: list[dict[str, Any]] = []
     output.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ compdef _segkit segkit
 complete --command segkit --no-files --arguments '(segkit complete (commandline --current-process --cut-at-cursor))'
 """,
 }
-FILES = (
+PATH_KEYS = (
     "run",
     "runs",
     "resume",
@@ -57,24 +57,24 @@ FILES = (
     "notes",
     "dir",
 )  # ends of such keys
-WORDS = {"list": tuple(listing.GROUPS), "completion": tuple(SCRIPTS)}  # of the commands that are no verbs
+ARGUMENTS = {"list": tuple(listing.GROUPS), "completion": tuple(SCRIPTS)}  # of the commands that are no verbs
 OPTIONS = {"train": ("-m", "--help", "--cfg", "--config-dir")}
 COLORS = ("black", "blue", "cyan", "green", "lime", "magenta", "orange", "red", "white", "yellow")  # some of them
-FOLLOWS = ("${segkit.", "${hydra:")  # begin values that are not to be set by hand
+DERIVED = ("${segkit.", "${hydra:")  # begin values that are not to be set by hand
 PLAIN = re.compile(r"[\w./:+@%~-]+")  # what neither a shell nor Hydra would stumble over
 
 
-def answer(line: str) -> list[str]:
+def complete(line: str) -> list[str]:
     """What may stand in the place of the last word of a command line, each as a whole word."""
     *before, word = line.split()[1:] + [""] * (line[-1:].isspace() or not line)
     verbs = listing.verbs()
     if not before:
-        return sorted(command for command in (*verbs, *WORDS) if command.startswith(word))
+        return sorted(command for command in (*verbs, *ARGUMENTS) if command.startswith(word))
     verb, *words = before
     if verb not in verbs:
-        return sorted(name for name in WORDS.get(verb, ()) if name.startswith(word))
+        return sorted(name for name in ARGUMENTS.get(verb, ()) if name.startswith(word))
     if words[-1:] == ["--config-dir"]:
-        return paths("", word)
+        return complete_path("", word)
     folders = [
         config_dir(),
         *(Path(after) for one, after in pairwise(words) if one == "--config-dir"),
@@ -82,13 +82,13 @@ def answer(line: str) -> list[str]:
     if word.startswith("-"):
         return [option for option in OPTIONS.get(verb, ("--help", "--cfg", "--config-dir")) if option.startswith(word)]
     key, given, value = word.partition("=")
-    return values(folders, verb, words, key, value) if given else keys(folders, verb, words, word)
+    return complete_value(folders, verb, words, key, value) if given else complete_key(folders, verb, words, word)
 
 
-def keys(folders: list[Path], verb: str, words: list[str], word: str) -> list[str]:
+def complete_key(folders: list[Path], verb: str, words: list[str], word: str) -> list[str]:
     """Settings that begin with `word`, up to their next dot: `model=`, `model.`, `model.net.`, `model.net.widths=`."""
-    start, found = word.rpartition(".")[0], settings(folders, verb, words)
-    groups = [group for group in chosen(folders, verb, words) if not start]
+    start, found = word.rpartition(".")[0], settings_of(folders, verb, words)
+    groups = [group for group in chosen_files(folders, verb, words) if not start]
     for name in filter(None, start.split(".")):
         found = found.get(name) or {}
         if not isinstance(found, dict):
@@ -103,15 +103,15 @@ def keys(folders: list[Path], verb: str, words: list[str], word: str) -> list[st
     return sorted({name for name in whole if name.startswith(word)})
 
 
-def values(folders: list[Path], verb: str, words: list[str], key: str, value: str) -> list[str]:
+def complete_value(folders: list[Path], verb: str, words: list[str], key: str, value: str) -> list[str]:
     """Whole words `key=value` whose value begins as given; of a list with commas (a sweep) its last entry."""
     done, comma, last = value.rpartition(",")
-    if key in chosen(folders, verb, words):
+    if key in chosen_files(folders, verb, words):
         found = [*listing.find_choices(folders, key)]
-    elif key.rpartition(".")[2] in FILES:
-        return paths(f"{key}={done}{comma}", last)
+    elif key.rpartition(".")[2] in PATH_KEYS:
+        return complete_path(f"{key}={done}{comma}", last)
     else:
-        node: Any = settings(folders, verb, words)
+        node: Any = settings_of(folders, verb, words)
         for name in key.split("."):
             node = node.get(name) if isinstance(node, dict) else None
         found = (
@@ -120,56 +120,56 @@ def values(folders: list[Path], verb: str, words: list[str], key: str, value: st
     return [f"{key}={done}{comma}{name}" for name in found if name.startswith(last)]
 
 
-def chosen(folders: list[Path], verb: str, words: list[str]) -> dict[str, str]:
+def chosen_files(folders: list[Path], verb: str, words: list[str]) -> dict[str, str]:
     """The groups of a verb, and which file of each the words (or else the experiment, or the defaults) choose."""
-    found = {group: str(name) for group, name in defaults(load(folders[:1], f"{verb}.yaml"))}
+    found = {group: str(name) for group, name in defaults_of(load_yaml(folders[:1], f"{verb}.yaml"))}
     given = dict(word.split("=", 1) for word in words if "=" in word)
     for group in ("ablation", "experiment"):
         if group in found and group in given:
-            for other, name in defaults(load(folders, f"{group}/{given[group].split(',')[0]}.yaml")):
+            for other, name in defaults_of(load_yaml(folders, f"{group}/{given[group].split(',')[0]}.yaml")):
                 found[other.removeprefix("override /")] = str(name)
     return found | {group: name.split(",")[0].strip("[]") for group, name in given.items() if group in found}
 
 
-def settings(folders: list[Path], verb: str, words: list[str]) -> dict[str, Any]:
+def settings_of(folders: list[Path], verb: str, words: list[str]) -> dict[str, Any]:
     """The settings of a verb as nested mappings, near enough: what Hydra would compose, without its finer rules."""
     whole = {
         key: value
-        for key, value in load(folders[:1], f"{verb}.yaml").items()
-        if key not in ("defaults", "hydra", "choices") and not str(value).startswith(FOLLOWS)
+        for key, value in load_yaml(folders[:1], f"{verb}.yaml").items()
+        if key not in ("defaults", "hydra", "choices") and not str(value).startswith(DERIVED)
     }
-    for group, name in chosen(folders, verb, words).items():
-        found = merged(folders, group, name)
-        whole = together(whole, found if group in ("experiment", "ablation") else {group: found})
+    for group, name in chosen_files(folders, verb, words).items():
+        found = load_merged(folders, group, name)
+        whole = merge(whole, found if group in ("experiment", "ablation") else {group: found})
     return whole
 
 
-def merged(folders: list[Path], group: str, name: str) -> dict[str, Any]:
+def load_merged(folders: list[Path], group: str, name: str) -> dict[str, Any]:
     """A file of a group with those of its group that it begins with."""
-    content = load(folders, f"{group}/{name}.yaml")
+    content = load_yaml(folders, f"{group}/{name}.yaml")
     whole: dict[str, Any] = {}
     for entry in content.pop("defaults", None) or []:
         if isinstance(entry, str) and entry != "_self_" and "@" not in entry and entry != name:
-            whole = together(whole, merged(folders, group, entry))
-    return together(whole, content)
+            whole = merge(whole, load_merged(folders, group, entry))
+    return merge(whole, content)
 
 
-def together(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def merge(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """`one` with the entries of `other`, mappings in both by their entries."""
     for key, value in other.items():
         both = isinstance(one.get(key), dict) and isinstance(value, dict)
-        one = one | {key: together(one[key], value) if both else value}
+        one = one | {key: merge(one[key], value) if both else value}
     return one
 
 
-def defaults(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def defaults_of(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Group and choice of each entry of a file's defaults list that has both."""
     entries = [entry for entry in content.get("defaults") or [] if isinstance(entry, dict)]
     pairs = [pair for entry in entries for pair in entry.items() if not pair[0].startswith("override hydra")]
     return [(group, name[0] if isinstance(name, list) and name else name) for group, name in pairs]
 
 
-def load(folders: list[Path], name: str) -> dict[str, Any]:
+def load_yaml(folders: list[Path], name: str) -> dict[str, Any]:
     """A YAML file of the first folder that has it; empty where none has, or it cannot be read."""
     for folder in reversed(folders):
         try:
@@ -181,7 +181,7 @@ def load(folders: list[Path], name: str) -> dict[str, Any]:
     return {}
 
 
-def paths(before: str, start: str) -> list[str]:
+def complete_path(before: str, start: str) -> list[str]:
     """Files and folders whose path begins with `start`, with `before` in front of each; of names with spaces or quotes
     none, which would want quotes here and for Hydra."""
     folder, _, name = start.rpartition("/")

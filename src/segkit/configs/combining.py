@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 
 from segkit import config_dir
-from segkit.choices.completion import merged
+from segkit.choices.completion import load_merged
 from segkit.choices.listing import find_choices
 from segkit.configs.signatures import read_constant
 
@@ -24,9 +24,9 @@ def list_shipped_losses() -> list[str]:
     return find_mask_losses(config_dir())
 
 
-def find_mask_losses(folder: Path) -> list[str]:
-    """The losses in a folder that compare logits with masks only; combinations are left out."""
-    found = {name: merged([config_dir(), folder], "loss", name) for name in find_choices([folder], "loss")}
+def losses_of_masks(folder: Path) -> list[str]:
+    """The losses of a folder that compare logits with masks, and nothing else; a combination is no part of one."""
+    found = {name: load_merged([config_dir(), folder], "loss", name) for name in find_choices([folder], "loss")}
     return [
         name
         for name, settings in found.items()

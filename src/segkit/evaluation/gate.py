@@ -42,7 +42,7 @@ def sweep(task: Task, data: DataModule, split: str, precision: str, device: str,
         row |= {"seconds_per_crop": round(seconds, 6), "share_decoded_timed": round(share, 4)}
     write_rows(folder / "gate.csv", rows)
     own = cast(Gated, task.net).gate
-    overlays.save(folder / "gate.png", charts.gate_curves(rows, own))
+    overlays.save(folder / "gate.png", charts.draw_gate_curves(rows, own))
     log.info(
         "gate.csv and gate.png: %.2f ms a sample with all decoded, %.2f ms with none",
         1000 * rows[0]["seconds_per_crop"],

@@ -23,7 +23,7 @@ def write_scores(task: Task, data: DataModule, split: str, folder: Path) -> None
         counts = zip(task.classes, confusion.tolist(), strict=True)
         rows = [{"truth": name, **dict(zip(task.classes, row, strict=True))} for name, row in counts]
         write_rows(folder / "confusion.csv", rows)
-        figure = charts.confusion(confusion.numpy(), task.classes)
+        figure = charts.draw_confusion(confusion.numpy(), task.classes)
         overlays.save(folder / "pictures" / f"confusion_{split}.png", figure)
     if scores.presence is not None:
         write_rows(folder / "presence.csv", with_groups(presence_rows(scores, names), groups))

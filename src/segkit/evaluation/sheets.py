@@ -23,7 +23,7 @@ def sample_sheet(task: Task, data: DataModule, count: int, split: str = "val") -
     indices = np.unique(np.linspace(0, len(prepared) - 1, count).astype(int))  # type: ignore[arg-type]
     rows = [sheet_row(task, collate([prepared[(0, int(index), True)]])) for index in indices]
     colors = overlays.class_colors(len(task.classes), extras_of(data.sources[split]).colors, task.classes)
-    return sheets.sheet(rows, colors, task.classes)
+    return sheets.draw_sheet(rows, colors, task.classes)
 
 
 @torch.inference_mode()
@@ -51,7 +51,7 @@ def presence_figure(seen: PresenceMetrics, name: str) -> Pixels:
     """Confusion matrix and precision over recall of a class's presence, as an RGB picture (H, W, 3)."""
     curve = seen.precision_over_recall()
     lines = None if curve is None else (curve[0].numpy(), curve[1].numpy())
-    return charts.presence(seen.confusion().numpy(), lines, name)
+    return charts.draw_presence(seen.confusion().numpy(), lines, name)
 
 
 def presence_note(task: Task, probabilities: Tensor, label: Tensor) -> str:

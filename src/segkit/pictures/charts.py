@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> None:
+def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> None:
     """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": 1, "train/loss": …}."""
     from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
 
@@ -41,7 +41,7 @@ def score_of(rows: Sequence[Mapping[str, float]], monitor: str) -> str:
     return (both or names or ["iou"])[0]
 
 
-def presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[Any]] | None, name: str) -> Pixels:
+def draw_presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[Any]] | None, name: str) -> Pixels:
     """Confusion matrix (2, 2), truth by prediction, and (recall, precision) of `curve`, as an RGB picture (H, W, 3)."""
     from matplotlib.figure import Figure
 
@@ -53,17 +53,17 @@ def presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArray[An
         left.text(
             column, row, int(confusion[row, column]), ha="center", va="center", color="white" if dark else "black"
         )
-    name = plain(name)
+    name = escape_formulas(name)
     ticks = [f"no {name}", name]
     left.set(xticks=[0, 1], yticks=[0, 1], xticklabels=ticks, yticklabels=ticks, xlabel="prediction", ylabel="truth")
     if curve is not None:
         right.step(*curve, where="post")
     right.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), title=f"presence of {name}")
     right.grid(alpha=0.3)
-    return _drawn(figure)
+    return _render(figure)
 
 
-def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
+def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
     """Pixels by truth and prediction (C, C) as an RGB picture (H, W, 3): of each true class, the share that is said to
     be each class."""
     from matplotlib.figure import Figure
@@ -78,21 +78,21 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
             if shares[row, column] >= 0.005:
                 color = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8)
-    places, classes = range(len(classes)), [plain(name) for name in classes]
+    places, classes = range(len(classes)), [escape_formulas(name) for name in classes]
     axes.set_xticks(places, classes, rotation=60, ha="right")
     totals = counts.sum(1) / max(counts.sum(), 1)
     axes.set_yticks(places, [f"{name} ({total:.1%})" for name, total in zip(classes, totals, strict=True)])
     axes.set(xlabel="prediction", ylabel="truth (share of the pixels)")
     figure.colorbar(shown, shrink=0.7)
-    return _drawn(figure)
+    return _render(figure)
 
 
-def plain(name: str) -> str:
+def escape_formulas(name: str) -> str:
     """A name as Matplotlib writes it letter by letter: between two $ it would read a formula."""
     return name.replace("$", r"\$")
 
 
-def gate_curves(rows: Sequence[Mapping[str, Any]], own: float | None) -> Pixels:
+def draw_gate_curves(rows: Sequence[Mapping[str, Any]], own: float | None) -> Pixels:
     """The rows of gate.csv as an RGB picture (H, W, 3), with a line at the run's `own` gate."""
     from matplotlib.figure import Figure
 
@@ -117,10 +117,10 @@ def gate_curves(rows: Sequence[Mapping[str, Any]], own: float | None) -> Pixels:
     times.plot([row["gate"] for row in rows], milliseconds, color="tab:red", marker=".")
     times.set_ylabel("milliseconds a crop", color="tab:red")
     times.set_ylim(0, None)
-    return _drawn(figure)
+    return _render(figure)
 
 
-def _drawn(figure: "Figure") -> Pixels:
+def _render(figure: "Figure") -> Pixels:
     """A figure as an RGB picture (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -31,15 +31,14 @@ def draw(net: nn.Module, size: tuple[int, int]) -> bytes:
             net, input_size=(1, 3, *size), device="meta", depth=DEPTH, expand_nested=True, hide_inner_tensors=True
         )
     drawing = pygraphviz.AGraph(string=graph.visual_graph.source)
-    drawing.graph_attr["size"] = ""  # torchview shrinks what is long until nobody can read it
-    with silent():
+    with silence_stderr():
         svg: bytes = drawing.draw(format="svg", prog="dot")
     drawing.close()
     return svg
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Without what C libraries say on standard error: Graphviz' font library dislikes the system's settings."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -46,7 +46,7 @@ def _class_colors(count: int, given: Sequence[Sequence[int]] | None) -> Pixels:
     return np.array([*PALETTE, *more][:count], np.uint8)
 
 
-def named_colors(given: Any, classes: Sequence[str]) -> Pixels:
+def parse_colors(given: Any, classes: Sequence[str]) -> Pixels:
     """(C, 3) RGB colours that a person gives: of one class a name ("red", "#ff8800") or [r, g, b], of several a list of
     these. Raises ValueError for anything else, and where their number is another."""
     numbers = isinstance(given, list) and len(given) == 3 and all(isinstance(one, int) for one in given)
@@ -82,7 +82,7 @@ def overlay(image: Pixels, mask: Pixels, colors: Pixels, opacity: float = 0.45, 
     painted, shown = paint(mask, colors)
     mixed = cv2.addWeighted(image, 1 - opacity, painted, opacity, 0)
     laid: Pixels = np.where(shown[..., None], mixed, image).astype(np.uint8)
-    return hatched(outline(laid, shown) if outlined else laid, mask)
+    return hatch(outline(laid, shown) if outlined else laid, mask)
 
 
 def outline(image: Pixels, shown: NDArray[np.bool_]) -> Pixels:
@@ -98,7 +98,7 @@ def outline(image: Pixels, shown: NDArray[np.bool_]) -> Pixels:
     return image
 
 
-def hatched(image: Pixels, mask: Pixels) -> Pixels:
+def hatch(image: Pixels, mask: Pixels) -> Pixels:
     """`image` (H, W, 3), changed in place, with grey stripes where `mask` (H, W) is to be ignored."""
     ignored = mask == IGNORE_INDEX
     if ignored.any():

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from segkit import IGNORE_INDEX
-from segkit.pictures.overlays import IGNORED, Pixels, hatched, overlay
+from segkit.pictures.overlays import IGNORED, Pixels, hatch, overlay
 
-MISSED, INVENTED, RIGHT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
+MISSED, INVENTED, CORRECT = (255, 64, 64), (64, 128, 255), (80, 200, 120)
 TILE = 256  # longest side of a picture on a sheet
 FONT = ImageFont.load_default(13)
 
 
-def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pixels:
+def draw_errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pixels:
     """Where a prediction is wrong, over the dimmed picture: missed red, invented blue, found green.
 
     With several classes there is no background to invent in: every wrong pixel is red. Ignored pixels are hatched.
@@ -24,25 +24,25 @@ def errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pi
     result = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2, 3, axis=2).astype(np.uint8)
     labelled = truth != IGNORE_INDEX
     if binary:
-        result[labelled & (truth == 1) & (prediction == 1)] = RIGHT
+        result[labelled & (truth == 1) & (prediction == 1)] = CORRECT
         result[labelled & (truth == 1) & (prediction == 0)] = MISSED
         result[labelled & (truth == 0) & (prediction == 1)] = INVENTED
     else:
         result[labelled & (truth != prediction)] = MISSED
-    return hatched(result, truth)
+    return hatch(result, truth)
 
 
-SAID = ("prediction", "probability, 0 blue, 1 yellow")  # captions
+PREDICTION_TITLES = ("prediction", "probability, 0 blue, 1 yellow")  # captions
 
 
-def heat(probability: NDArray[np.float32]) -> Pixels:
+def heatmap(probability: NDArray[np.float32]) -> Pixels:
     """Probabilities (H, W) as colours (H, W, 3), from dark blue for 0 to yellow for 1 (viridis)."""
     levels = np.round(np.nan_to_num(probability.clip(0, 1)) * 255).astype(np.uint8)
     colors: Pixels = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB).astype(np.uint8)
     return colors
 
 
-def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[str]) -> Pixels:
+def draw_sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[str]) -> Pixels:
     """One RGB picture: a row a sample, with columns input, truth, prediction, its probability and errors; several
     classes have a legend.
 
@@ -52,19 +52,19 @@ def sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[s
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
     more = IGNORED * any((row["truth"] == IGNORE_INDEX).any() for row in rows)
-    titles = ["input", f"truth{more}", *([*SAID, wrong] * any("prediction" in row for row in rows))]
+    titles = ["input", f"truth{more}", *([*PREDICTION_TITLES, wrong] * any("prediction" in row for row in rows))]
     lines = []
     for row in rows:
         image, truth = row["image"], row["truth"]
         views = [image, overlay(image, truth, colors)]
         if "prediction" in row:
-            views += [overlay(image, row["prediction"], colors), heat(row["probability"])]
-            views.append(errors(image, truth, row["prediction"], binary))
+            views += [overlay(image, row["prediction"], colors), heatmap(row["probability"])]
+            views.append(draw_errors(image, truth, row["prediction"], binary))
         lines.append((str(row.get("note", "")), views))
-    return table(lines, titles, colors, classes)
+    return draw_table(lines, titles, colors, classes)
 
 
-def table(
+def draw_table(
     rows: Sequence[tuple[str, Sequence[Pixels]]], titles: Sequence[str], colors: Pixels, classes: Sequence[str]
 ) -> Pixels:
     """One RGB picture of pictures: each row has a note above it, if that is not empty, and views below the titles;

@@ -1,6 +1,6 @@
-"""Run folders on disk, found and read.
+"""Find and read run folders.
 
-What lies in a run folder is only read as data: nothing in it is resolved, built or unpickled.
+The files of a run folder are only read as data: nothing in them is resolved, built or unpickled.
 """
 
 import math
@@ -17,95 +17,94 @@ from segkit.configs.errors import explain
 from segkit.configs.moved import update_names
 from segkit.files.reading import MOST_JSON, read_json, read_text, read_yaml
 from segkit.files.tables import read_rows
-from segkit.reporting.groups import Run, grouped, key_of
+from segkit.reporting.groups import Run, group_key, group_runs
 
-PRESENCE = "presence_right"  # a column: the share of a picture (or of its crops) whose presence is said rightly
-WILD = re.compile(r"[*?\[]")
-STATED = ("published", "expected")  # metrics in a config
-LARGEST = float(np.finfo(np.float32).max)  # which trainings compute with
-FITS = 1e-3  # between a mean over pictures and what results.json says it is
+PRESENCE = "presence_right"  # a column: the share of a picture's samples (itself, or its crops) predicted correctly
+WILDCARD = re.compile(r"[*?\[]")
+STATED = ("published", "expected")  # keys of a config that hold metrics
+LARGEST = float(np.finfo(np.float32).max)  # trainings compute in float32
+TOLERANCE = 1e-3  # between a mean over pictures and its value in results.json
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A run that cannot be reported on, and why."""
+    """A run folder that is left out of the report, and why."""
 
     folder: Path
     reason: str
 
 
 def find(patterns: str | Sequence[str]) -> list[Path]:
-    """The run folders that glob patterns match, and those below a folder that is none itself, sorted.
+    """The run folders that glob patterns match, sorted; for a folder that is not a run, those below it.
 
-    Links are followed where a pattern names them, and nowhere below. A stage of a run is a part of that and no run of
-    its own. A folder named as it is that holds no run is given too, so that it is missed. Raises ValueError where there
-    is no run at all.
+    Links are followed where a pattern names them, and nowhere below. A stage belongs to its run and is not a run
+    itself. A folder without a run that is named explicitly is returned too, so that the report can list it as left
+    out. Raises ValueError if there is no run at all.
     """
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
     found: set[Path] = set()
     for pattern in wanted:
-        path, rest = parted(pattern)
+        path, rest = split_pattern(pattern)
         if not rest and path.is_dir():
-            below = {path} if is_run(path) else set(folders_below(path))
+            below = {path} if is_run(path) else set(walk_folders(path))
             found |= {folder.resolve() for folder in below if is_run(folder)} or {path.resolve()}
         else:
-            folders = {match if match.is_dir() else match.parent for match in matches(path, rest)}
+            folders = {match if match.is_dir() else match.parent for match in find_matches(path, rest)}
             found |= {folder.resolve() for folder in folders if is_run(folder)}
     runs = sorted(path for path in found if path.parent.name != "stages" or not is_run(path.parent.parent))
     if not any(map(is_run, runs)):
         raise ValueError(
-            f"runs={', '.join(wanted)}: no run folder there (with a config.yaml and a results.json), and none that "
-            "evaluate wrote. Give a pattern in quotes, such as runs='outputs/ph2_models_losses/**'."
+            f"runs={', '.join(wanted)}: no run folder there (one with config.yaml and results.json), and none written "
+            "by evaluate. Give a pattern in quotes, such as runs='outputs/ph2_models_losses/**'."
         )
     return runs
 
 
-def parted(pattern: str) -> tuple[Path, tuple[str, ...]]:
-    """The path before the first wildcard of a pattern, and the parts from there on; a folder of that name is no
-    pattern."""
+def split_pattern(pattern: str) -> tuple[Path, tuple[str, ...]]:
+    """The path before a pattern's first wildcard, and the parts from there on; an existing folder is not a pattern."""
     path = Path(pattern).expanduser()
     if path.is_dir():
         return path, ()
     parts = path.parts
-    first = next((at for at, part in enumerate(parts) if WILD.search(part)), len(parts))
+    first = next((at for at, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
     return Path(*parts[:first]), parts[first:]
 
 
-def matches(start: Path, parts: Sequence[str]) -> set[Path]:
-    """What the parts of a pattern match below a folder."""
+def find_matches(start: Path, parts: Sequence[str]) -> set[Path]:
+    """The paths below a folder that the parts of a pattern match."""
     found = {start} if start.exists() else set()
     for part in parts:
         if part == "**":
-            found = {folder for path in found for folder in folders_below(path)}
-        elif WILD.search(part):
+            found = {folder for path in found for folder in walk_folders(path)}
+        elif WILDCARD.search(part):
             found = {match for path in found for match in path.glob(part)}
         else:
             found = {path / part for path in found if (path / part).exists()}
     return found
 
 
-def folders_below(folder: Path) -> Iterator[Path]:
-    """A folder and all below it, but none that a link leads to, or the way would have no end."""
+def walk_folders(folder: Path) -> Iterator[Path]:
+    """A folder and all folders below it. Links are not followed: they could form a cycle."""
     waiting = [folder]
     while waiting:
         here = waiting.pop()
         try:
             entries = [entry for entry in here.iterdir() if entry.is_dir() and not entry.is_symlink()]
-        except OSError:  # nothing there that could be read
+        except OSError:  # unreadable
             continue
         waiting += entries
         yield here
 
 
-def named(patterns: str | Sequence[str]) -> list[Path]:
-    """The folders that a person has a report read: the one they are in, and those that their patterns name."""
+def named_folders(patterns: str | Sequence[str]) -> list[Path]:
+    """The folders that a report may read: the current one, and those that the patterns name."""
     wanted = [patterns] if isinstance(patterns, str) else patterns
-    folders = {Path.cwd(), *(parted(pattern)[0].resolve() for pattern in wanted)}
+    folders = {Path.cwd(), *(split_pattern(pattern)[0].resolve() for pattern in wanted)}
     return sorted(folder for folder in folders if folder != Path(folder.anchor))
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a training was begun there, or a run scored; a training that failed at once has no config.yaml."""
+    """Whether a training was started or a run evaluated there; a training that failed at once has no config.yaml."""
     path = folder / "results.json"
     if not path.is_file():
         return (folder / "config.yaml").is_file() and (folder / "overrides.yaml").is_file()
@@ -114,12 +113,12 @@ def is_run(folder: Path) -> bool:
     try:
         text = read_text(path, MOST_JSON)
     except (OSError, ValueError):
-        return True  # that it cannot be read is said when it is
+        return True  # `read` reports the error
     return any(key in text for key in ('"config_hash"', '"run"'))
 
 
 def read(folder: Path, within: Sequence[Path] = ()) -> Run | Problem:
-    """A run, or why it is none that can be reported on. `within`: where a run may lie that evaluate has scored."""
+    """A run, or why it is left out. `within`: the folders in which a run scored by evaluate may lie."""
     if not (folder / "results.json").is_file():
         return Problem(folder, "it has no results.json")
     try:
@@ -131,14 +130,16 @@ def read(folder: Path, within: Sequence[Path] = ()) -> Run | Problem:
         reason = str(results.get("error") or "").splitlines()
         return Problem(folder, f"{status}{': ' + reason[0] if reason else ''}")
     try:
-        of_run = trained(folder, results, within)
-        config: Any = update_names(read_yaml(of_run / "config.yaml"))
+        of_run = find_training(folder, results, within)
+        config: Any = with_names_of_today(read_yaml(of_run / "config.yaml"))
         if of_run != folder:
-            config, results = scored(config, results, read_json(of_run / "results.json"))
+            config, results = merge_evaluation(config, results, read_json(of_run / "results.json"))
         names, clusters, images = read_images(folder / "per_image.csv")
         presence = read_presence(folder / "presence.csv", names)
-        images = {**images, **shares_right(presence, len(names))}
-        curves = [{key: float(value) for key, value in row.items() if value} for row in table(of_run / "metrics.csv")]
+        images = {**images, **correct_shares(presence, len(names))}
+        curves = [
+            {key: float(value) for key, value in row.items() if value} for row in read_table(of_run / "metrics.csv")
+        ]
         path = of_run / "environment.json"
         environment = read_json(path) if path.exists() else {}
         check_shapes(config, results, environment)
@@ -147,15 +148,16 @@ def read(folder: Path, within: Sequence[Path] = ()) -> Run | Problem:
         seconds = [row["seconds"] for row in curves if "seconds" in row]
         results |= {"epoch_seconds": float(np.median(seconds))} if seconds else {}
         run = Run(folder, of_run, config, results, names, clusters, images, presence, curves, environment)
-        check_use(run)
-    except Exception as error:  # whatever can be wrong with a stranger's files
+        check_usable(run)
+    except Exception as error:  # files from elsewhere can be wrong in any way
         return Problem(folder, f"its files cannot be read ({explain(error).splitlines()[0]})")
     return run
 
 
-def trained(folder: Path, results: Mapping[str, Any], within: Sequence[Path]) -> Path:
-    """The folder of the run that a folder is of: itself, or the one that evaluate scored. ValueError where that lies
-    elsewhere than the person who asks for the report has named: an evaluation from a stranger would have any file read.
+def find_training(folder: Path, results: Mapping[str, Any], within: Sequence[Path]) -> Path:
+    """The folder of the training behind a folder: itself, or the run that evaluate scored.
+
+    Raises ValueError where that run lies outside `within`: a downloaded evaluation could otherwise have any file read.
     """
     if (folder / "config.yaml").is_file() or "run" not in results:
         return folder
@@ -164,17 +166,19 @@ def trained(folder: Path, results: Mapping[str, Any], within: Sequence[Path]) ->
     place = of_run.resolve()
     if not any(place.is_relative_to(known) for known in within):
         raise ValueError(
-            f"evaluate wrote it, and the run that it scored, {of_run}, lies neither below the current folder nor below "
-            "one that runs= names, so it is not read. Change to a folder above that run, or name it in runs= too"
+            f"evaluate wrote it, but the run that it scored, {of_run}, is neither below the current folder nor below "
+            "one named in runs=, so it is not read. Change to a folder above that run, or name the run in runs= too"
         )
     if not (place / "config.yaml").is_file():
-        raise ValueError(f"evaluate wrote it, and the run that it scored, {of_run}, is not there")
+        raise ValueError(f"evaluate wrote it, but the run that it scored, {of_run}, does not exist")
     return place
 
 
-def scored(config: Any, results: dict[str, Any], of_run: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Config and results of a run on the data that evaluate scored it on, as if they were its test pictures. What it
-    was scored with otherwise than it was trained is in the config, and so makes it a group of its own."""
+def merge_evaluation(config: Any, results: dict[str, Any], of_run: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Config and results of a run with the data that evaluate scored it on as its test pictures.
+
+    Settings of the evaluation that differ from the training's go into the config, so such runs form their own group.
+    """
     model, path = config["model"], Path(str(results["run"]))
     own = {
         "split": "test",
@@ -191,7 +195,7 @@ def scored(config: Any, results: dict[str, Any], of_run: dict[str, Any]) -> tupl
 
 
 def check_shapes(config: Any, results: Any, environment: Any) -> None:
-    """ValueError where a part of a run's files is not what everything after this takes it for."""
+    """Raise ValueError where a part of a run's files has a type that later code does not expect."""
     mappings = (
         {
             "config.yaml": config,
@@ -226,20 +230,20 @@ def check_sizes(
     curves: Sequence[Mapping[str, float]],
     columns: Mapping[str, NDArray[np.float64]],
 ) -> None:
-    """ValueError for numbers that no training has, over which sums and charts would stumble; a metric of an epoch may
-    be infinite, or none."""
+    """Raise ValueError for numbers that no training produces and that would overflow sums and charts; a metric of an
+    epoch may be infinite or NaN."""
     plain = [*results["metrics"].items(), *(cell for row in curves for cell in row.items())]
     found = [(key, value) for key, value in plain if not (isinstance(value, float) and math.isinf(value))]
     found += [item for values in (results, *(config.get(key) or {} for key in STATED)) for item in values.items()]
     huge = [key for key, value in found if isinstance(value, int | float) and abs(value) > LARGEST]
     huge += [key for key, values in columns.items() if (np.abs(values) > LARGEST).any()]
     if huge:
-        raise ValueError(f"{huge[0]} is larger than any number that is computed with")
+        raise ValueError(f"{huge[0]} is too large for float32")
 
 
-def check_use(run: Run) -> None:
-    """Raises what making groups and tables of a run would."""
-    (group,) = grouped([run])
+def check_usable(run: Run) -> None:
+    """Raise now what grouping this run and showing it in tables would raise later."""
+    (group,) = group_runs([run])
     if not all(isinstance(name, str) for name in group.classes):
         raise ValueError("dataset.classes are not names")
     group.metric("test/iou")
@@ -247,29 +251,29 @@ def check_use(run: Run) -> None:
 
 
 def check_means(metrics: Mapping[str, float], images: Mapping[str, NDArray[np.float64]]) -> None:
-    """ValueError where per_image.csv is missing, or not that of these results."""
+    """Raise ValueError where per_image.csv is missing, or does not belong to these results."""
     if not images:
         raise ValueError("per_image.csv is missing or empty")
     for column, values in images.items():
         stated = metrics.get(f"test/{column}_image", math.nan)
-        if math.isfinite(stated) and abs(np.nanmean(values) - stated) > FITS:
+        if math.isfinite(stated) and abs(np.nanmean(values) - stated) > TOLERANCE:
             raise ValueError(
-                f"per_image.csv is another run's or cut short: its mean {column} is not test/{column}_image"
+                f"per_image.csv is cut short or another run's: its mean {column} is not test/{column}_image"
             )
 
 
-def without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Problem]]:
-    """Runs, each once: a copied folder is no further evidence, nor is a run that was scored again in the same way."""
+def drop_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Problem]]:
+    """Each run once, and the folders left out: a copy, or the same run scored again in the same way, is no evidence."""
     kept: list[Run] = []
     first: dict[Any, Run] = {}
     left_out = []
     for run in runs:
-        key, scores = key_of(run), tuple((name, values.tobytes()) for name, values in run.images.items())
+        key, scores = group_key(run), tuple((name, values.tobytes()) for name, values in run.images.items())
         copied, again = (key, run.seed, run.names, scores), (key, run.seed, run.trained)
         if copied in first:
-            reason = f"it has the config and every score of {first[copied].folder}, which counts once"
+            reason = f"it has the config and all scores of {first[copied].folder}; both count as one run"
         elif again in first:
-            reason = f"it is of the same run as {first[again].folder}, scored with the same settings, which counts once"
+            reason = f"it scores the same run as {first[again].folder}, with the same settings; both count as one run"
         else:
             kept.append(run)
             first[copied] = first[again] = run
@@ -278,14 +282,14 @@ def without_copies(runs: Sequence[Run]) -> tuple[list[Run], list[Problem]]:
     return kept, left_out
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where it does not exist."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none if it does not exist."""
     return read_rows(path) if path.exists() else []
 
 
 def read_images(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, NDArray[np.float64]]]:
-    """Names of the test pictures, their groups where the file has these, and the columns of numbers."""
-    rows = table(path)
+    """Names of the test pictures, their clusters if the file has any, and the columns of numbers."""
+    rows = read_table(path)
     if not rows:
         return (), (), {}
     columns = [key for key in rows[0] if key not in ("name", "group", "index")]
@@ -296,8 +300,8 @@ def read_images(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], dict[str,
 
 
 def read_presence(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Columns of presence.csv, and the place of each row's picture among `names`."""
-    rows = table(path)
+    """Columns of presence.csv, and for each row the position of its picture in `names`."""
+    rows = read_table(path)
     place = {name: at for at, name in enumerate(names)}
     if not rows or any(row["name"] not in place for row in rows):
         return {}
@@ -305,8 +309,9 @@ def read_presence(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.floa
     return found | {"picture": np.array([place[row["name"]] for row in rows], dtype=np.float64)}
 
 
-def shares_right(presence: Mapping[str, NDArray[np.float64]], pictures: int) -> dict[str, NDArray[np.float64]]:
-    """Of each picture the share of its crops whose presence is said rightly at 0.5; nothing where one has no crop."""
+def correct_shares(presence: Mapping[str, NDArray[np.float64]], pictures: int) -> dict[str, NDArray[np.float64]]:
+    """For each picture, the share of its crops whose presence is predicted correctly at 0.5; empty if a picture has no
+    crop."""
     if not presence:
         return {}
     place = presence["picture"].astype(np.int64)

@@ -43,17 +43,17 @@ STYLE: Any = {
 }
 
 
-def figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(drawn: Figure, folder: Path, name: str) -> str:
+def save(figure: Figure, folder: Path, name: str) -> str:
     """Write `name`.png and `name`.svg into a folder; the SVG as text to stand in a page."""
     pixels, stream = io.BytesIO(), io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # that the font lacks; the browser's, in the SVG, may have it
-        drawn.savefig(pixels, dpi=130, facecolor="white")
-        drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(pixels, dpi=130, facecolor="white")
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(folder / f"{name}.png", pixels.getvalue())
     text = printable(stream.getvalue())  # XML has no control characters
     write_text(folder / f"{name}.svg", text)
@@ -64,32 +64,32 @@ def save(drawn: Figure, folder: Path, name: str) -> str:
     return re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', opening, inline, count=1)
 
 
-def curves(groups: Sequence[Group]) -> Figure:
+def draw_curves(groups: Sequence[Group]) -> Figure:
     """Loss and score over the epochs: a row a group, the mean of its seeds before each of them. More than can be drawn
     are left out, and it says so."""
     shown = groups[:MOST_PANELS]
-    drawn = figure(9, 1.9 * len(shown) + 0.4)
-    for row, group in zip(drawn.subplots(len(shown), 2, squeeze=False), shown, strict=True):
+    figure = new_figure(9, 1.9 * len(shown) + 0.4)
+    for row, group in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
         score = score_of(
             [line for run in group.runs for line in run.curves], str(group.config.get("monitor", "val/iou"))
         )
         for axes, name in zip(row, ("loss", score), strict=True):
             for split, color, style in (("train", TRAIN, "-"), ("val", VAL, "--")):
-                draw_curves(axes, group.runs, f"{split}/{name}", {"color": color, "linestyle": style, "label": split})
+                draw_lines(axes, group.runs, f"{split}/{name}", {"color": color, "linestyle": style, "label": split})
             axes.set_title(f"{group.title}: {name}", fontsize=9, loc="left")
         row[0].legend(frameon=False, fontsize=8)
         row[0].set_xlabel("epoch", fontsize=8)
         for axes in row:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(groups) > len(shown):
-        drawn.supxlabel(f"{len(groups) - len(shown)} more groups are not shown", fontsize=9)
-    return drawn
+        figure.supxlabel(f"{len(groups) - len(shown)} more groups are not shown", fontsize=9)
+    return figure
 
 
-def overlay(charts: Sequence[Mapping[str, Any]]) -> Figure:
-    """The curves of `training.curves`, all groups in one chart each: training thin, validation dashed."""
-    drawn = figure(9, 3.4 * len(charts))
-    for axes, chart in zip(drawn.subplots(len(charts), 1, squeeze=False)[:, 0], charts, strict=True):
+def draw_overlay(charts: Sequence[Mapping[str, Any]]) -> Figure:
+    """The curves of `training.collect_curves`, all groups in one chart each: training thin, validation dashed."""
+    figure = new_figure(9, 3.4 * len(charts))
+    for axes, chart in zip(figure.subplots(len(charts), 1, squeeze=False)[:, 0], charts, strict=True):
         for line in chart["lines"]:
             held_out, color = line["split"] == "val", COLORS[line["group"] % len(COLORS)]
             values = [np.nan if value is None else value for value in line["values"]]
@@ -106,30 +106,30 @@ def overlay(charts: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_title(chart["title"], fontsize=9, loc="left")
         axes.set_xlabel("epoch", fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    return drawn
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
 
 
-def draw_curves(axes: Axes, runs: Sequence[Run], key: str, look: dict[str, Any]) -> None:
+def draw_lines(axes: Axes, runs: Sequence[Run], key: str, look: dict[str, Any]) -> None:
     lines = [[(row["epoch"], row[key]) for row in run.curves if key in row and "epoch" in row] for run in runs]
     lines = [np.where(np.isfinite(line), line, np.nan).tolist() for line in lines if line]
     for line in lines if len(lines) > 1 else []:
-        axes.plot(*zip(*thinned(line), strict=True), **look | {"label": None}, alpha=0.3, linewidth=0.8)
+        axes.plot(*zip(*thin(line), strict=True), **look | {"label": None}, alpha=0.3, linewidth=0.8)
     if lines:
         length = min(map(len, lines))
         mean = np.mean([line[:length] for line in lines], axis=0)
-        axes.plot(*zip(*thinned(mean.tolist()), strict=True), **look, linewidth=1.6)
+        axes.plot(*zip(*thin(mean.tolist()), strict=True), **look, linewidth=1.6)
 
 
-def thinned(line: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+def thin(line: Sequence[Sequence[float]]) -> list[Sequence[float]]:
     step = max(len(line) // MOST_POINTS, 1)
     return [*line[:-1:step], line[-1]]
 
 
-def distributions(groups: Sequence[Group], column: str) -> Figure:
+def draw_distributions(groups: Sequence[Group], column: str) -> Figure:
     """Of every group the scores of all test pictures (means over the seeds): quartiles, and each picture as a dot."""
-    drawn = figure(9, 0.45 * len(groups) + 1)
-    axes = drawn.subplots()
+    figure = new_figure(9, 0.45 * len(groups) + 1)
+    axes = figure.subplots()
     rng = np.random.default_rng(0)
     for place, group in enumerate(reversed(groups)):
         scores = np.nanmean(group.values(column), axis=0)
@@ -149,13 +149,13 @@ def distributions(groups: Sequence[Group], column: str) -> Figure:
         axes.scatter(scores, place + rng.uniform(-0.2, 0.2, len(scores)), s=7, alpha=0.5, color=TRAIN, linewidths=0)
     axes.set_yticks(range(len(groups)), [group.title for group in reversed(groups)])
     axes.set_xlabel(f"{column} of a test picture")
-    return drawn
+    return figure
 
 
-def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Figure:
+def draw_costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Figure:
     """Quality against training time, an epoch's time and parameters, the front of what nothing beats in both as a line.
     Of many groups those of the front have their names alone."""
-    drawn = figure(9, 4.2)
+    figure = new_figure(9, 4.2)
     kinds = {
         "train_seconds": ("minutes of training", 60),
         "epoch_seconds": ("seconds an epoch", 1),
@@ -164,7 +164,7 @@ def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Fig
     kinds = {key: how for key, how in kinds.items() if len({group.cost(key) for group in groups}) > 1} or {
         "train_seconds": kinds["train_seconds"]  # one number for all would say nothing
     }
-    axes_of = drawn.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    axes_of = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     axes_of[0].set_ylabel(name)
     for axes, (key, (label, unit)) in zip(axes_of, kinds.items(), strict=True):
         points = {}
@@ -176,7 +176,7 @@ def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Fig
                 seen = group.costs(key)
                 beside = [[(cost - min(seen)) / unit], [(max(seen) - cost) / unit]]
                 axes.errorbar(cost / unit, score.mean, error, beside, linestyle="", label=group.title, **look)
-        best = front(list(points.values()))
+        best = pareto_front(list(points.values()))
         for title, point in points.items() if len(groups) > MOST_NAMES else ():
             if point in best:
                 axes.annotate(title, point, xytext=(5, 4), textcoords="offset points", fontsize=7)
@@ -187,11 +187,11 @@ def costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Fig
         if most > 20 * max(least, 1e-9):
             axes.set_xscale("log")
     if len(groups) <= MOST_NAMES:
-        drawn.legend(*axes_of[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
-    return drawn
+        figure.legend(*axes_of[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    return figure
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Those (cost, quality) of which no other is as cheap and better: by cost, with rising quality."""
     kept: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: (point[0], -point[1])):
@@ -200,12 +200,12 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept
 
 
-def interaction(means: Mapping[tuple[str, str], float], factors: tuple[str, str], name: str) -> Figure:
+def draw_interaction(means: Mapping[tuple[str, str], float], factors: tuple[str, str], name: str) -> Figure:
     """The mean score of every pair of levels of two factors."""
     rows, columns = (list(dict.fromkeys(pair[at] for pair in means)) for at in (0, 1))
     grid: NDArray[np.float64] = np.array([[means.get((row, column), np.nan) for column in columns] for row in rows])
-    drawn = figure(1.3 * len(columns) + 2.6, 0.6 * len(rows) + 1.4)
-    axes = drawn.subplots()
+    figure = new_figure(1.3 * len(columns) + 2.6, 0.6 * len(rows) + 1.4)
+    axes = figure.subplots()
     image = axes.imshow(grid, cmap="cividis", aspect="auto")
     middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
     for (row, column), value in np.ndenumerate(grid):
@@ -217,10 +217,10 @@ def interaction(means: Mapping[tuple[str, str], float], factors: tuple[str, str]
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=factors[1], ylabel=factors[0])
     axes.grid(visible=False)
-    drawn.colorbar(image, label=name)
-    return drawn
+    figure.colorbar(image, label=name)
+    return figure
 
 
-def styled() -> AbstractContextManager[None]:
+def report_style() -> AbstractContextManager[None]:
     """A context in which figures have the report's style."""
     return mpl.rc_context(STYLE)

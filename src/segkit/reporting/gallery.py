@@ -1,4 +1,4 @@
-"""Test pictures of a report: those a run does worst and best on, and those on which two runs differ most."""
+"""Test pictures of a report: a run's worst and best, and those on which two runs differ most."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ from segkit.security import stored_configs
 from segkit.tasks.contract import Task
 from segkit.tasks.deciding import set_gate, set_threshold
 
-MOST_DIFFERENT = 3  # pictures of two groups side by side
+MOST_DIFFERENT = 3  # pictures shown for two groups side by side
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture of rows of test pictures, and what it shows: in all, and in each row."""
+    """Rows of test pictures as one picture, with a title and a text for each row."""
 
     title: str
     rows: tuple[str, ...]
     picture: overlays.Pixels
 
 
-class Shown:
-    """A group's typical run, with its network and test pictures; raises what loading raises where these are gone."""
+class TypicalRun:
+    """A group's typical run, with its network and test pictures; raises what loading raises if these are gone."""
 
     def __init__(self, group: Group, column: str, trust: Sequence[str]) -> None:
-        self.run = run = typical(group, column)
+        self.run = run = typical_run(group, column)
         self.title, self.column, self.scores = group.title, column, run.images[column]
         settings: dict[str, Any] = {
             "run": str(run.trained),
@@ -50,49 +50,49 @@ class Shown:
         weights = run.trained / "checkpoints" / Path(str(checkpoint)).name if checkpoint else run.trained
         self.task: Task = load(str(weights), trust)
         config = evaluation_config(self.task.facts["config"], settings)
-        if run.folder != run.trained:  # as evaluate has scored it
-            dataset = stored_configs.merge_stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)
+        if run.folder != run.trained:  # the settings that evaluate scored it with
+            dataset = stored_configs.stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)
             config |= {"dataset": dataset | {"cache": "off"}}
             set_threshold(self.task, run.config.get("threshold"))
             set_gate(self.task, run.config.get("gate"))
         self.data: DataModule = build_data(config, splits=[self.split])
         self.prepared = self.data.eval_dataloader(self.split).dataset
         if tuple(self.data.sources[self.split].names) != run.names:
-            raise ValueError("its test pictures are others by now")
+            raise ValueError("its test pictures have changed since")
 
     @torch.inference_mode()
     def row(self, index: int, what: str) -> tuple[dict[str, Any], str]:
-        """A row of `pictures.sheet`, and its words."""
+        """A row of `sheets.draw_sheet`, and its text."""
         note = f"{what}: {Path(self.run.names[index]).name}, {self.column} {self.scores[index]:.3f}"
         return sheet_row(self.task, collate([self.prepared[(0, index, True)]])) | {"note": note}, note
 
     def sheet(self, title: str, rows: Sequence[tuple[dict[str, Any], str]]) -> Sheet:
         given = extras_of(self.data.sources[self.split]).colors
         colors = overlays.class_colors(len(self.task.classes), given, self.task.classes)
-        picture = sheets.sheet([row for row, _ in rows], colors, self.task.classes)
+        picture = sheets.draw_sheet([row for row, _ in rows], colors, self.task.classes)
         return Sheet(title, tuple(words for _, words in rows), picture)
 
-    def extremes(self) -> Sheet:
-        """The pictures it does worst, middling and best on."""
-        rows = [self.row(index, name) for name, index in extremes(self.scores)]
+    def draw_extremes(self) -> Sheet:
+        """Its worst, median and best picture."""
+        rows = [self.row(index, name) for name, index in find_extremes(self.scores)]
         return self.sheet(f"{self.title}, seed {self.run.seed} (nearest to the group's mean)", rows)
 
 
-def typical(group: Group, column: str) -> Run:
-    """The run whose mean is nearest to its group's."""
+def typical_run(group: Group, column: str) -> Run:
+    """The run whose mean is closest to its group's."""
     means = np.nanmean(group.values(column), axis=1)
     return group.runs[int(np.abs(means - means.mean()).argmin())]
 
 
-def extremes(scores: NDArray[np.float64]) -> list[tuple[str, int]]:
-    """The worst, the median and the best picture of those that have a score."""
+def find_extremes(scores: NDArray[np.float64]) -> list[tuple[str, int]]:
+    """The worst, the median and the best of the pictures that have a score."""
     order = np.argsort(scores, kind="stable")[: np.isfinite(scores).sum()]
     chosen = [("worst", order[0]), ("median", order[len(order) // 2]), ("best", order[-1])]
     return [(name, int(index)) for at, (name, index) in enumerate(chosen) if index not in [i for _, i in chosen[:at]]]
 
 
-def different(one: Shown, other: Shown) -> Sheet:
-    """Where two groups differ most."""
+def draw_differences(one: TypicalRun, other: TypicalRun) -> Sheet:
+    """The pictures on which two groups differ most."""
     gaps = np.abs(one.scores - other.scores)
     order = np.argsort(-gaps, kind="stable")[: min(MOST_DIFFERENT, np.isfinite(gaps).sum())]
     return one.sheet(

@@ -1,4 +1,4 @@
-"""Groups of runs that differ in their seed alone, and the settings in which groups differ."""
+"""Groups of runs that differ only in their seed, and the settings in which groups differ."""
 
 import json
 import math
@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from segkit.configs.identity import identity
 
 CHOICES = ("dataset", "model", "loss", "optimizer", "scheduler", "augment")
-PIXELS = ("tp", "fp", "fn", "tn")  # columns; of several classes their sums
-TITLE = 60  # most letters of a group's title
+PIXELS = ("tp", "fp", "fn", "tn")  # columns; for several classes, their sums
+TITLE = 60  # maximum length of a group's title
 DERIVED = ("channels", "monitor_mode", "mode")  # last words of keys that follow from others
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. `trained`: its folder as training left it, another one where evaluate has scored it. `images`:
-    columns of per_image.csv, NaN where a cell is empty, for the pictures `names`; `clusters`: the photograph, patient
-    or video of each, empty where the file does not say; `presence`: label and probability of each picture or crop, and
-    the place of its `picture`, empty where it was not asked for."""
+    """A finished run, as trained or as scored by evaluate.
+
+    `folder` has its results, `trained` is the folder of its training: a different one if evaluate scored it. `images`:
+    columns of per_image.csv for the pictures `names`, NaN where a cell is empty; `clusters`: the photograph, patient or
+    video of each, empty if the file does not say; `presence`: label and probability of each picture or crop, and the
+    position of its `picture`, empty if the run does not predict presence.
+    """
 
     folder: Path
     trained: Path
@@ -44,12 +47,12 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Those that are numbers: of a class that no picture shows some are not."""
+        """The finite metrics: some are NaN for a class that no picture shows."""
         return {name: value for name, value in self.results["metrics"].items() if math.isfinite(value)}
 
     def same_pictures(self, other: "Run") -> bool:
-        """Whether both were tested on the same pictures: of one name, and where as many pixels were scored, with as
-        many of them in the class (of several classes, in any)."""
+        """Whether both were tested on the same pictures: names are equal and, where as many pixels were scored, as many
+        of them belong to the class (for several classes, to any)."""
         if self.names != other.names:
             return False
         if not all(set(PIXELS) <= run.images.keys() for run in (self, other)):
@@ -62,8 +65,8 @@ class Run:
 
 @dataclass(eq=False)
 class Group:
-    """Runs that differ in their seed alone. `settings`: what it has in the columns in which groups differ; `title`:
-    some of that, enough to tell it from the others."""
+    """Runs that differ only in their seed. `settings`: its values in the columns in which groups differ; `title`: some
+    of them, enough to tell it from the others."""
 
     runs: list[Run]
     settings: dict[str, str] = field(default_factory=dict)
@@ -82,51 +85,53 @@ class Group:
         return list(self.config["dataset"].get("classes") or [])
 
     def metric(self, name: str) -> list[float]:
-        """One number a seed; runs that lack it are left out."""
+        """One number per seed; runs that lack it are left out."""
         return [run.metrics[name] for run in self.runs if name in run.metrics]
 
     def cost(self, key: str) -> float | None:
-        """The median over the runs of an entry of results.json: of seconds some may have been disturbed."""
+        """The median over the runs of an entry of results.json, because single timings may be disturbed."""
         values = self.costs(key)
         return float(np.median(values)) if values else None
 
     def costs(self, key: str) -> list[float]:
-        """One number a seed."""
+        """One number per seed."""
         return [float(run.results[key]) for run in self.runs if isinstance(run.results.get(key), int | float)]
 
     def setting(self, key: str) -> str | None:
-        """What the runs have been set to: a column, a choice of a file, or any key of the config."""
+        """The value of a column, of a config group or of any key of the config."""
         choices = self.config.get("choices", {})
-        return self.settings.get(key) or choices.get(key) or flattened(identity(self.config)).get(key)
+        return self.settings.get(key) or choices.get(key) or flatten(identity(self.config)).get(key)
 
 
-def key_of(run: Run) -> str:
+def group_key(run: Run) -> str:
     """What runs of one group have in common."""
     return json.dumps(identity(run.config | {"seed": 0}), sort_keys=True, default=str)
 
 
-def grouped(runs: Iterable[Run]) -> list[Group]:
+def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Groups in the order of their first runs, with the settings that tell them apart."""
     found: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        found[key_of(run)].append(run)
+        found[group_key(run)].append(run)
     groups = [Group(sorted(members, key=lambda run: run.seed)) for members in found.values()]
-    found_columns = columns(groups)
+    found_columns = differing_columns(groups)
     for column, values in found_columns.items():
         for group, value in zip(groups, values, strict=True):
             group.settings[column] = value
-    for group, title in zip(groups, titles(groups, telling(found_columns, len(groups))), strict=True):
+    for group, title in zip(
+        groups, make_titles(groups, distinguishing_columns(found_columns, len(groups))), strict=True
+    ):
         group.title = title
     return groups
 
 
-def titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
-    """A name of each group: of its experiment, where each has one of its own, else what it has in some columns; of
-    files the last part of their path."""
+def make_titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
+    """A name for each group: its experiment's, if each has a different one, else its values in some columns; paths by
+    their last part."""
     found = [experiment_of(group.config) for group in groups]
     if all(found) and len(set(found)) == len(found):
         return found
-    words = [" / ".join(told(name, group.settings[name]) for name in columns) for group in groups]
+    words = [" / ".join(setting_in_title(name, group.settings[name]) for name in columns) for group in groups]
     words = [text or str(group.config.get("name", "")) for text, group in zip(words, groups, strict=True)]
     seen = Counter(words)
     return [
@@ -135,8 +140,9 @@ def titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
     ]
 
 
-def told(name: str, value: str) -> str:
-    """A setting in a title: numbers and switches after the name of what they set, which Hydra takes for baseline=."""
+def setting_in_title(name: str, value: str) -> str:
+    """A setting as text in a title: numbers and switches follow the name of the setting, so that Hydra accepts the
+    title for baseline=."""
     bare = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|None", value)
     return f"{name} {value}" if bare else value.rpartition("/")[2]
 
@@ -146,8 +152,8 @@ def experiment_of(config: Mapping[str, Any]) -> str:
     return next((word.partition("=")[2] for word in words if word.startswith("experiment=")), "")
 
 
-def telling(found: Mapping[str, list[str]], count: int) -> list[str]:
-    """The first columns that together tell all groups apart; each adds to what those before it do."""
+def distinguishing_columns(found: Mapping[str, list[str]], count: int) -> list[str]:
+    """The first columns that together tell all groups apart; a column that adds nothing is skipped."""
     kept: list[str] = []
     apart = 1
     for name in found:
@@ -159,28 +165,28 @@ def telling(found: Mapping[str, list[str]], count: int) -> list[str]:
     return kept
 
 
-def columns(groups: Sequence[Group]) -> dict[str, list[str]]:
-    """The settings that differ between groups: the choices of files, and single values, which below a choice count
-    only where the choice is the same. Values that always go together with another of the same name are left out."""
+def differing_columns(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """The settings that differ between groups: config groups, and single values, which count within a config group
+    only where its choice is the same. Values that always vary together with another of the same name are left out."""
     chosen = [group.config.get("choices", {}) for group in groups]
-    flat = [flattened(identity(group.config | {"seed": 0})) for group in groups]
+    flat = [flatten(identity(group.config | {"seed": 0})) for group in groups]
     found = {name: [str(one.get(name)) for one in chosen] for name in CHOICES}
     keys = sorted({key for one in flat for key in one}, key=lambda key: (key.count("."), key))
     for key in keys:
-        if key.rpartition(".")[2] not in DERIVED and differs(key, flat, chosen):
+        if key.rpartition(".")[2] not in DERIVED and is_differing(key, flat, chosen):
             found[key] = [one.get(key, "") for one in flat]
     kept: dict[str, list[str]] = {}
-    said: set[Any] = set()  # the same is said by equal values, and by those of one name that go together
+    seen: set[Any] = set()  # columns are redundant if equal, or if they share a name and vary together
     for key, values in found.items():
-        says = {tuple(values), (key.rpartition(".")[2], pattern(values))}
-        if len(set(values)) > 1 and not said & says:
+        content = {tuple(values), (key.rpartition(".")[2], equality_pattern(values))}
+        if len(set(values)) > 1 and not seen & content:
             kept[key] = values
-            said |= says
-    return shortened(kept)
+            seen |= content
+    return shorten_keys(kept)
 
 
-def differs(key: str, flat: Sequence[Mapping[str, str]], chosen: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether groups have different values of a key; of one below a choice, groups with the same choice."""
+def is_differing(key: str, flat: Sequence[Mapping[str, str]], chosen: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether groups have different values of a key; within a config group, only groups with the same choice count."""
     group = key.split(".", 1)[0]
     seen: dict[Any, set[str]] = defaultdict(set)
     for values, choice in zip(flat, chosen, strict=True):
@@ -188,32 +194,32 @@ def differs(key: str, flat: Sequence[Mapping[str, str]], chosen: Sequence[Mappin
     return any(len(values) > 1 for values in seen.values())
 
 
-def pattern(values: Sequence[str]) -> tuple[int, ...]:
-    """Which values are equal, whatever they are: two columns with one pattern go together (model.freeze)."""
+def equality_pattern(values: Sequence[str]) -> tuple[int, ...]:
+    """Which values are equal, whatever they are: two columns with the same pattern vary together (model.freeze)."""
     place: dict[str, int] = {}
     return tuple(place.setdefault(value, len(place)) for value in values)
 
 
-def shortened(found: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Keys by their last word where that is enough to tell them apart."""
+def shorten_keys(found: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Keys shortened to their last word if that is unique."""
     lasts = [key.rpartition(".")[2] for key in found]
     seen = Counter(lasts)
     return {last if seen[last] == 1 else key: values for (key, values), last in zip(found.items(), lasts, strict=True)}
 
 
-def flattened(node: Any, above: str = "") -> dict[str, str]:
+def flatten(node: Any, above: str = "") -> dict[str, str]:
     """Dotted keys to values as text."""
     if not isinstance(node, dict):
-        return {above: written(node)}
+        return {above: format_setting(node)}
     return {
         key: value
         for name, below in node.items()
-        for key, value in flattened(below, f"{above}.{name}".strip(".")).items()
+        for key, value in flatten(below, f"{above}.{name}".strip(".")).items()
     }
 
 
-def written(value: Any) -> str:
-    """A setting as it is typed, in one line."""
+def format_setting(value: Any) -> str:
+    """A setting as it is typed, on one line."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else " ".join(str(value).splitlines())

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.files.tables import csv_text
-from segkit.reporting.collect import FITS
+from segkit.reporting.collect import TOLERANCE
 from segkit.reporting.groups import PIXELS, Group, Run
-from segkit.reporting.ranking import area, area_without_each, average_precision, precision_without_each
+from segkit.reporting.ranking import auroc, auroc_without_each, average_precision, precision_without_each
 from segkit.reporting.statistics import Array, Clusters, Interval, score_interval
-from segkit.reporting.words import described, markdown_table, metric_names, plain
+from segkit.reporting.words import describe_settings, escape_markdown, markdown_table, metric_names
 
 Values = tuple[float, Array]  # of a metric: on all pictures, and with each cluster left out
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricInterval:
     """A metric of a group of runs: each seed's value, and the interval of their mean."""
 
     seeds: tuple[float, ...]
@@ -34,7 +34,7 @@ class Measured:
         return f"{self.interval.mean:.3f}{sd} ({self.interval.low:.3f} … {self.interval.high:.3f})"
 
 
-def measured(groups: Sequence[Group], clusters: Clusters) -> dict[str, list[Measured]]:
+def compute_intervals(groups: Sequence[Group], clusters: Clusters) -> dict[str, list[MetricInterval]]:
     """Metric (without `test/`) to what each group reached in it; those alone that all groups have."""
     wanted = [name.removeprefix("test/") for name in metric_names(groups)]
     found = [[values_of(run, clusters, wanted) for run in group.runs] for group in groups]
@@ -42,45 +42,45 @@ def measured(groups: Sequence[Group], clusters: Clusters) -> dict[str, list[Meas
     return {name: [interval_of([run[name] for run in runs], clusters) for runs in found] for name in names}
 
 
-def interval_of(runs: Sequence[Values], clusters: Clusters) -> Measured:
+def interval_of(runs: Sequence[Values], clusters: Clusters) -> MetricInterval:
     whole = np.array([value for value, _ in runs])
-    return Measured(tuple(whole.tolist()), score_interval(whole, np.stack([left for _, left in runs]), clusters))
+    return MetricInterval(tuple(whole.tolist()), score_interval(whole, np.stack([left for _, left in runs]), clusters))
 
 
 def values_of(run: Run, clusters: Clusters, wanted: Sequence[str]) -> dict[str, Values]:
     """The metrics of a run that can be computed from its rows."""
     found = {}
     for name in wanted:
-        made = of_metric(name, run, clusters)
-        if made is not None and abs(made[0] - run.metrics.get(f"test/{name}", np.inf)) <= FITS:
+        made = compute_metric(name, run, clusters)
+        if made is not None and abs(made[0] - run.metrics.get(f"test/{name}", np.inf)) <= TOLERANCE:
             found[name] = made
     return found
 
 
-def of_metric(name: str, run: Run, clusters: Clusters) -> Values | None:
+def compute_metric(name: str, run: Run, clusters: Clusters) -> Values | None:
     kind, _, label = name.removeprefix("presence_").partition("/")
     if name.startswith("presence_"):
-        return of_presence(kind, label, run, clusters) if run.presence else None
+        return compute_presence(kind, label, run, clusters) if run.presence else None
     column = name.removesuffix("_image")
     if column in run.images and (column != name or name not in RATIOS):
-        return of_means(run.images[column], clusters)
+        return reduce_means(run.images[column], clusters)
     kind = "iou" if name == "iou_micro" else name
     if kind in RATIOS and set(PIXELS) <= run.images.keys():
         counts = np.stack([run.images[count] for count in PIXELS])
-        return of_sums(counts, RATIOS[kind], clusters)
+        return reduce_sums(counts, RATIOS[kind], clusters)
     return None
 
 
-def of_means(values: Array, clusters: Clusters) -> Values:
+def reduce_means(values: Array, clusters: Clusters) -> Values:
     """Of the pictures that have the score."""
     has = np.isfinite(values)
     sums = np.stack([np.where(has, values, 0.0), has.astype(np.float64)])
-    return of_sums(
+    return reduce_sums(
         sums, lambda total, count: np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0), clusters
     )
 
 
-def of_sums(
+def reduce_sums(
     counts: Array, reduce: Callable[..., Array], clusters: Clusters, at: NDArray[np.int64] | None = None
 ) -> Values:
     """Of a number that follows from sums of counts (kinds, pictures); `at`: see `Clusters.sums`."""
@@ -89,61 +89,63 @@ def of_sums(
     return float(reduce(*total[:, None])[0]), reduce(*left_out)
 
 
-def share(part: Array, whole: Array, nothing: Array) -> Array:
+def ratio(part: Array, whole: Array, nothing: Array) -> Array:
     """part / whole; of 0/0 it is 1 where there is neither the class nor a claim of it, else 0, as in the metrics."""
     return np.asarray(np.divide(part, whole, out=(nothing == 0).astype(np.float64), where=whole > 0))
 
 
 RATIOS: dict[str, Callable[..., Array]] = {  # of true and false positives, false and true negatives
-    "iou": lambda tp, fp, fn, tn: share(tp, tp + fp + fn, tp + fp + fn),
-    "dice": lambda tp, fp, fn, tn: share(2 * tp, 2 * tp + fp + fn, tp + fp + fn),
-    "f1": lambda tp, fp, fn, tn: share(2 * tp, 2 * tp + fp + fn, tp + fp + fn),
-    "precision": lambda tp, fp, fn, tn: share(tp, tp + fp, tp + fp + fn),
-    "recall": lambda tp, fp, fn, tn: share(tp, tp + fn, tp + fp + fn),
-    "accuracy": lambda tp, fp, fn, tn: share(tp + tn, tp + fp + fn + tn, tp + fp + fn + tn),
+    "iou": lambda tp, fp, fn, tn: ratio(tp, tp + fp + fn, tp + fp + fn),
+    "dice": lambda tp, fp, fn, tn: ratio(2 * tp, 2 * tp + fp + fn, tp + fp + fn),
+    "f1": lambda tp, fp, fn, tn: ratio(2 * tp, 2 * tp + fp + fn, tp + fp + fn),
+    "precision": lambda tp, fp, fn, tn: ratio(tp, tp + fp, tp + fp + fn),
+    "recall": lambda tp, fp, fn, tn: ratio(tp, tp + fn, tp + fp + fn),
+    "accuracy": lambda tp, fp, fn, tn: ratio(tp + tn, tp + fp + fn + tn, tp + fp + fn + tn),
 }
 
 
-def of_presence(kind: str, label: str, run: Run, clusters: Clusters) -> Values | None:
+def compute_presence(kind: str, label: str, run: Run, clusters: Clusters) -> Values | None:
     """Of whether samples (pictures, or crops of them) show the class: of one label, or the mean of both."""
     picture, truth, probability = (run.presence[key] for key in ("picture", "label", "probability"))
     cluster, has, says = clusters.index[picture.astype(np.int64)], truth == 1, probability > 0.5
     if kind in ("ap", "auroc") and not label:
-        score, without_each = (average_precision, precision_without_each) if kind == "ap" else (area, area_without_each)
+        score, without_each = (
+            (average_precision, precision_without_each) if kind == "ap" else (auroc, auroc_without_each)
+        )
         return score(has, probability), without_each(has, probability, cluster, len(clusters))
     if kind not in RATIOS:
         return None
     counts = np.stack([has & says, ~has & says, has & ~says, ~has & ~says]).astype(np.float64)
     if kind == "accuracy":
-        return of_sums(counts, RATIOS[kind], clusters, cluster)
-    both = [of_sums(counts[order], RATIOS[kind], clusters, cluster) for order in ([3, 2, 1, 0], [0, 1, 2, 3])]
+        return reduce_sums(counts, RATIOS[kind], clusters, cluster)
+    both = [reduce_sums(counts[order], RATIOS[kind], clusters, cluster) for order in ([3, 2, 1, 0], [0, 1, 2, 3])]
     if label:
         return both[int(label)]
     return float(np.mean([value for value, _ in both])), np.mean([left for _, left in both], axis=0)
 
 
-def for_people(groups: Sequence[Group], found: dict[str, list[Measured]]) -> str:
+def to_markdown(groups: Sequence[Group], found: dict[str, list[MetricInterval]]) -> str:
     """Markdown: a row a group, a column a metric: mean ± sd over seeds and the interval of the mean."""
     rows = [
-        [plain(group.title), str(len(group.runs)), *(each[at].text for each in found.values())]
+        [escape_markdown(group.title), str(len(group.runs)), *(each[at].text for each in found.values())]
         for at, group in enumerate(groups)
     ]
-    return markdown_table(["group", "seeds", *map(plain, found)], rows)
+    return markdown_table(["group", "seeds", *map(escape_markdown, found)], rows)
 
 
-def for_programs(groups: Sequence[Group], found: dict[str, list[Measured]], clusters: Clusters) -> str:
+def to_csv(groups: Sequence[Group], found: dict[str, list[MetricInterval]], clusters: Clusters) -> str:
     """CSV: a row a group and metric."""
     numbers = ["mean", "sd", "low", "high", "seeds", "independent groups"]
-    lines: list[list[object]] = [[*described(groups[0]), "metric", *numbers]]
+    lines: list[list[object]] = [[*describe_settings(groups[0]), "metric", *numbers]]
     for name, each in found.items():
         for group, one in zip(groups, each, strict=True):
             sd = np.std(one.seeds, ddof=1) if len(one.seeds) > 1 else ""
             row = [one.interval.mean, sd, one.interval.low, one.interval.high, len(one.seeds), len(clusters)]
-            lines.append([*described(group).values(), name, *row])
+            lines.append([*describe_settings(group).values(), name, *row])
     return csv_text(lines)
 
 
-def claims(groups: Sequence[Group], values: Sequence[Array], names: Sequence[str]) -> str:
+def claims_to_csv(groups: Sequence[Group], values: Sequence[Array], names: Sequence[str]) -> str:
     """CSV as Claims Reloaded reads it: a row a test picture, a column a group (alg_…) with its mean over the seeds."""
     titles = [re.sub(r"\W+", "_", group.title, flags=re.ASCII) for group in groups]
     head = ["case_id", *(f"alg_{number:02d}_{title}" for number, title in enumerate(titles, 1))]

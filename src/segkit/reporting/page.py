@@ -43,8 +43,8 @@ def render(
     sheets, why_none = report.sheets()
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.tests["finite"] = math.isfinite
-    template = environment.from_string(part("page.html.j2"))
-    trained = training.trainings(report)
+    template = environment.from_string(read_part("page.html.j2"))
+    trained = training.describe_trainings(report)
     return template.render(
         report=report,
         titles=titles,
@@ -55,62 +55,62 @@ def render(
         notes=notes,
         warnings=conclusions.warnings(report, problems),
         rules=conclusions.RULES,
-        conclusions=conclusions.drawn(report),
-        gaps=conclusions.gaps(report.groups, report.metric),
-        charts=charts(report, pictures),
-        answers=summary.answers(report, problems, notes is not None),
+        conclusions=conclusions.draw_conclusions(report),
+        gaps=conclusions.overfitting_gaps(report.groups, report.metric),
+        charts=draw_charts(report, pictures),
+        answers=summary.answer_questions(report, problems, notes is not None),
         trainings=trained,
         score=training.score_name(report),
-        steady=training.STEADY,
+        steady=training.STEADY_SD,
         published=any(any(row.published) for row in trained),
         published_losses=any(any(row.published_losses) for row in trained),
-        **overlay(report, pictures),
-        sheets=[(sheet, embedded(sheet, pictures, f"sheet_{number}")) for number, sheet in enumerate(sheets, 1)],
+        **overlay_values(report, pictures),
+        sheets=[(sheet, embed(sheet, pictures, f"sheet_{number}")) for number, sheet in enumerate(sheets, 1)],
         why_none=why_none,
-        what=report.what,
+        what=report.headline,
         images=report.sample.pictures,
     )
 
 
-def part(name: str) -> str:
+def read_part(name: str) -> str:
     """A file of this package."""
     return (files("segkit.reporting") / name).read_text(encoding="utf-8")
 
 
-def overlay(report: Analysis, folder: Path) -> dict[str, Any]:
+def overlay_values(report: Analysis, folder: Path) -> dict[str, Any]:
     """The chart of all groups' curves: its data and scripts, and the SVG for print and for pages without scripts."""
-    curves = training.curves(report.groups)
+    curves = training.collect_curves(report.groups)
     if not curves:
         return {"overlay": None}
-    with figures.styled():
-        still = figures.save(figures.overlay(curves), folder, "overlay")
+    with figures.report_style():
+        still = figures.save(figures.draw_overlay(curves), folder, "overlay")
     return {
         "overlay": {"charts": curves, "colors": figures.COLORS},
         "still": Markup(still),
         "groups_left_out": max(len(report.groups) - training.MOST_CURVES, 0),
-        "plot_style": Markup(part("vendored/uPlot.min.css")),
-        "plot_script": Markup(part("vendored/uPlot.iife.min.js")),
-        "curves_script": Markup(part("curves.js")),
+        "plot_style": Markup(read_part("vendored/uPlot.min.css")),
+        "plot_script": Markup(read_part("vendored/uPlot.iife.min.js")),
+        "curves_script": Markup(read_part("curves.js")),
     }
 
 
-def charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
+def draw_charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
     """Name to what a chart shows, in words, and itself."""
     groups, label = report.paired, report.label
-    with figures.styled():
+    with figures.report_style():
         made = {
             "distributions": (
                 f"Of every group the {report.column} of each test picture, mean over the seeds.",
-                figures.distributions(groups, report.column),
+                figures.draw_distributions(groups, report.column),
             ),
             "costs": (
                 f"Mean {label} against what it cost (intervals; the quickest and the slowest run); the line "
                 "joins what no other mean beats in both, be it by noise.",
-                figures.costs(groups, report.means, label),
+                figures.draw_costs(groups, report.means, label),
             ),
             "curves": (
                 "Loss and score by epoch; thin lines are single seeds, blue is training, orange and dashed validation.",
-                figures.curves(report.groups),
+                figures.draw_curves(report.groups),
             ),
         }
         if len(report.factors) == 2:
@@ -120,11 +120,11 @@ def charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
                 for group, mean in zip(groups, report.means, strict=True)
             }
             text = f"Mean {label} of every pair of {first} and {second}. The colours span these values, be it noise."
-            made["interaction"] = (text, figures.interaction(means, (first, second), label))
+            made["interaction"] = (text, figures.draw_interaction(means, (first, second), label))
         return {name: (text, Markup(figures.save(chart, folder, name))) for name, (text, chart) in made.items()}
 
 
-def embedded(sheet: Sheet, folder: Path, name: str) -> str:
+def embed(sheet: Sheet, folder: Path, name: str) -> str:
     """A sheet as a data URI; it is written as a PNG file too."""
     save_picture(folder / f"{name}.png", sheet.picture)
     done, encoded = cv2.imencode(
@@ -135,7 +135,7 @@ def embedded(sheet: Sheet, folder: Path, name: str) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def notes_of(path: Any) -> Markup | None:
+def read_notes(path: Any) -> Markup | None:
     """A person's own text, from Markdown; HTML in it is shown, not obeyed."""
     if path is None:
         return None

@@ -23,7 +23,7 @@ def average_precision(truth: Truth, probability: Array) -> float:
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def area(truth: Truth, probability: Array) -> float:
+def auroc(truth: Truth, probability: Array) -> float:
     """Under the ROC curve: how often a positive sample is above a negative one, equal ones counting half."""
     pairs = float(truth.sum()) * float((~truth).sum())
     return float(wins(truth, probability)[truth].sum() / pairs) if pairs else float("nan")
@@ -37,8 +37,8 @@ def wins(truth: Truth, probability: Array) -> Array:
     return np.asarray(np.where(truth, below[level], above[level]))
 
 
-def area_without_each(truth: Truth, probability: Array, cluster: Places, clusters: int) -> Array:
-    """`area` with each of the clusters left out: of all pairs those go that have a sample of it, one or both."""
+def auroc_without_each(truth: Truth, probability: Array, cluster: Places, clusters: int) -> Array:
+    """`auroc` with each of the clusters left out: of all pairs those go that have a sample of it, one or both."""
     every = wins(truth, probability)
     _, level = np.unique(probability, return_inverse=True)
     order = np.lexsort((level, cluster))
@@ -47,23 +47,23 @@ def area_without_each(truth: Truth, probability: Array, cluster: Places, cluster
     gone = np.bincount(cluster, every, clusters) - np.bincount(cluster, np.where(truth, inside, 0), clusters)
     positive, negative = (kind.sum() - np.bincount(cluster, kind, clusters) for kind in (truth, ~truth))
     pairs = positive * negative
-    return share(every[truth].sum() - gone, pairs, np.nan)
+    return ratio(every[truth].sum() - gone, pairs, np.nan)
 
 
 def wins_inside(truth: Truth, level: Places, cluster: Places) -> Array:
     """Of each positive sample how many negative ones of its own cluster it is above; sorted by cluster and level."""
     negatives: Places = np.cumsum(~truth)
-    first_of_cluster, _ = ends(cluster)
-    first, last = ends(cluster * (level.max() + 1) + level)
+    first_of_cluster, _ = key_bounds(cluster)
+    first, last = key_bounds(cluster * (level.max() + 1) + level)
     before: Places = negatives - ~truth  # up to a sample, without it
     return np.asarray((before[first] + negatives[last]) / 2 - before[first_of_cluster])
 
 
-def share(part: Array, whole: Array, nothing: float) -> Array:
+def ratio(part: Array, whole: Array, nothing: float) -> Array:
     return np.asarray(np.divide(part, whole, out=np.full(len(whole), nothing, dtype=np.float64), where=whole > 0))
 
 
-def ends(key: Places) -> tuple[Places, Places]:
+def key_bounds(key: Places) -> tuple[Places, Places]:
     """The places of the first and the last sample that have each sample's key; equal keys stand together."""
     starts = np.flatnonzero(np.append(True, np.diff(key) != 0))
     lengths = np.diff(np.append(starts, len(key)))
@@ -107,7 +107,7 @@ def without_small(truth: Truth, probability: Array, cluster: Places, sizes: Plac
     total = np.zeros(len(sizes))
     for k in range(int(sizes.max()) + 1):
         ones = np.flatnonzero(sizes >= k)
-        rate = share(here, samples - k, 0)
+        rate = ratio(here, samples - k, 0)
         sums, weighted = (np.append(0, np.cumsum(values)) for values in (rate, rate * above))
         place = start[ones] + k  # of the next sample
         own = (before[place] - before[start[ones]]).astype(np.float64)
@@ -116,15 +116,15 @@ def without_small(truth: Truth, probability: Array, cluster: Places, sizes: Plac
         total[ones] += weighted[end] - weighted[begin] - own * (sums[end] - sums[begin])
     total -= own_positives(truth[order], levels, cluster[order], above, samples, len(sizes))
     left_positives = truth.sum() - np.bincount(cluster, truth, len(sizes))
-    return share(total, left_positives, np.nan)
+    return ratio(total, left_positives, np.nan)
 
 
 def own_positives(truth: Truth, level: Places, cluster: Places, above: Array, samples: Array, clusters: int) -> Array:
     """What each cluster's own positives add to its sum above; sorted by cluster, from the highest probability on."""
-    first_of_cluster, _ = ends(cluster)
-    _, last = ends(cluster * (level.max() + 1) + level)
+    first_of_cluster, _ = key_bounds(cluster)
+    _, last = key_bounds(cluster * (level.max() + 1) + level)
     hits: Places = np.cumsum(truth)
     own: Places = hits[last] - (hits - truth)[first_of_cluster]
     left = samples[level] - (last - first_of_cluster + 1)
-    precision = share(above[level] - own, left, 0)
+    precision = ratio(above[level] - own, left, 0)
     return np.asarray(np.bincount(cluster, np.where(truth, precision, 0.0), clusters))

@@ -9,7 +9,15 @@ from segkit.files.tables import csv_text
 from segkit.metrics.names import title_of
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Group
-from segkit.reporting.words import described, hardware, markdown_table, metric_names, plain, spread, stated
+from segkit.reporting.words import (
+    describe_settings,
+    escape_markdown,
+    format_spread,
+    format_stated,
+    hardware,
+    markdown_table,
+    metric_names,
+)
 
 COSTS = {  # entries of results.json: title, unit, digits
     "params": ("parameters", 1e6, "{:.2f} M"),
@@ -29,12 +37,12 @@ class Cell:
     best: bool = False
 
 
-def mean_of(values: Sequence[float]) -> float:
+def rounded_mean(values: Sequence[float]) -> float:
     """To the digits that are shown, so that what looks the same is as good."""
     return round(float(np.mean(values)), 3)
 
 
-def rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
+def make_rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
     """Titles and cells: settings, seeds, metrics (that of the comparison first), what was stated, costs, hardware. Best
     is who is it of the groups that were tested on the same pictures."""
     groups, metrics = report.groups, sorted(metric_names(report.groups), key=lambda name: name != report.metric)
@@ -44,12 +52,12 @@ def rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
         seeds = {report.label: own} | seeds
     compared = [group in report.paired for group in groups]
     best = {
-        name: max(mean_of(values) for values, has in zip(each, compared, strict=True) if has)
+        name: max(rounded_mean(values) for values, has in zip(each, compared, strict=True) if has)
         for name, each in seeds.items()
     }
-    told = [metric for metric in metrics if any(stated(group, metric) for group in groups)]
+    told = [metric for metric in metrics if any(format_stated(group, metric) for group in groups)]
     costs = [key for key in COSTS if any(group.cost(key) is not None for group in groups)]
-    settings = [described(group) for group in groups]
+    settings = [describe_settings(group) for group in groups]
     titles = [
         *settings[0],
         "seeds",
@@ -62,9 +70,9 @@ def rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
         line = [Cell(value) for value in settings[at].values()]
         line.append(Cell(", ".join(str(run.seed) for run in group.runs), len(group.runs)))
         for name, each in seeds.items():
-            is_best = mean_of(each[at]) == best[name] and compared[at] and len(report.paired) > 1
-            line.append(Cell(spread(each[at]), float(np.mean(each[at])), is_best))
-        line += [Cell(stated(group, metric)) for metric in told]
+            is_best = rounded_mean(each[at]) == best[name] and compared[at] and len(report.paired) > 1
+            line.append(Cell(format_spread(each[at]), float(np.mean(each[at])), is_best))
+        line += [Cell(format_stated(group, metric)) for metric in told]
         for key in costs:
             value, (_, unit, form) = group.cost(key), COSTS[key]
             line.append(Cell("" if value is None else form.format(value / unit), value))
@@ -73,18 +81,22 @@ def rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
     return titles, cells
 
 
-def markdown(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
-    rows = [[f"**{plain(cell.text)}**" if cell.best else plain(cell.text) for cell in line] for line in cells]
-    return markdown_table([plain(title) for title in titles], rows)
+def to_markdown(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
+    rows = [
+        [f"**{escape_markdown(cell.text)}**" if cell.best else escape_markdown(cell.text) for cell in line]
+        for line in cells
+    ]
+    return markdown_table([escape_markdown(title) for title in titles], rows)
 
 
-def latex(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
+def to_latex(titles: Sequence[str], cells: Sequence[Sequence[Cell]]) -> str:
     """A tabular with the rules of the booktabs package."""
     kinds = "".join("l" if cells[0][at].value is None else "r" for at in range(len(titles)))
     body = [
-        " & ".join(rf"\textbf{{{tex(cell.text)}}}" if cell.best else tex(cell.text) for cell in line) for line in cells
+        " & ".join(rf"\textbf{{{escape_latex(cell.text)}}}" if cell.best else escape_latex(cell.text) for cell in line)
+        for line in cells
     ]
-    head = " & ".join(map(tex, titles))
+    head = " & ".join(map(escape_latex, titles))
     inner = " \\\\\n".join(body)
     rules = f"\\toprule\n{head} \\\\\n\\midrule\n{inner} \\\\\n\\bottomrule\n"
     return f"\\begin{{tabular}}{{{kinds}}}\n{rules}\\end{{tabular}}\n"
@@ -101,19 +113,19 @@ SPECIAL = {
 }
 
 
-def tex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text of LaTeX; nothing after a line's end is taken for an argument of it."""
     escaped = "".join(SPECIAL.get(character, character) for character in text)
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
-def full(groups: Sequence[Group]) -> str:
+def full_csv(groups: Sequence[Group]) -> str:
     """CSV: a row a group, every metric of every split with mean and sd, and what it cost."""
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.metrics))
     of_names = [f"{name} {kind}" for name in names for kind in ("mean", "sd")]
-    lines: list[list[object]] = [[*described(groups[0]), "seeds", *of_names, *COSTS, "hardware", "runs"]]
+    lines: list[list[object]] = [[*describe_settings(groups[0]), "seeds", *of_names, *COSTS, "hardware", "runs"]]
     for group in groups:
-        line: list[object] = [*described(group).values(), " ".join(str(run.seed) for run in group.runs)]
+        line: list[object] = [*describe_settings(group).values(), " ".join(str(run.seed) for run in group.runs)]
         for name in names:
             values = group.metric(name)
             line += [np.mean(values) if values else "", np.std(values, ddof=1) if len(values) > 1 else ""]
@@ -122,7 +134,7 @@ def full(groups: Sequence[Group]) -> str:
     return csv_text(lines)
 
 
-def outcomes(report: Analysis) -> str:
+def outcomes_to_csv(report: Analysis) -> str:
     """CSV: the mean of every compared group, every comparison and every main effect, with its interval and test."""
     lines: list[list[object]] = [
         [

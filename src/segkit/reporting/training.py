@@ -9,12 +9,14 @@ import numpy as np
 from segkit.pictures.charts import score_of
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Group, Run
-from segkit.reporting.words import spread
+from segkit.reporting.words import format_spread
 
-STEADY = 0.02  # a standard deviation of a score, up to which a training is called steady
+STEADY_SD = 0.02  # a standard deviation of a score, up to which a training is called steady
 LEAST_EPOCHS = 8  # from which on the last quarter says something
 MOST_POINTS = 400  # of a curve
-WIDE = 1000  # times its smallest value the largest of a chart has where its axis is logarithmic, as of sums beside Dice
+LOG_SPAN = (
+    1000  # times its smallest value the largest of a chart has where its axis is logarithmic, as of sums beside Dice
+)
 MOST_CURVES = 24  # groups in the chart of all
 
 
@@ -41,7 +43,7 @@ class Training:
         """Whether it was steady, in words."""
         found = {"from epoch to epoch": self.epochs_sd, "from seed to seed": self.seeds_sd}
         known = {what: sd for what, sd in found.items() if sd is not None}
-        moves = [what for what, sd in known.items() if sd > STEADY]
+        moves = [what for what, sd in known.items() if sd > STEADY_SD]
         if not known:
             return "not known"
         return f"moves {' and '.join(moves)}" if moves else "steady"
@@ -49,32 +51,35 @@ class Training:
 
 def score_name(report: Analysis) -> str:
     """The score of the table, without its split: one published of all groups, else that which is compared."""
-    names = [{key.partition("/")[2] for key in stated(group) if not key.endswith("loss")} for group in report.groups]
+    names = [
+        {key.partition("/")[2] for key in published_values(group) if not key.endswith("loss")}
+        for group in report.groups
+    ]
     common = [name for name in sorted(set.intersection(*names)) if all(g.metric(f"test/{name}") for g in report.groups)]
     if common:
         return min(common, key=len)
     return (report.metric or "test/iou_image").removeprefix("test/")
 
 
-def stated(group: Group) -> Mapping[str, float]:
+def published_values(group: Group) -> Mapping[str, float]:
     """What was published of a group, by metric."""
     found = group.config.get("published") or {}
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
-def trainings(report: Analysis) -> list[Training]:
+def describe_trainings(report: Analysis) -> list[Training]:
     """A row for every group."""
     name = score_name(report)
-    return [of_group(group, name) for group in report.groups]
+    return [describe_training(group, name) for group in report.groups]
 
 
-def of_group(group: Group, name: str) -> Training:
+def describe_training(group: Group, name: str) -> Training:
     def shown(metric: str) -> str:
         values = group.metric(metric)
-        return spread(values) if values else ""
+        return format_spread(values) if values else ""
 
     epochs = sorted({str(run.results.get("epochs", "")) for run in group.runs}, key=lambda text: (len(text), text))
-    published = stated(group)
+    published = published_values(group)
     tests = group.metric(f"test/{name}")
     swings = [sd for run in group.runs if (sd := last_quarter(run, name)) is not None]
     splits = ("train", "val", "test")
@@ -100,7 +105,7 @@ def last_quarter(run: Run, name: str) -> float | None:
     return float(last.std(ddof=1)) if np.isfinite(last).all() else None
 
 
-def curves(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def collect_curves(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Two charts, of loss and of score, as plain containers: `title`, `epochs`, whether the axis is `log`, and
     of every group and split a line with `title`, `group`, `split` and `values`, the mean of the seeds, None where an
     epoch has none."""
@@ -121,7 +126,7 @@ def curves(groups: Sequence[Group]) -> list[dict[str, Any]]:
         charts.append(
             {
                 "title": name,
-                "log": bool(values) and min(values) > 0 and max(values) > WIDE * min(values),
+                "log": bool(values) and min(values) > 0 and max(values) > LOG_SPAN * min(values),
                 "epochs": epochs,
                 "lines": [
                     {

@@ -22,18 +22,18 @@ def metric_names(groups: Sequence[Group]) -> list[str]:
     return [name for name in names if all(group.metric(name) for group in groups)]
 
 
-def described(group: Group) -> dict[str, str]:
+def describe_settings(group: Group) -> dict[str, str]:
     """What it has in the columns in which groups differ, after the experiment that it is called by, if it is."""
     return ({"experiment": group.title} if group.title == experiment_of(group.config) else {}) | group.settings
 
 
-def spread(values: Sequence[float]) -> str:
+def format_spread(values: Sequence[float]) -> str:
     """mean ± sd over seeds."""
     sd = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{sd}"
 
 
-def stated(group: Group, name: str) -> str:
+def format_stated(group: Group, name: str) -> str:
     """What the experiment's file says a metric should be: published, or expected here."""
     found = [(kind, (group.config.get(kind) or {}).get(name)) for kind in ("published", "expected")]
     return ", ".join(f"{kind} {value:.3f}" for kind, value in found if isinstance(value, int | float))
@@ -56,6 +56,6 @@ def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in [titles, ["---"] * len(titles), *rows])
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text of which Markdown makes nothing else; an underscore inside a word stays as it is."""
     return re.sub(r"([\\|*`<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)

@@ -75,7 +75,7 @@ class EpochTable(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self.rows:
-            charts.curves(self.rows, self.monitor, self.path.with_name("curves.png"))
+            charts.draw_curves(self.rows, self.monitor, self.path.with_name("curves.png"))
 
 
 class Pictures(Callback):
