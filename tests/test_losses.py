@@ -44,7 +44,7 @@ SEVERAL += [
 ]
 for file in sorted(find_choices([config_dir()], "loss").keys() - {"combo"}):  # also one that is listed nowhere here
     of_file = build.make(load_merged([config_dir()], "loss", file))
-    if takes(of_file) == ("logits", "mask"):
+    if loss_inputs(of_file) == ("logits", "mask"):
         ONE_CLASS += [of_file] if getattr(of_file, "classes", "one") == "one" else []
         SEVERAL += [of_file] if getattr(of_file, "classes", "several") == "several" else []
 CASES = [(loss, 1) for loss in ONE_CLASS] + [(loss, 3) for loss in SEVERAL]

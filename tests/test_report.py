@@ -216,7 +216,7 @@ def test_tables_for_people_and_for_programs(grid: Path) -> None:
     assert table.escape_latex("50 % of a_b") == r"50 \% of a\_b"
     assert table.escape_latex("[4, 8]") == "{}[4, 8]"  # after a line's end it would be an argument of that
     assert escape_markdown("a_b | _c_ <b>") == r"a_b \| \_c\_ \<b\>"
-    assert [inert(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
+    assert [escape_cell(cell) for cell in ("=HYPERLINK()", "dice", -0.5)] == ["'=HYPERLINK()", "dice", -0.5]
 
 
 def test_bold_are_all_that_look_like_the_best(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def list_shipped_losses() -> list[str]:
     return find_mask_losses(config_dir())
 
 
-def losses_of_masks(folder: Path) -> list[str]:
+def find_mask_losses(folder: Path) -> list[str]:
     """The losses of a folder that compare logits with masks, and nothing else; a combination is no part of one."""
     found = {name: load_merged([config_dir(), folder], "loss", name) for name in find_choices([folder], "loss")}
     return [

@@ -210,7 +210,7 @@ def suggest_setting(key: str, known: Sequence[str], folders: list[Path]) -> str:
     group = next(iter(difflib.get_close_matches(group, group_names(), 1, 0.75)), group)
     others: dict[str, str] = {}
     for name in sorted(listing.find_choices(folders, group), key=lambda name: (name != "folder", name)):
-        for below in dotted(completion.load_merged(folders, group, name)):
+        for below in list_keys(completion.load_merged(folders, group, name)):
             others.setdefault(f"{group}.{below}", f"{group}={name}")
     found = find_similar_keys(key, [*known, *(name for name in others if name not in known)])
     if not found:

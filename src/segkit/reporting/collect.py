@@ -131,7 +131,7 @@ def read(folder: Path, within: Sequence[Path] = ()) -> Run | Problem:
         return Problem(folder, f"{status}{': ' + reason[0] if reason else ''}")
     try:
         of_run = find_training(folder, results, within)
-        config: Any = with_names_of_today(read_yaml(of_run / "config.yaml"))
+        config: Any = update_names(read_yaml(of_run / "config.yaml"))
         if of_run != folder:
             config, results = merge_evaluation(config, results, read_json(of_run / "results.json"))
         names, clusters, images = read_images(folder / "per_image.csv")

@@ -51,7 +51,7 @@ class TypicalRun:
         self.task: Task = load(str(weights), trust)
         config = evaluation_config(self.task.facts["config"], settings)
         if run.folder != run.trained:  # the settings that evaluate scored it with
-            dataset = stored_configs.stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)
+            dataset = stored_configs.merge_stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)
             config |= {"dataset": dataset | {"cache": "off"}}
             set_threshold(self.task, run.config.get("threshold"))
             set_gate(self.task, run.config.get("gate"))

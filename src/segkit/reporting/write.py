@@ -24,7 +24,7 @@ def write_report(folders: Sequence[Path], settings: Mapping[str, Any]) -> Path:
 
     log_to_console()
     notes = page.read_notes(settings["notes"])
-    log.info("reading %s", counted(len(folders), "run folder"))
+    log.info("reading %s", format_count(len(folders), "run folder"))
     named = collect.named_folders(settings["runs"])
     found = [collect.read(folder, named) for folder in folders]
     runs, problems = collect.drop_copies([one for one in found if isinstance(one, Run)])

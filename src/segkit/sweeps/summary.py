@@ -73,8 +73,8 @@ class Summary(Callback):
         note = {
             "folder": str(config.hydra.runtime.output_dir),
             "settings": {key: value for key, _, value in words},
-            "metric": tested_by(str(config.monitor)),
-            "modules": foreign(OmegaConf.to_container(config.model, resolve=False)),  # the user's own
+            "metric": find_test_metric(str(config.monitor)),
+            "modules": find_foreign_modules(OmegaConf.to_container(config.model, resolve=False)),  # the user's own
         }
         folder = notes_folder(config, sweep)
         folder.mkdir(parents=True, exist_ok=True)
