@@ -58,6 +58,10 @@ def test_what_was_published_stands_beside_what_was_reached(tmp_path: Path) -> No
     assert done[1] == "Differences from the source are listed below, under Training: bce."
     page = report_of(tmp_path).read_text()
     assert "published loss train" in page
+    head, _, first, second = (tmp_path / "report" / "trainings.md").read_text().splitlines()
+    assert head.endswith("| test iou_image | published train | published val | published test |")
+    assert first.endswith(f"| {SCORES.mean():.3f} | 0.900 |  | 0.600 |")
+    assert second.startswith("| dice |")
     assert "no flips; &lt;b&gt;wider&lt;/b&gt;." in page
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from segkit.pictures.charts import score_of
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Group, Run
-from segkit.reporting.words import format_spread
+from segkit.reporting.words import escape_markdown, format_spread, markdown_table
 
 STEADY_SD = 0.02  # a standard deviation of a score, up to which a training is called steady
 LEAST_EPOCHS = 8  # from which on the last quarter says something
@@ -94,6 +94,17 @@ def describe_training(group: Group, name: str) -> Training:
         float(np.std(tests, ddof=1)) if len(tests) > 1 else None,
         tuple(str(text) for text in group.config.get("departs") or ()),
     )
+
+
+def format_trainings(report: Analysis) -> str:
+    """The table of trainings in Markdown, what was published beside what was reached."""
+    name, rows = score_name(report), describe_trainings(report)
+    titles = ["experiment", "epochs", "train loss", "val loss", f"train {name}", f"val {name}", f"test {name}"]
+    lines = [[escape_markdown(row.title), row.epochs, *row.losses, *row.scores] for row in rows]
+    if any(any(row.published) for row in rows):
+        titles += ["published train", "published val", "published test"]
+        lines = [[*line, *row.published] for line, row in zip(lines, rows, strict=True)]
+    return markdown_table(titles, lines)
 
 
 def last_quarter(run: Run, name: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 from segkit import console
 from segkit.console import format_count
 from segkit.files.writing import write_text
-from segkit.reporting import collect, intervals, page, table
+from segkit.reporting import collect, intervals, page, table, training
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Run, group_runs
 from segkit.runs.console import log_to_console
@@ -19,8 +19,8 @@ log = logging.getLogger("segkit")
 
 
 def write_report(folders: Sequence[Path], settings: Mapping[str, Any]) -> Path:
-    """Write the report of run folders: report.html, its tables (table, intervals and comparisons, as .csv, .md or
-    .tex), claims.csv and pictures/; returns the page. settings: those of the command, as plain containers."""
+    """Write the report of run folders: report.html, its tables (table, trainings, intervals and comparisons, as .csv,
+    .md or .tex), claims.csv and pictures/; returns the page. settings: those of the command, as plain containers."""
 
     log_to_console()
     notes = page.read_notes(settings["notes"])
@@ -46,6 +46,7 @@ def write_report(folders: Sequence[Path], settings: Mapping[str, Any]) -> Path:
     found_in = analysis.paired, analysis.intervals
     write_text(folder / "intervals.csv", intervals.to_csv(*found_in, analysis.clusters))
     write_text(folder / "intervals.md", intervals.to_markdown(*found_in))
+    write_text(folder / "trainings.md", training.format_trainings(analysis))
     write_text(folder / "claims.csv", intervals.claims_to_csv(analysis.paired, analysis.sample.scores, analysis.names))
     write_text(folder / "report.html", text)
     console.say(f"{analysis.headline}: {folder / 'report.html'}")
