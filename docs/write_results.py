@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "reference" / "results.md"
 TABLE = re.compile(r"(<!-- runs: (\S+); (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def filled(text: str) -> str:
+def fill_tables(text: str) -> str:
     """The page with every table as the report of its runs has it."""
     return TABLE.sub(lambda found: f"{found[1]}\n{table(found[2], found[3])}\n{found[4]}", text)
 
@@ -28,4 +28,4 @@ def table(runs: str, file: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    PAGE.write_text(fill_tables(PAGE.read_text()))

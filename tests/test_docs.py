@@ -370,3 +370,8 @@ def test_a_comment_goes_with_its_setting() -> None:
     assert write_pages.prose("model=unet or 'loss.weights={dice: 1}': *this* [x]") == (
         "`model=unet` or `'loss.weights={dice: 1}'`: \\*this\\* \\[x]"
     )
+
+
+def test_tables_of_kept_runs_are_what_a_report_writes() -> None:
+    page = DOCS / "reference" / "results.md"
+    assert load_script("write_results").fill_tables(page.read_text()) == page.read_text()
