@@ -74,7 +74,7 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, detector: Path) -> None:
     with pytest.raises(ValueError, match=r"init_from=.*bad\.ckpt is not a segkit checkpoint, or is damaged"):
         train(compose(*SMALL, "model=unet", f"init_from={tmp_path}/bad.ckpt", f"run_dir={tmp_path}/other"))
     (tmp_path / "half" / "stages" / "segmentation").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match=r"this run is not finished\. Go on with .* resume=.*half, or give the"):
+    with pytest.raises(FileNotFoundError, match=r"this run is not finished\. Resume it with .*=.*half, or give the"):
         predict(compose(f"run={tmp_path}/half", f"input={detector}/pictures", "output=out", config="predict"))
 
 

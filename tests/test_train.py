@@ -142,7 +142,7 @@ def test_a_nan_loss_stops_the_run_and_says_where(tmp_path: Path) -> None:
         (["callbacks.best=null"], "callbacks lack the checkpoints best and last"),
         (
             ["trainer.devices=2", "trainer.accelerator=cpu"],
-            "trainer.devices=2, but without a strategy.*Say trainer=ddp as well",
+            "trainer.devices=2, but no strategy.*Add trainer=ddp",
         ),
         (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
         (["compile=maybe"], "compile=maybe: expected true or false"),
@@ -165,7 +165,7 @@ def test_combinations_that_cannot_work_fail_before_training(
 def test_a_loss_that_does_not_fit_is_told_before_files_are_decoded(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DataModule, "decoded", lambda *_: pytest.fail("pictures were decoded"))
+    monkeypatch.setattr(DataModule, "decode", lambda *_: pytest.fail("pictures were decoded"))
     tiny = [*(word for word in TINY if "counts" not in word), f"dataset.root={folder}"]
     with pytest.raises(ValueError, match="two or more classes"):
         train(compose(*tiny, "dataset=folder", "loss=ce", f"run_dir={tmp_path}/run"))

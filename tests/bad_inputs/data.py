@@ -317,7 +317,7 @@ CASES = (
         "mask_of_several_pages",
         "check",
         CHECK,
-        ("masks/p00.tif has 3 pages", "classes of their own", READ),
+        ("masks/p00.tif has 3 pages", "separate pictures or classes", READ),
         mask(
             "p00.tif",
             encoded(
