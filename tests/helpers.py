@@ -278,6 +278,8 @@ class Watch:
         if not isinstance(path, str | bytes | os.PathLike):  # a file that is open already
             return False
         real = os.path.realpath(os.fsdecode(path))
+        if real.rpartition("/")[2].startswith(".coverage."):  # of `make coverage`
+            return False
         return not f"{real}/".startswith((*self.folders, "/dev/", "/proc/"))
 
     def write(self, kind: str, event: str, what: str) -> None:
