@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, with scores that are made up, and reports of them."""
+"""Run folders as training leaves them, with made-up scores, and reports of them."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def write_run(
     train: float = 0.9,
     config: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A run whose test pictures have these scores; `config` is what is set otherwise in its config."""
+    """A run whose test pictures have these scores; `config` overrides keys of its config."""
     folder = root / name
     folder.mkdir(parents=True)
     names = names or [f"p{number:03d}.png" for number in range(len(scores))]
@@ -78,7 +78,7 @@ def write_run(
 
 
 def write_grid(root: Path, effect: float = 0.1, pictures: int = 40, seeds: int = 3) -> None:
-    """Two models × two losses; the loss dice is better by `effect`, the models are alike."""
+    """Two models × two losses; the loss dice is better by `effect`, the models are equal."""
     rng = np.random.default_rng(0)
     difficulty = rng.normal(0.7, 0.08, pictures)
     for model in ("unet", "segnet"):

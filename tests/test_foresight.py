@@ -1,4 +1,4 @@
-"""What a grid could find, told before it starts."""
+"""The forecast of what a grid can find, before it starts."""
 
 from pathlib import Path
 

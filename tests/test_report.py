@@ -440,7 +440,7 @@ def test_a_sweep_writes_its_report_and_shows_test_pictures(tmp_path: Path) -> No
     assert html.count("data:image/jpeg;base64,") == 3  # of two groups, and where they differ
     assert "Only 6 test pictures" in html
     assert 'alt="Test pictures with truth, prediction and errors, one per row: worst: cracks-test-' in html
-    assert "FLOPs a picture" in html
+    assert "FLOPs per picture" in html
     found = json.loads(next((tmp_path / "sweep").glob("*/results.json")).read_text())
     assert found["seconds_a_picture"] > 0
     # two blocks at 32×32 and 16×16, the 2×2 way up, the decoder's block, the head; each product with its sum is 2

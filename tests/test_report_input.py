@@ -1,4 +1,4 @@
-"""What a report is made from: runs that are found, damaged, copied, of different tasks, with names of any kind."""
+"""The input of reports: runs that are found, damaged, copied, of different tasks, or have unusual names."""
 
 import re
 import shutil
@@ -77,7 +77,7 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, capsys: pytest.C
     assert "Folders left out: 3." in html
     assert "left out: " in capsys.readouterr().err
     shutil.rmtree(tmp_path / "good")
-    with pytest.raises(ValueError, match="none of the 3 runs there can be reported on"):
+    with pytest.raises(ValueError, match="none of the 3 runs there is usable"):
         report_of(tmp_path)
 
 

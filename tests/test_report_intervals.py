@@ -1,4 +1,4 @@
-"""Metrics with their intervals, folders that evaluate wrote, and the form that Claims Reloaded reads."""
+"""Metrics with their intervals, folders written by evaluate, and the format that Claims Reloaded reads."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ CLUSTERS = [f"IMG_{number // 3}" for number in range(PICTURES)]
 
 
 def write_detector(root: Path, name: str, seed: int) -> Path:
-    """A run with pixel counts, and with three crops a picture of which presence is asked."""
+    """A run with pixel counts, and with presence for three crops of each picture."""
     rng = np.random.default_rng(seed)
     folder = write_run(root, name, SCORES[:PICTURES], seed=seed, names=[f"p{at}.png" for at in range(PICTURES)])
     tp, fp, fn, tn = rng.integers(5, 40, (4, PICTURES))
@@ -41,7 +41,7 @@ def write_detector(root: Path, name: str, seed: int) -> Path:
         "precision": tp.sum() / (tp + fp).sum(),
         "recall": 0.123,
         "iou_image": iou.mean(),
-    }  # recall is another's
+    }  # recall is wrong on purpose
     results = json.loads((folder / "results.json").read_text())
     results["metrics"] = {f"test/{key}": float(value) for key, value in own.items()}
     (folder / "results.json").write_text(json.dumps(results))
@@ -115,7 +115,7 @@ def test_intervals_are_on_the_page_and_in_files(tmp_path: Path) -> None:
 
 
 def write_evaluation(root: Path, name: str, scored: Path, split: str = "test", **more: object) -> Path:
-    """What evaluate leaves of a run, on pictures of another folder."""
+    """What evaluate writes for a run, on pictures of another folder."""
     folder = root / name
     folder.mkdir(parents=True)
     scores = SCORES[:10] / 2
@@ -215,7 +215,7 @@ def test_the_gallery_shows_what_evaluate_scored(tmp_path: Path, tiny_run: Path) 
 
 
 def test_claims_are_in_the_form_that_claims_reloaded_reads(tmp_path: Path) -> None:
-    """A row a case, its name in case_id, and a column alg_… a group."""
+    """One row per case, its name in case_id, and one column alg_… per group."""
     for loss, shift in (("bce", 0.0), ("dice", 0.05)):
         for seed in range(2):
             write_run(tmp_path, f"{loss}{seed}", SCORES + shift * (seed + 1), seed=seed, loss=loss)

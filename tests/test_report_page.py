@@ -16,7 +16,7 @@ needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="ne
 
 
 def browse(page: Path) -> dict[str, Any]:
-    """What a page writes into its title as JSON, in a browser that stays at home; nothing may be logged as an error."""
+    """The JSON that a page writes into its title, in a browser without network; nothing may be logged as an error."""
     quiet = ("background-networking", "component-update", "sync", "quic", "gpu")
     with tempfile.TemporaryDirectory(dir="/tmp") as profile:  # a short name, for the sockets in it
         words = ["--headless", "--no-sandbox", "--no-first-run", "--enable-logging=stderr", "--v=0", "--dump-dom"]

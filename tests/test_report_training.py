@@ -1,4 +1,4 @@
-"""What a report says of trainings: the table, how steady they were, the curves, and the four answers on top."""
+"""The trainings in a report: the table, how steady they were, the curves, and the four answers on top."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_steadiness_is_the_spread_of_the_last_quarter_and_of_the_seeds(tmp_path:
 def test_of_a_short_training_with_one_seed_steadiness_is_not_known(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES)
     (row,) = training.describe_trainings(analysis(tmp_path))
-    assert (row.epochs_sd, row.seeds_sd, row.verdict) == (None, None, "not known")
+    assert (row.epochs_sd, row.seeds_sd, row.verdict) == (None, None, "unknown")
 
 
 def test_what_was_published_stands_beside_what_was_reached(tmp_path: Path) -> None:

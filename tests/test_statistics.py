@@ -34,7 +34,7 @@ DEEPCRACK = [12, 17, 14, 25, 18, 16, 41, 10, 17, 20, 49, 15]  # crops of each ph
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Any]:
-    """Of the module beside the benchmarks, which are no package."""
+    """The models of a module among the benchmarks, which are not a package."""
     path = Path(__file__).parents[1] / "benchmarks" / "null_models.py"
     spec = importlib.util.spec_from_file_location("null_models", path)
     assert spec is not None
@@ -53,7 +53,7 @@ def normal(
     between: float = 0.02,
     settings: int = 2,
 ) -> list[np.ndarray]:
-    """Settings' scores: pictures of different difficulty, runs that differ, and an effect of the second."""
+    """Scores of settings: pictures of different difficulty, runs that differ, and an effect in the second setting."""
     difficulty = rng.normal(0.8, 0.1, pictures)
     found = [
         difficulty + rng.normal(0, between, (seeds, 1)) + rng.normal(0, 0.03, (seeds, pictures))
@@ -82,7 +82,7 @@ def test_the_jackknife_by_hand() -> None:
 
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1, 2], DEEPCRACK, [10, 173, 17]])
 def test_it_is_cr3_with_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes: list[int]) -> None:
-    """Against both written out as matrices, for a regression on a constant whose clusters are alike within."""
+    """Against both written out as matrices, for a regression on a constant with perfect correlation within clusters."""
     labels, count = np.repeat(np.arange(len(sizes)), sizes), sum(sizes)
     values = np.random.default_rng(0).normal(0.5, 0.2, count)
     residual = np.eye(count) - 1 / count

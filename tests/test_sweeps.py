@@ -1,4 +1,4 @@
-"""A sweep's end is read from what its jobs have left, whatever process they ran in."""
+"""How a sweep ended is read from the files that its jobs left, whatever process they ran in."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def sweep(tmp_path: Path) -> Sweep:
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """What results.json says, by the loss in the name of the run's folder."""
+    """Each run's results.json, by the loss in the name of its folder."""
     found = {path: re.search("loss-([a-z]+)", path.parent.name) for path in folder.glob("*/results.json")}
     return {name[1]: json.loads(path.read_text()) for path, name in found.items() if name}
 
@@ -60,7 +60,7 @@ def test_jobs_in_other_processes_are_summed_up(sweep: Sweep, tmp_path: Path) -> 
 
 
 def test_jobs_that_did_not_finish_are_told(sweep: Sweep, tmp_path: Path) -> None:
-    """One is impossible, as its loss is for several classes; one is killed; one never begins."""
+    """One is impossible, because its loss is for several classes; one is killed; one never begins."""
     done = sweep("loss=dice,ce,bce,focal", "report=false", "+hydra.launcher.shot=2", "+hydra.launcher.lost=3")
     assert done.returncode == 1
     assert "3 of 4 jobs did not finish" in done.stderr

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def check(cfg: DictConfig) -> None:
-    """Read all files as `train` does before it trains, and raise what is wrong with them in one list; then write
-    `augmented.png` in `cfg.output`: training pictures as they are with their masks, and beside them as they come out
-    of several epochs' augmentation (of crops, an epoch's crops). Ignored pixels are hatched."""
+    """Read all files as `train` does before it trains, and raise all faults in one list; then write `augmented.png` in
+    `cfg.output`: training pictures with their masks, and beside them the same after the augmentation of several epochs
+    (for crops, the crops of one epoch). Ignored pixels are hatched."""
     given = check_settings(cfg, "check")
     from segkit.datasets.layout import check_layout
 
@@ -58,12 +58,12 @@ def check(cfg: DictConfig) -> None:
 
 
 def spread_evenly(length: int, count: int) -> list[int]:
-    """`count` positions evenly over a list."""
+    """`count` positions, spread evenly over a list."""
     return sorted({round(at * (length - 1) / max(count - 1, 1)) for at in range(count)})
 
 
 def augmented_views(data: "DataModule", index: int, epochs: int) -> list[tuple[Any, Any]]:
-    """One training picture as batches have it: (H, W, 3) and its mask (H, W), of each epoch or each crop."""
+    """One training picture (H, W, 3) and its mask (H, W) as they are in batches, for each epoch or each crop."""
     from segkit.datasets.module import collate
 
     loaded = data.train_dataloader().dataset

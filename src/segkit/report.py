@@ -1,4 +1,4 @@
-"""`python -m segkit.report runs='outputs/…/**'`: many runs on one page, and whether they differ by more than noise."""
+"""`python -m segkit.report runs='outputs/…/**'`: many runs on one page, and whether they differ beyond noise."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ def report(cfg: DictConfig) -> Path:
     from segkit.reporting import collect
 
     folders = collect.find(settings["runs"])
-    from segkit.reporting.write import write_report  # imports torch: a pattern without a match need not wait for it
+    from segkit.reporting.write import (
+        write_report,
+    )  # late, because it imports torch: a pattern without a match fails at once
 
     return write_report(folders, settings)
 

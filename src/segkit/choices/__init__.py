@@ -1,1 +1,1 @@
-"""What there is to choose, read from the files of `conf/` themselves: for `segkit list`, `--help` and completion."""
+"""The available choices, read from the files of `conf/`: for `segkit list`, `--help` and completion."""

@@ -1,7 +1,7 @@
 """TAB completion of the command `segkit` in bash, zsh and fish.
 
-It reads the YAML files themselves: an answer that waited for Hydra, let alone torch, would come too late. (Hydra's own
-completion, `python -m segkit.train -sc install=bash`, composes the whole config at every TAB, and knows one verb.)
+It reads the YAML files itself: waiting for Hydra, let alone torch, would take too long. (Hydra's own completion,
+`python -m segkit.train -sc install=bash`, composes the whole config at every TAB, and knows only one verb.)
 """
 
 import os
@@ -16,7 +16,7 @@ import yaml
 from segkit import config_dir
 from segkit.choices import listing
 
-# How a shell asks `segkit complete` for what may follow the line so far, and takes the answer: one whole word a line.
+# How each shell passes the line so far to `segkit complete` and takes its answer: one whole word per line.
 SCRIPTS = {
     "bash": """\
 _segkit() {
@@ -56,16 +56,16 @@ PATH_KEYS = (
     "weights",
     "notes",
     "dir",
-)  # ends of such keys
-ARGUMENTS = {"list": tuple(listing.GROUPS), "completion": tuple(SCRIPTS)}  # of the commands that are no verbs
+)  # last words of keys whose value is a path
+ARGUMENTS = {"list": tuple(listing.GROUPS), "completion": tuple(SCRIPTS)}  # of the commands that are not verbs
 OPTIONS = {"train": ("-m", "--help", "--cfg", "--config-dir")}
 COLORS = ("black", "blue", "cyan", "green", "lime", "magenta", "orange", "red", "white", "yellow")  # some of them
-DERIVED = ("${segkit.", "${hydra:")  # begin values that are not to be set by hand
-PLAIN = re.compile(r"[\w./:+@%~-]+")  # what neither a shell nor Hydra would stumble over
+DERIVED = ("${segkit.", "${hydra:")  # how values begin that are not set by hand
+PLAIN = re.compile(r"[\w./:+@%~-]+")  # needs no quotes in a shell or for Hydra
 
 
 def complete(line: str) -> list[str]:
-    """What may stand in the place of the last word of a command line, each as a whole word."""
+    """The completions of a command line's last word, each as a whole word."""
     *before, word = line.split()[1:] + [""] * (line[-1:].isspace() or not line)
     verbs = listing.verbs()
     if not before:
@@ -104,7 +104,7 @@ def complete_key(folders: list[Path], verb: str, words: list[str], word: str) ->
 
 
 def complete_value(folders: list[Path], verb: str, words: list[str], key: str, value: str) -> list[str]:
-    """Whole words `key=value` whose value begins as given; of a list with commas (a sweep) its last entry."""
+    """Whole words `key=value` whose value begins as given; of a list with commas (a sweep), the last entry counts."""
     done, comma, last = value.rpartition(",")
     if key in chosen_files(folders, verb, words):
         found = [*listing.find_choices(folders, key)]
@@ -121,7 +121,7 @@ def complete_value(folders: list[Path], verb: str, words: list[str], key: str, v
 
 
 def chosen_files(folders: list[Path], verb: str, words: list[str]) -> dict[str, str]:
-    """The groups of a verb, and which file of each the words (or else the experiment, or the defaults) choose."""
+    """The groups of a verb, and the file of each that the words (or else the experiment, or the defaults) choose."""
     found = {group: str(name) for group, name in defaults_of(load_yaml(folders[:1], f"{verb}.yaml"))}
     given = dict(word.split("=", 1) for word in words if "=" in word)
     for group in ("ablation", "experiment"):
@@ -132,7 +132,7 @@ def chosen_files(folders: list[Path], verb: str, words: list[str]) -> dict[str, 
 
 
 def settings_of(folders: list[Path], verb: str, words: list[str]) -> dict[str, Any]:
-    """The settings of a verb as nested mappings, near enough: what Hydra would compose, without its finer rules."""
+    """The settings of a verb as nested mappings: roughly what Hydra would compose, without its finer rules."""
     whole = {
         key: value
         for key, value in load_yaml(folders[:1], f"{verb}.yaml").items()
@@ -145,7 +145,7 @@ def settings_of(folders: list[Path], verb: str, words: list[str]) -> dict[str, A
 
 
 def load_merged(folders: list[Path], group: str, name: str) -> dict[str, Any]:
-    """A file of a group with those of its group that it begins with."""
+    """A file of a group, merged with the files of the same group in its defaults."""
     content = load_yaml(folders, f"{group}/{name}.yaml")
     whole: dict[str, Any] = {}
     for entry in content.pop("defaults", None) or []:
@@ -155,7 +155,7 @@ def load_merged(folders: list[Path], group: str, name: str) -> dict[str, Any]:
 
 
 def merge(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """`one` with the entries of `other`, mappings in both by their entries."""
+    """`one` with the entries of `other`; mappings in both are merged."""
     for key, value in other.items():
         both = isinstance(one.get(key), dict) and isinstance(value, dict)
         one = one | {key: merge(one[key], value) if both else value}
@@ -163,14 +163,14 @@ def merge(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def defaults_of(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Group and choice of each entry of a file's defaults list that has both."""
+    """Group and choice of each entry that has both in a file's defaults list."""
     entries = [entry for entry in content.get("defaults") or [] if isinstance(entry, dict)]
     pairs = [pair for entry in entries for pair in entry.items() if not pair[0].startswith("override hydra")]
     return [(group, name[0] if isinstance(name, list) and name else name) for group, name in pairs]
 
 
 def load_yaml(folders: list[Path], name: str) -> dict[str, Any]:
-    """A YAML file of the first folder that has it; empty where none has, or it cannot be read."""
+    """A YAML file from the last folder that has it; empty if none has, or if it cannot be read."""
     for folder in reversed(folders):
         try:
             with (folder / name).open(encoding="utf-8") as file:
@@ -182,8 +182,8 @@ def load_yaml(folders: list[Path], name: str) -> dict[str, Any]:
 
 
 def complete_path(before: str, start: str) -> list[str]:
-    """Files and folders whose path begins with `start`, with `before` in front of each; of names with spaces or quotes
-    none, which would want quotes here and for Hydra."""
+    """Files and folders whose path begins with `start`, with `before` in front of each; without names that have spaces
+    or quotes, which would need quoting here and for Hydra."""
     folder, _, name = start.rpartition("/")
     shown = f"{folder}/" if "/" in start else ""
     try:

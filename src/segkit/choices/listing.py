@@ -1,7 +1,7 @@
-"""What there is to choose, read from the files of `conf/` themselves: verbs, and the files of each group.
+"""The available choices, read from the files of `conf/`: verbs, and the files of each group.
 
-The comment that a file begins with says what it is. A file that others of its group begin with says `# Shared: …`, and
-is not offered. Light on purpose: `segkit list`, `segkit --help` and TAB completion wait for this alone.
+A file's first comment describes it. A file that others of its group build on says `# Shared: …`, and is not offered.
+Light on purpose: `segkit list`, `segkit --help` and TAB completion wait for nothing else.
 """
 
 import re
@@ -24,7 +24,7 @@ GROUPS = {
     "callbacks": "callbacks",
     "loggers": "logger",
 }
-SHARED = "Shared: "  # how the description of a file begins that others begin with
+SHARED = "Shared: "  # how the description of a shared file begins
 
 
 def verbs() -> dict[str, str]:
@@ -34,27 +34,27 @@ def verbs() -> dict[str, str]:
 
 
 def usage(verb: str, line: str) -> str:
-    """The line of `segkit --help` about a verb: its command, and what it does in a column of its own."""
+    """The line of `segkit --help` for a verb: its command, and a column with what it does."""
     words, _, meaning = line.partition("    ")
     return f"  {words.replace(f'python -m segkit.{verb}', f'segkit {verb}'):62}  {meaning.strip()}"
 
 
 def find_choices(folders: Sequence[Path], group: str) -> dict[str, Path]:
-    """The files of a group by name, from `conf/` or folders like it, without those that others begin with."""
+    """The files of a group by name, from `conf/` or folders like it, without shared ones."""
     files = {path.stem: path for folder in folders for path in (folder / group).glob("*.yaml")}
     return {name: files[name] for name in sorted(files) if not is_shared(files[name])}
 
 
 def is_shared(path: Path) -> bool:
-    """Whether a file is one that others of its group begin with."""
+    """Whether other files of its group build on this one."""
     return describe(path).startswith(SHARED)
 
 
 def describe(path: Path) -> str:
-    """The first sentence of the comment that a file begins with."""
+    """The first sentence of a file's first comment."""
     try:
         lines = path.read_text(encoding="utf-8").removeprefix("# @package _global_\n").splitlines()
-    except (OSError, UnicodeDecodeError):  # which whoever composes it will be told
+    except (OSError, UnicodeDecodeError):  # composing it will report this
         return ""
     comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
     return re.split(r"(?<=\.) (?=[A-Z`])|:? (?=python -m)", comment, maxsplit=1)[0]

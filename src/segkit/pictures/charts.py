@@ -24,7 +24,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -
             if points:
                 axes.plot(*zip(*points, strict=True), label=split, color=colour, marker=".")
         axes.set(xlabel="epoch", title=name)
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # of one epoch too
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # even for one epoch
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
@@ -32,8 +32,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -
 
 
 def score_of(rows: Sequence[Mapping[str, float]], monitor: str) -> str:
-    """The score whose curve is worth a look: the monitored one, where training has it too. Of crops whole pictures are
-    not scored in training."""
+    """The score to draw: the monitored one if training has it, too. Trainings on crops do not score whole pictures."""
     monitored = monitor.split("/", 1)[-1]
     wanted = [] if monitored.startswith("loss") else [monitored, f"{monitored}_crops"]
     names = [name for name in [*wanted, "presence_f1", "iou", "iou_crops"] if any(f"val/{name}" in row for row in rows)]
@@ -64,8 +63,8 @@ def draw_presence(confusion: NDArray[np.int64], curve: tuple[NDArray[Any], NDArr
 
 
 def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
-    """Pixels by truth and prediction (C, C) as an RGB picture (H, W, 3): of each true class, the share that is said to
-    be each class."""
+    """Pixels by truth and prediction (C, C) as an RGB picture (H, W, 3): for each true class, the share predicted as
+    each class."""
     from matplotlib.figure import Figure
 
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -88,7 +87,7 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
 
 
 def escape_formulas(name: str) -> str:
-    """A name as Matplotlib writes it letter by letter: between two $ it would read a formula."""
+    """A name in which Matplotlib sees no formula: it would read text between two $ as one."""
     return name.replace("$", r"\$")
 
 
@@ -115,7 +114,7 @@ def draw_gate_curves(rows: Sequence[Mapping[str, Any]], own: float | None) -> Pi
     times = axes.twinx()
     milliseconds = [1000 * row["seconds_per_crop"] for row in rows]
     times.plot([row["gate"] for row in rows], milliseconds, color="tab:red", marker=".")
-    times.set_ylabel("milliseconds a crop", color="tab:red")
+    times.set_ylabel("milliseconds per crop", color="tab:red")
     times.set_ylim(0, None)
     return _render(figure)
 

@@ -1,4 +1,4 @@
-"""The network as a picture: its parts as boxes with the shapes that go in and come out, of one pass."""
+"""The network as a picture: its parts as boxes, with their input and output shapes in one pass."""
 
 import copy
 import os
@@ -11,7 +11,7 @@ from torch import nn
 
 from segkit.models.presence import gate_open
 
-DEPTH = 2  # of modules within modules that are drawn; what lies deeper is one box
+DEPTH = 2  # levels of nested modules that are drawn; anything deeper is part of its box
 
 
 def can_draw() -> bool:
@@ -20,13 +20,13 @@ def can_draw() -> bool:
 
 
 def draw(net: nn.Module, size: tuple[int, int]) -> bytes:
-    """An SVG of `net` for one picture of `size` (height, width): shapes are (N, C, H, W). A copy without values goes
-    through the pass, so that it costs neither time nor memory; raises what a network raises that cannot do without."""
+    """An SVG of `net` for one picture of `size` (height, width): shapes are (N, C, H, W). The pass uses a copy without
+    values (on the meta device), which costs neither time nor memory; raises what a network raises that needs values."""
     import pygraphviz  # type: ignore[import-untyped]
     from torchview import draw_graph
 
     net = copy.deepcopy(net).eval()
-    with gate_open(net):  # or nothing would be decoded
+    with gate_open(net):  # otherwise nothing is decoded
         graph = draw_graph(
             net, input_size=(1, 3, *size), device="meta", depth=DEPTH, expand_nested=True, hide_inner_tensors=True
         )
@@ -39,7 +39,7 @@ def draw(net: nn.Module, size: tuple[int, int]) -> bytes:
 
 @contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Without what C libraries say on standard error: Graphviz' font library dislikes the system's settings."""
+    """Silence what C libraries print on standard error: Graphviz's font library complains about the system."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -1,4 +1,4 @@
-"""Pictures for people: overlays, error colours, sheets of samples, curves."""
+"""Overlays: class colours, masks over pictures, hatching and outlines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +24,13 @@ PALETTE = [
     (213, 94, 0),
     (204, 121, 167),
 ]
-BANDS = 80  # along the longer side, at most, of which every third is grey
-IGNORED = ", ignored hatched"  # of a title
+BANDS = 80  # at most, along the longer side; every third is grey
+IGNORED = ", ignored hatched"  # end of a title
 
 
 def class_colors(count: int, given: Sequence[Sequence[int]] | None = None, names: Sequence[str] = ()) -> Pixels:
-    """(C, 3) RGB colours of the classes: the data set's own, else the palette's. One class is the foreground alone; of
-    several one that is named background is black, which is not painted."""
+    """(C, 3) RGB colours of the classes: the data set's own, else the palette's. A single class is the foreground; of
+    several, one named background is black, which is not painted."""
     colors = _class_colors(count, given)
     if count > 1:
         colors[[number for number, name in enumerate(names) if name.lower() == "background"]] = 0
@@ -47,8 +47,8 @@ def _class_colors(count: int, given: Sequence[Sequence[int]] | None) -> Pixels:
 
 
 def parse_colors(given: Any, classes: Sequence[str]) -> Pixels:
-    """(C, 3) RGB colours that a person gives: of one class a name ("red", "#ff8800") or [r, g, b], of several a list of
-    these. Raises ValueError for anything else, and where their number is another."""
+    """(C, 3) RGB colours from a setting: for one class a name ("red", "#ff8800") or [r, g, b], for several a list of
+    these. Raises ValueError for anything else, and if their number is wrong."""
     numbers = isinstance(given, list) and len(given) == 3 and all(isinstance(one, int) for one in given)
     entries = [given] if numbers or not isinstance(given, list) else given
     if len(entries) != len(classes):
@@ -60,7 +60,7 @@ def parse_colors(given: Any, classes: Sequence[str]) -> Pixels:
 
 
 def paint(mask: Pixels, colors: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
-    """mask (H, W) of class numbers to RGB (H, W, 3), and where it shows a class at all.
+    """A mask (H, W) of class numbers as RGB (H, W, 3), and where it shows a class at all.
 
     With one colour, 0 is background and 1 the class; with several, number n has colour n, and black is the background,
     which shows nothing. 255 shows nothing.
@@ -75,9 +75,9 @@ def paint(mask: Pixels, colors: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
 
 
 def overlay(image: Pixels, mask: Pixels, colors: Pixels, opacity: float = 0.45, outlined: bool = False) -> Pixels:
-    """The classes of `mask` (H, W) laid over `image` (H, W, 3) in their colours; what is ignored is hatched.
+    """The classes of `mask` (H, W) over `image` (H, W, 3) in their colours; ignored pixels are hatched.
 
-    outlined: with lines around them, which show where they lie also on a picture of their own colour.
+    outlined: draw lines around them, which show them even on a picture of the same colour.
     """
     painted, shown = paint(mask, colors)
     mixed = cv2.addWeighted(image, 1 - opacity, painted, opacity, 0)
@@ -86,10 +86,10 @@ def overlay(image: Pixels, mask: Pixels, colors: Pixels, opacity: float = 0.45, 
 
 
 def outline(image: Pixels, shown: NDArray[np.bool_]) -> Pixels:
-    """`image` (H, W, 3), changed in place, with two lines around what is `shown` (H, W): a light one, and around it a
-    dark one, so that one of them stands out from whatever is there. They lie outside: a crack is thinner than a line.
+    """`image` (H, W, 3), changed in place, with two lines around what is `shown` (H, W): a light one and a dark one
+    around it, so that one of them stands out from any picture. They lie outside: a crack may be thinner.
     """
-    width = max(max(shown.shape) // 800, 1)  # of a line
+    width = max(max(shown.shape) // 800, 1)  # of each line
     near, far = (
         cv2.dilate(shown.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0 for reach in (width, 2 * width)
     )
@@ -110,8 +110,8 @@ def hatch(image: Pixels, mask: Pixels) -> Pixels:
 
 
 def save(path: Path, picture: Pixels | NDArray[np.uint16]) -> None:
-    """Write an RGB (H, W, 3) or grey (H, W) picture, of 16 bits too; the suffix says the format. A failure leaves no
-    half file."""
+    """Write an RGB (H, W, 3) or grey (H, W) picture, also with 16 bits; the suffix sets the format. A failure leaves no
+    partial file."""
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
     done, encoded = cv2.imencode(path.suffix, bgr)
     if not done:

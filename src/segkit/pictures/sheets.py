@@ -19,7 +19,7 @@ FONT = ImageFont.load_default(13)
 def draw_errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) -> Pixels:
     """Where a prediction is wrong, over the dimmed picture: missed red, invented blue, found green.
 
-    With several classes there is no background to invent in: every wrong pixel is red. Ignored pixels are hatched.
+    With several classes, where there may be no background, every wrong pixel is red. Ignored pixels are hatched.
     """
     result = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2, 3, axis=2).astype(np.uint8)
     labelled = truth != IGNORE_INDEX
@@ -32,7 +32,7 @@ def draw_errors(image: Pixels, truth: Pixels, prediction: Pixels, binary: bool) 
     return hatch(result, truth)
 
 
-PREDICTION_TITLES = ("prediction", "probability, 0 blue, 1 yellow")  # captions
+PREDICTION_TITLES = ("prediction", "probability, 0 blue, 1 yellow")
 
 
 def heatmap(probability: NDArray[np.float32]) -> Pixels:
@@ -43,11 +43,11 @@ def heatmap(probability: NDArray[np.float32]) -> Pixels:
 
 
 def draw_sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Sequence[str]) -> Pixels:
-    """One RGB picture: a row a sample, with columns input, truth, prediction, its probability and errors; several
+    """One RGB picture: one row per sample, with columns input, truth, prediction, its probability and errors; several
     classes have a legend.
 
-    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8; "prediction" (H, W) uint8 and "probability" (H, W) of the
-    class (of several, of the most probable one) if there are any; perhaps "note", a line of text above the row}.
+    rows: {"image" (H, W, 3) uint8, "truth" (H, W) uint8; optionally "prediction" (H, W) uint8 and "probability" (H, W)
+    of the class (of several, the most probable one); optionally "note", a line of text above the row}.
     """
     binary = len(colors) == 1
     wrong = "red missed, blue invented, green found" if binary else "errors: red"
@@ -67,8 +67,8 @@ def draw_sheet(rows: Sequence[Mapping[str, Any]], colors: Pixels, classes: Seque
 def draw_table(
     rows: Sequence[tuple[str, Sequence[Pixels]]], titles: Sequence[str], colors: Pixels, classes: Sequence[str]
 ) -> Pixels:
-    """One RGB picture of pictures: each row has a note above it, if that is not empty, and views below the titles;
-    several classes have a legend."""
+    """One RGB picture: rows of views below their titles, each row with its note above it unless that is empty; several
+    classes have a legend."""
     lines = [_captions(titles)]
     for note, views in rows:
         if note:
@@ -85,7 +85,7 @@ def draw_table(
 
 
 def _tile(view: Pixels) -> Pixels:
-    """`view` with its longest side scaled to a tile's, centred on white as wide as a tile."""
+    """`view` with its longest side scaled to TILE, centred on white as wide as a tile."""
     scale = TILE / max(view.shape[:2])
     size = max(round(view.shape[1] * scale), 1), max(round(view.shape[0] * scale), 1)
     small = cv2.resize(view, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
@@ -114,7 +114,7 @@ def _legend(classes: Sequence[str], colors: Pixels, columns: int) -> list[Pixels
 
 
 def _line(entries: Sequence[tuple[int, str, Sequence[int] | None]], columns: int) -> Pixels:
-    """Text at its places on white, as wide as a row of tiles; with a colour, behind a box of it."""
+    """Texts at their positions on white, as wide as a row of tiles; text with a colour follows a box of it."""
     line = Image.new("RGB", (columns * (TILE + 6), 22), "white")
     draw = ImageDraw.Draw(line)
     for left, text, color in entries:

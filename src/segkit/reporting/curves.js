@@ -1,5 +1,5 @@
 // Draws the curves of all groups with uPlot: hover, drag to zoom, a click in the legend hides a line. Without scripts and in
-// print the SVG beside it stands.
+// print, the SVG is shown instead.
 const style = getComputedStyle(document.documentElement);
 const ink = style.getPropertyValue("--ink").trim() || "#000";
 const faint = style.getPropertyValue("--line").trim() || "#ccc";

@@ -1,4 +1,4 @@
-"""The report's charts: matplotlib figures whose text and axes take the colour of the page they stand on."""
+"""The report's charts: matplotlib figures whose text and axes take the colour of the page around them."""
 
 import io
 import re
@@ -22,12 +22,12 @@ from segkit.pictures.overlays import PALETTE
 from segkit.reporting.groups import Group, Run
 from segkit.reporting.statistics import Interval
 
-INK = "#222222"  # of which an SVG in a page makes the page's colour of text; nothing else has it
+INK = "#222222"  # used for text and axes only; SVGs in the page replace it by the page's text colour
 COLORS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in PALETTE if (red, green, blue) != (240, 228, 66)]
 TRAIN, VAL = "#2b8cd6", "#e69f00"
 MOST_PANELS, MOST_NAMES = 40, 14  # groups
 MARKERS = "os^D"
-MOST_POINTS = 200  # of a curve
+MOST_POINTS = 200  # per curve
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "segkit",
@@ -48,10 +48,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str) -> str:
-    """Write `name`.png and `name`.svg into a folder; the SVG as text to stand in a page."""
+    """Write `name`.png and `name`.svg into a folder; returns the SVG as text for a page."""
     pixels, stream = io.BytesIO(), io.StringIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # that the font lacks; the browser's, in the SVG, may have it
+        warnings.filterwarnings("ignore", "Glyph")  # missing from this font; the browser's may have it in the SVG
         figure.savefig(pixels, dpi=130, facecolor="white")
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(folder / f"{name}.png", pixels.getvalue())
@@ -65,8 +65,8 @@ def save(figure: Figure, folder: Path, name: str) -> str:
 
 
 def draw_curves(groups: Sequence[Group]) -> Figure:
-    """Loss and score over the epochs: a row a group, the mean of its seeds before each of them. More than can be drawn
-    are left out, and it says so."""
+    """Loss and score over the epochs: one row per group, the mean of its seeds in front of the single ones. Groups
+    beyond MOST_PANELS are left out, and the figure says so."""
     shown = groups[:MOST_PANELS]
     figure = new_figure(9, 1.9 * len(shown) + 0.4)
     for row, group in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
@@ -127,7 +127,7 @@ def thin(line: Sequence[Sequence[float]]) -> list[Sequence[float]]:
 
 
 def draw_distributions(groups: Sequence[Group], column: str) -> Figure:
-    """Of every group the scores of all test pictures (means over the seeds): quartiles, and each picture as a dot."""
+    """The scores of all test pictures by group (means over the seeds): quartiles, and each picture as a dot."""
     figure = new_figure(9, 0.45 * len(groups) + 1)
     axes = figure.subplots()
     rng = np.random.default_rng(0)
@@ -153,16 +153,16 @@ def draw_distributions(groups: Sequence[Group], column: str) -> Figure:
 
 
 def draw_costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -> Figure:
-    """Quality against training time, an epoch's time and parameters, the front of what nothing beats in both as a line.
-    Of many groups those of the front have their names alone."""
+    """Quality against training time, an epoch's time and parameters, with the Pareto front as a line. If there are many
+    groups, only those on the front are named."""
     figure = new_figure(9, 4.2)
     kinds = {
         "train_seconds": ("minutes of training", 60),
-        "epoch_seconds": ("seconds an epoch", 1),
+        "epoch_seconds": ("seconds per epoch", 1),
         "params": ("million parameters", 1e6),
     }
     kinds = {key: how for key, how in kinds.items() if len({group.cost(key) for group in groups}) > 1} or {
-        "train_seconds": kinds["train_seconds"]  # one number for all would say nothing
+        "train_seconds": kinds["train_seconds"]  # costs that are equal for all say nothing
     }
     axes_of = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     axes_of[0].set_ylabel(name)
@@ -174,8 +174,8 @@ def draw_costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -
                 error = [[max(score.mean - score.low, 0)], [max(score.high - score.mean, 0)]]
                 look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number // len(COLORS) % len(MARKERS)]}
                 seen = group.costs(key)
-                beside = [[(cost - min(seen)) / unit], [(max(seen) - cost) / unit]]
-                axes.errorbar(cost / unit, score.mean, error, beside, linestyle="", label=group.title, **look)
+                spread = [[(cost - min(seen)) / unit], [(max(seen) - cost) / unit]]
+                axes.errorbar(cost / unit, score.mean, error, spread, linestyle="", label=group.title, **look)
         best = pareto_front(list(points.values()))
         for title, point in points.items() if len(groups) > MOST_NAMES else ():
             if point in best:
@@ -192,7 +192,7 @@ def draw_costs(groups: Sequence[Group], scores: Sequence[Interval], name: str) -
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those (cost, quality) of which no other is as cheap and better: by cost, with rising quality."""
+    """The points (cost, quality) that no cheaper or equally cheap point beats in quality, sorted by cost."""
     kept: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: (point[0], -point[1])):
         if not kept or point[1] > kept[-1][1]:

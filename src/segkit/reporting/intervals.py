@@ -1,7 +1,7 @@
 """The metrics of a report with their 95 % intervals, over groups of pictures and over seeds.
 
-Each is computed again from the rows a picture (or a crop) that a run has left, on all of them and with each group of
-pictures left out; one that does not come out as results.json has it, such as a mean over classes, is not shown.
+Each metric is computed again from a run's rows per picture (or crop), on all of them and with each group of pictures
+left out. A metric whose value then differs from results.json, such as a mean over classes, is not shown.
 """
 
 import re
@@ -35,7 +35,7 @@ class MetricInterval:
 
 
 def compute_intervals(groups: Sequence[Group], clusters: Clusters) -> dict[str, list[MetricInterval]]:
-    """Metric (without `test/`) to what each group reached in it; those alone that all groups have."""
+    """For each metric (without `test/`) that all groups have, the interval of every group."""
     wanted = [name.removeprefix("test/") for name in metric_names(groups)]
     found = [[values_of(run, clusters, wanted) for run in group.runs] for group in groups]
     names = [name for name in wanted if all(name in one for runs in found for one in runs)]
@@ -48,7 +48,7 @@ def interval_of(runs: Sequence[Values], clusters: Clusters) -> MetricInterval:
 
 
 def values_of(run: Run, clusters: Clusters, wanted: Sequence[str]) -> dict[str, Values]:
-    """The metrics of a run that can be computed from its rows."""
+    """Those of a run's metrics that can be computed from its rows."""
     found = {}
     for name in wanted:
         made = compute_metric(name, run, clusters)
@@ -72,7 +72,7 @@ def compute_metric(name: str, run: Run, clusters: Clusters) -> Values | None:
 
 
 def reduce_means(values: Array, clusters: Clusters) -> Values:
-    """Of the pictures that have the score."""
+    """The mean over the pictures that have the score."""
     has = np.isfinite(values)
     sums = np.stack([np.where(has, values, 0.0), has.astype(np.float64)])
     return reduce_sums(
@@ -83,14 +83,14 @@ def reduce_means(values: Array, clusters: Clusters) -> Values:
 def reduce_sums(
     counts: Array, reduce: Callable[..., Array], clusters: Clusters, at: NDArray[np.int64] | None = None
 ) -> Values:
-    """Of a number that follows from sums of counts (kinds, pictures); `at`: see `Clusters.sums`."""
+    """A number that follows from sums of counts (kinds, pictures); `at`: see `Clusters.sums`."""
     total = counts.sum(axis=1)
     left_out = total[:, None] - clusters.sums(counts, at)
     return float(reduce(*total[:, None])[0]), reduce(*left_out)
 
 
 def ratio(part: Array, whole: Array, nothing: Array) -> Array:
-    """part / whole; of 0/0 it is 1 where there is neither the class nor a claim of it, else 0, as in the metrics."""
+    """part / whole; 0/0 is 1 if the class is neither there nor predicted (`nothing` = 0), else 0, as in the metrics."""
     return np.asarray(np.divide(part, whole, out=(nothing == 0).astype(np.float64), where=whole > 0))
 
 
@@ -105,7 +105,7 @@ RATIOS: dict[str, Callable[..., Array]] = {  # of true and false positives, fals
 
 
 def compute_presence(kind: str, label: str, run: Run, clusters: Clusters) -> Values | None:
-    """Of whether samples (pictures, or crops of them) show the class: of one label, or the mean of both."""
+    """A metric of presence (whether samples, i.e. pictures or crops, show the class): for one label, or their mean."""
     picture, truth, probability = (run.presence[key] for key in ("picture", "label", "probability"))
     cluster, has, says = clusters.index[picture.astype(np.int64)], truth == 1, probability > 0.5
     if kind in ("ap", "auroc") and not label:
@@ -125,7 +125,7 @@ def compute_presence(kind: str, label: str, run: Run, clusters: Clusters) -> Val
 
 
 def to_markdown(groups: Sequence[Group], found: dict[str, list[MetricInterval]]) -> str:
-    """Markdown: a row a group, a column a metric: mean ± sd over seeds and the interval of the mean."""
+    """Markdown: one row per group and one column per metric, with mean ± sd over seeds and the interval of the mean."""
     rows = [
         [escape_markdown(group.title), str(len(group.runs)), *(each[at].text for each in found.values())]
         for at, group in enumerate(groups)
@@ -134,7 +134,7 @@ def to_markdown(groups: Sequence[Group], found: dict[str, list[MetricInterval]])
 
 
 def to_csv(groups: Sequence[Group], found: dict[str, list[MetricInterval]], clusters: Clusters) -> str:
-    """CSV: a row a group and metric."""
+    """CSV: one row per group and metric."""
     numbers = ["mean", "sd", "low", "high", "seeds", "independent groups"]
     lines: list[list[object]] = [[*describe_settings(groups[0]), "metric", *numbers]]
     for name, each in found.items():
@@ -146,7 +146,8 @@ def to_csv(groups: Sequence[Group], found: dict[str, list[MetricInterval]], clus
 
 
 def claims_to_csv(groups: Sequence[Group], values: Sequence[Array], names: Sequence[str]) -> str:
-    """CSV as Claims Reloaded reads it: a row a test picture, a column a group (alg_…) with its mean over the seeds."""
+    """CSV as Claims Reloaded reads it: one row per test picture, and one column (alg_…) per group with its mean over
+    the seeds."""
     titles = [re.sub(r"\W+", "_", group.title, flags=re.ASCII) for group in groups]
     head = ["case_id", *(f"alg_{number:02d}_{title}" for number, title in enumerate(titles, 1))]
     means = np.stack([scores.mean(axis=0) for scores in values])

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing beside it."""
+"""The report as one self-contained HTML file."""
 
 import base64
 import math
@@ -23,7 +23,7 @@ from segkit.reporting.collect import Problem
 from segkit.reporting.gallery import Sheet
 from segkit.reporting.table import Cell
 
-QUALITY = 82  # of JPEG in the page; the files beside it are PNG
+QUALITY = 82  # of the page's JPEGs; the files beside it are PNG
 MOST_NOTES = 1_000_000  # characters
 
 
@@ -35,7 +35,7 @@ def render(
     problems: Sequence[Problem],
     notes: Markup | None,
 ) -> str:
-    """The page; its pictures are written into `folder` as well, in place of an earlier report's."""
+    """The page; its pictures are also written into `folder`, replacing those of an earlier report."""
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     for old in [*pictures.glob("sheet_*.png"), *pictures.glob("interaction.*")]:
@@ -78,7 +78,7 @@ def read_part(name: str) -> str:
 
 
 def overlay_values(report: Analysis, folder: Path) -> dict[str, Any]:
-    """The chart of all groups' curves: its data and scripts, and the SVG for print and for pages without scripts."""
+    """Template values for the chart of all groups' curves: data, scripts, and the SVG for print or without scripts."""
     curves = training.collect_curves(report.groups)
     if not curves:
         return {"overlay": None}
@@ -95,17 +95,17 @@ def overlay_values(report: Analysis, folder: Path) -> dict[str, Any]:
 
 
 def draw_charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]:
-    """Name to what a chart shows, in words, and itself."""
+    """For each chart by name, its caption and its SVG."""
     groups, label = report.paired, report.label
     with figures.report_style():
         made = {
             "distributions": (
-                f"Of every group the {report.column} of each test picture, mean over the seeds.",
+                f"The {report.column} of each test picture by group, mean over the seeds.",
                 figures.draw_distributions(groups, report.column),
             ),
             "costs": (
-                f"Mean {label} against what it cost (intervals; the quickest and the slowest run); the line "
-                "joins what no other mean beats in both, be it by noise.",
+                f"Mean {label} against cost, with intervals and the range from fastest to slowest run. The line joins "
+                "the groups that none beats in both; noise may have put them there.",
                 figures.draw_costs(groups, report.means, label),
             ),
             "curves": (
@@ -119,13 +119,13 @@ def draw_charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]
                 (group.settings[first], group.settings[second]): mean.mean
                 for group, mean in zip(groups, report.means, strict=True)
             }
-            text = f"Mean {label} of every pair of {first} and {second}. The colours span these values, be it noise."
+            text = f"Mean {label} of each pair of {first} and {second}. Colours span these values, even if only noise."
             made["interaction"] = (text, figures.draw_interaction(means, (first, second), label))
         return {name: (text, Markup(figures.save(chart, folder, name))) for name, (text, chart) in made.items()}
 
 
 def embed(sheet: Sheet, folder: Path, name: str) -> str:
-    """A sheet as a data URI; it is written as a PNG file too."""
+    """A sheet as a data URI; it is also written as a PNG file."""
     save_picture(folder / f"{name}.png", sheet.picture)
     done, encoded = cv2.imencode(
         ".jpg", np.ascontiguousarray(sheet.picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -136,12 +136,12 @@ def embed(sheet: Sheet, folder: Path, name: str) -> str:
 
 
 def read_notes(path: Any) -> Markup | None:
-    """A person's own text, from Markdown; HTML in it is shown, not obeyed."""
+    """The user's notes, from Markdown; HTML in them is escaped."""
     if path is None:
         return None
     text = check_notes(path).read_text(encoding="utf-8")
     if len(text) > MOST_NOTES:
-        raise ValueError(f"notes={path} has {len(text)} characters; at most {MOST_NOTES} are taken.")
+        raise ValueError(f"notes={path} has {len(text)} characters; at most {MOST_NOTES} are allowed.")
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = parser.parse(text)
     for token in tokens:

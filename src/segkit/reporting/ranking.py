@@ -1,7 +1,7 @@
 """Average precision and the area under the ROC curve of samples, and both with each cluster of samples left out.
 
-Both are exact. Computed again without each cluster they would take clusters × samples; here the area takes a sort, and
-average precision about samples × √samples, however the samples are spread over clusters.
+Both are exact. Naive computation without each cluster takes clusters × samples steps; here the area takes one sort, and
+average precision about samples × √samples, however samples are spread over clusters.
 """
 
 import numpy as np
@@ -24,13 +24,13 @@ def average_precision(truth: Truth, probability: Array) -> float:
 
 
 def auroc(truth: Truth, probability: Array) -> float:
-    """Under the ROC curve: how often a positive sample is above a negative one, equal ones counting half."""
+    """The area under the ROC curve: how often a positive sample is above a negative one, ties counting half."""
     pairs = float(truth.sum()) * float((~truth).sum())
     return float(wins(truth, probability)[truth].sum() / pairs) if pairs else float("nan")
 
 
 def wins(truth: Truth, probability: Array) -> Array:
-    """Of each sample how many of the other kind a positive one is above, or a negative one below; equal ones half."""
+    """For a positive sample, the number of negatives below it; for a negative one, of positives above it; ties half."""
     _, level = np.unique(probability, return_inverse=True)
     positive, negative = np.bincount(level, truth), np.bincount(level, ~truth)
     below, above = np.cumsum(negative) - negative / 2, positive.sum() - np.cumsum(positive) + positive / 2
@@ -38,7 +38,7 @@ def wins(truth: Truth, probability: Array) -> Array:
 
 
 def auroc_without_each(truth: Truth, probability: Array, cluster: Places, clusters: int) -> Array:
-    """`auroc` with each of the clusters left out: of all pairs those go that have a sample of it, one or both."""
+    """`auroc` with each of the clusters left out: pairs with one or both samples in it are removed."""
     every = wins(truth, probability)
     _, level = np.unique(probability, return_inverse=True)
     order = np.lexsort((level, cluster))
@@ -51,7 +51,7 @@ def auroc_without_each(truth: Truth, probability: Array, cluster: Places, cluste
 
 
 def wins_inside(truth: Truth, level: Places, cluster: Places) -> Array:
-    """Of each positive sample how many negative ones of its own cluster it is above; sorted by cluster and level."""
+    """For each positive sample, the number of negatives of its own cluster below it; sorted by cluster and level."""
     negatives: Places = np.cumsum(~truth)
     first_of_cluster, _ = key_bounds(cluster)
     first, last = key_bounds(cluster * (level.max() + 1) + level)
@@ -64,7 +64,7 @@ def ratio(part: Array, whole: Array, nothing: float) -> Array:
 
 
 def key_bounds(key: Places) -> tuple[Places, Places]:
-    """The places of the first and the last sample that have each sample's key; equal keys stand together."""
+    """For each sample, the positions of the first and the last sample with its key; equal keys are adjacent."""
     starts = np.flatnonzero(np.append(True, np.diff(key) != 0))
     lengths = np.diff(np.append(starts, len(key)))
     return np.repeat(starts, lengths), np.repeat(starts + lengths - 1, lengths)
@@ -73,8 +73,8 @@ def key_bounds(key: Places) -> tuple[Places, Places]:
 def precision_without_each(truth: Truth, probability: Array, cluster: Places, clusters: int) -> Array:
     """`average_precision` with each of the clusters left out.
 
-    A cluster of more than √samples is left out and the number computed again; of those there are fewer than √samples.
-    Without a smaller one of k samples, k + 1 stretches of the curve are left of which each has lost the same counts.
+    For a cluster of more than √samples, the number is computed again without it; there are fewer than √samples of them.
+    A smaller cluster of k samples cuts the curve into k + 1 stretches, each of which loses the same counts throughout.
     """
     order = np.argsort(-probability, kind="stable")
     truth, probability, cluster = truth[order], probability[order], cluster[order]
@@ -88,12 +88,12 @@ def precision_without_each(truth: Truth, probability: Array, cluster: Places, cl
 
 
 def without_small(truth: Truth, probability: Array, cluster: Places, sizes: Places) -> Array:
-    """Of clusters of these sizes; samples come from the highest probability on.
+    """The same for clusters of these sizes; samples are sorted from the highest probability down.
 
     With h positives at a probability, H at it and above, and N samples there, average precision is Σ h H / N over the
-    probabilities, divided by all positives. Between a cluster's kth sample and its next it is Σ h (H - a) / (N - k)
-    without it, with a the positives among the k: two sums along the curve that clusters have in common. At its samples
-    themselves its own positives count too much in h, and are taken off.
+    probabilities, divided by all positives. Between a cluster's kth sample and its next, without the cluster, it is
+    Σ h (H - a) / (N - k), with a the positives among the k: two sums along the curve that all clusters share. At its
+    own samples, h includes the cluster's positives; these are subtracted.
     """
     last = np.append(np.diff(probability) != 0, True)
     level = np.cumsum(last) - last  # which probability a sample has
@@ -120,7 +120,7 @@ def without_small(truth: Truth, probability: Array, cluster: Places, sizes: Plac
 
 
 def own_positives(truth: Truth, level: Places, cluster: Places, above: Array, samples: Array, clusters: int) -> Array:
-    """What each cluster's own positives add to its sum above; sorted by cluster, from the highest probability on."""
+    """What each cluster's own positives add to its sum; sorted by cluster, from the highest probability down."""
     first_of_cluster, _ = key_bounds(cluster)
     _, last = key_bounds(cluster * (level.max() + 1) + level)
     hits: Places = np.cumsum(truth)

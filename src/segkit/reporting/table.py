@@ -1,4 +1,4 @@
-"""The report's table: a row a group, for people (Markdown, LaTeX, HTML) and for programs (CSV)."""
+"""The report's table, one row per group: for people (Markdown, LaTeX, HTML) and for programs (CSV)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from segkit.reporting.words import (
 
 COSTS = {  # entries of results.json: title, unit, digits
     "params": ("parameters", 1e6, "{:.2f} M"),
-    "flops": ("FLOPs a picture", 1e9, "{:.2f} G"),
+    "flops": ("FLOPs per picture", 1e9, "{:.2f} G"),
     "train_seconds": ("training", 1, "{:.0f} s"),
-    "epoch_seconds": ("an epoch", 1, "{:.1f} s"),
-    "seconds_a_picture": ("a picture", 1e-3, "{:.1f} ms"),
+    "epoch_seconds": ("per epoch", 1, "{:.1f} s"),
+    "seconds_a_picture": ("per picture", 1e-3, "{:.1f} ms"),
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, the number that it is sorted by, and whether it is the best of its column."""
+    """A cell's text, the number that it is sorted by, and whether it is the best of its column."""
 
     text: str
     value: float | None = None
@@ -38,13 +38,13 @@ class Cell:
 
 
 def rounded_mean(values: Sequence[float]) -> float:
-    """To the digits that are shown, so that what looks the same is as good."""
+    """The mean, rounded as it is shown, so that equal-looking values are equally good."""
     return round(float(np.mean(values)), 3)
 
 
 def make_rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
-    """Titles and cells: settings, seeds, metrics (that of the comparison first), what was stated, costs, hardware. Best
-    is who is it of the groups that were tested on the same pictures."""
+    """Titles and cells: settings, seeds, metrics (the compared one first), stated values, costs, hardware. Only groups
+    tested on the same pictures can be the best."""
     groups, metrics = report.groups, sorted(metric_names(report.groups), key=lambda name: name != report.metric)
     seeds = {name: [group.metric(name) for group in groups] for name in metrics}
     if report.metric is None:
@@ -55,7 +55,7 @@ def make_rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
         name: max(rounded_mean(values) for values, has in zip(each, compared, strict=True) if has)
         for name, each in seeds.items()
     }
-    told = [metric for metric in metrics if any(format_stated(group, metric) for group in groups)]
+    stated = [metric for metric in metrics if any(format_stated(group, metric) for group in groups)]
     costs = [key for key in COSTS if any(group.cost(key) is not None for group in groups)]
     settings = [describe_settings(group) for group in groups]
     titles = [
@@ -63,7 +63,7 @@ def make_rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
         "seeds",
         *(title_of(name.removeprefix("test/")) if name in metrics else name for name in seeds),
     ]
-    titles += [f"{metric.removeprefix('test/')} as stated" for metric in told]
+    titles += [f"{metric.removeprefix('test/')} as stated" for metric in stated]
     titles += [*(COSTS[key][0] for key in costs), "hardware"]
     cells = []
     for at, group in enumerate(groups):
@@ -72,7 +72,7 @@ def make_rows(report: Analysis) -> tuple[list[str], list[list[Cell]]]:
         for name, each in seeds.items():
             is_best = rounded_mean(each[at]) == best[name] and compared[at] and len(report.paired) > 1
             line.append(Cell(format_spread(each[at]), float(np.mean(each[at])), is_best))
-        line += [Cell(format_stated(group, metric)) for metric in told]
+        line += [Cell(format_stated(group, metric)) for metric in stated]
         for key in costs:
             value, (_, unit, form) = group.cost(key), COSTS[key]
             line.append(Cell("" if value is None else form.format(value / unit), value))
@@ -120,7 +120,7 @@ def escape_latex(text: str) -> str:
 
 
 def full_csv(groups: Sequence[Group]) -> str:
-    """CSV: a row a group, every metric of every split with mean and sd, and what it cost."""
+    """CSV: one row per group, with mean and sd of every metric of every split, and the costs."""
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.metrics))
     of_names = [f"{name} {kind}" for name in names for kind in ("mean", "sd")]
     lines: list[list[object]] = [[*describe_settings(groups[0]), "seeds", *of_names, *COSTS, "hardware", "runs"]]
@@ -135,7 +135,7 @@ def full_csv(groups: Sequence[Group]) -> str:
 
 
 def outcomes_to_csv(report: Analysis) -> str:
-    """CSV: the mean of every compared group, every comparison and every main effect, with its interval and test."""
+    """CSV: the mean of every compared group, every comparison and every main effect, each with interval and test."""
     lines: list[list[object]] = [
         [
             "what",

@@ -11,21 +11,20 @@ from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Group, Run
 from segkit.reporting.words import escape_markdown, format_spread, markdown_table
 
-STEADY_SD = 0.02  # a standard deviation of a score, up to which a training is called steady
-LEAST_EPOCHS = 8  # from which on the last quarter says something
+STEADY_SD = 0.02  # standard deviation of a score up to which a training is called steady
+LEAST_EPOCHS = 8  # fewer epochs have no meaningful last quarter
 MOST_POINTS = 400  # of a curve
-LOG_SPAN = (
-    1000  # times its smallest value the largest of a chart has where its axis is logarithmic, as of sums beside Dice
-)
+LOG_SPAN = 1000  # a chart's axis is logarithmic if largest / smallest value exceeds this, as with sums beside Dice
 MOST_CURVES = 24  # groups in the chart of all
 
 
 @dataclass(frozen=True)
 class Training:
-    """A row of the table of trainings: text, empty where nothing is known. `scores` and `published` are of train, val
-    and test, losses of train and val. `epochs_sd`: the standard deviation of the validation score over the last quarter
-    of the epochs, mean over the seeds; `seeds_sd`: of the test score over the seeds. `departs`: in what the experiment
-    departs from its source.
+    """A row of the table of trainings; texts are empty where nothing is known.
+
+    `scores` and `published` are for train, val and test; losses for train and val. `epochs_sd`: the standard deviation
+    of the validation score over the last quarter of the epochs, mean over the seeds; `seeds_sd`: that of the test score
+    over the seeds. `departs`: how the experiment departs from its source.
     """
 
     title: str
@@ -45,12 +44,12 @@ class Training:
         known = {what: sd for what, sd in found.items() if sd is not None}
         moves = [what for what, sd in known.items() if sd > STEADY_SD]
         if not known:
-            return "not known"
+            return "unknown"
         return f"moves {' and '.join(moves)}" if moves else "steady"
 
 
 def score_name(report: Analysis) -> str:
-    """The score of the table, without its split: one published of all groups, else that which is compared."""
+    """The table's score, without its split: one that is published for all groups, else the one runs are compared by."""
     names = [
         {key.partition("/")[2] for key in published_values(group) if not key.endswith("loss")}
         for group in report.groups
@@ -62,7 +61,7 @@ def score_name(report: Analysis) -> str:
 
 
 def published_values(group: Group) -> Mapping[str, float]:
-    """What was published of a group, by metric."""
+    """The published values for a group, by metric."""
     found = group.config.get("published") or {}
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
@@ -108,7 +107,7 @@ def format_trainings(report: Analysis) -> str:
 
 
 def last_quarter(run: Run, name: str) -> float | None:
-    """The standard deviation of a validation score over the last quarter of a run's epochs; None of a short one."""
+    """The standard deviation of a validation score over the last quarter of a run's epochs; None if it is short."""
     values = [row[f"val/{name}"] for row in run.curves if f"val/{name}" in row]
     if len(values) < LEAST_EPOCHS:
         return None
@@ -117,9 +116,9 @@ def last_quarter(run: Run, name: str) -> float | None:
 
 
 def collect_curves(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Two charts, of loss and of score, as plain containers: `title`, `epochs`, whether the axis is `log`, and
-    of every group and split a line with `title`, `group`, `split` and `values`, the mean of the seeds, None where an
-    epoch has none."""
+    """Two charts, of loss and of score, as plain containers: `title`, `epochs`, whether the axis is `log`, and `lines`,
+    one per group and split with `title`, `group`, `split` and `values` (the mean of the seeds; None where an epoch has
+    no value)."""
     shown = list(groups[:MOST_CURVES])
     rows = [row for group in shown for run in group.runs for row in run.curves]
     monitor = str(shown[0].config.get("monitor", "val/iou_image"))
@@ -154,7 +153,7 @@ def collect_curves(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 
 def mean_curve(runs: Sequence[Run], key: str) -> dict[int, float]:
-    """Epoch to the mean over the runs, of those epochs that all have."""
+    """The mean over the runs by epoch, for epochs that all runs have."""
     each = [{int(row["epoch"]): row[key] for row in run.curves if key in row and "epoch" in row} for run in runs]
     each = [one for one in each if one]
     common = set.intersection(*map(set, each)) if each else set()

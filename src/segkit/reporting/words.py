@@ -1,4 +1,4 @@
-"""How groups, metrics and hardware are called in a report."""
+"""The names of groups, metrics and hardware in a report."""
 
 import re
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ LEFT_OUT = ("loss", "empty_images")  # of the table for people
 
 
 def metric_names(groups: Sequence[Group]) -> list[str]:
-    """The metrics of test that all groups have, of those that people look at: of single classes the IoU; losses of one
-    group are not those of another."""
+    """The main test metrics that all groups have. Of single classes it is only the IoU; losses are left out, because
+    they differ between groups."""
     metrics = groups[0].runs[0].metrics
     names = [name for name in metrics if name.startswith("test/") and not is_minor_metric(name)]
     classes = classes_in(metrics, "test")
@@ -23,7 +23,7 @@ def metric_names(groups: Sequence[Group]) -> list[str]:
 
 
 def describe_settings(group: Group) -> dict[str, str]:
-    """What it has in the columns in which groups differ, after the experiment that it is called by, if it is."""
+    """The settings in which groups differ, preceded by the experiment if that is the group's title."""
     return ({"experiment": group.title} if group.title == experiment_of(group.config) else {}) | group.settings
 
 
@@ -34,7 +34,7 @@ def format_spread(values: Sequence[float]) -> str:
 
 
 def format_stated(group: Group, name: str) -> str:
-    """What the experiment's file says a metric should be: published, or expected here."""
+    """The value of a metric that the experiment's file states: published, or expected here."""
     found = [(kind, (group.config.get(kind) or {}).get(name)) for kind in ("published", "expected")]
     return ", ".join(f"{kind} {value:.3f}" for kind, value in found if isinstance(value, int | float))
 
@@ -57,5 +57,5 @@ def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text of which Markdown makes nothing else; an underscore inside a word stays as it is."""
+    """Text with Markdown's special characters escaped; an underscore inside a word stays as it is."""
     return re.sub(r"([\\|*`<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""From run folders to a report."""
+"""Write a report of run folders."""
 
 import logging
 import os
@@ -32,10 +32,10 @@ def write_report(folders: Sequence[Path], settings: Mapping[str, Any]) -> Path:
     for problem in problems:
         log.warning("left out: %s: %s", problem.folder, problem.reason)
     if not runs:
-        raise ValueError(f"runs={settings['runs']}: none of the {len(found)} runs there can be reported on, see above.")
+        raise ValueError(f"runs={settings['runs']}: none of the {len(found)} runs there is usable, see above.")
     analysis = Analysis(group_runs(runs), settings)
     folder = Path(settings["output"] or default_folder([one.folder for one in found]))
-    if settings["output"] is None:  # what lies beside the runs may be a stranger's
+    if settings["output"] is None:  # the folder beside the runs may not be the user's own
         stored_configs.check_folder(folder)
     titles, cells = table.make_rows(analysis)
     text = page.render(analysis, folder, titles, cells, problems, notes)
@@ -54,9 +54,9 @@ def write_report(folders: Sequence[Path], settings: Mapping[str, Any]) -> Path:
 
 
 def default_folder(folders: Sequence[Path]) -> Path:
-    """Where a report of runs goes that says nothing else. Raises ValueError where they have no folder in common."""
+    """The folder for a report without output=. Raises ValueError if the runs have no folder in common."""
     parents = {str(folder.parent) for folder in folders}
     common = Path(os.path.commonpath(parents))
     if common == Path(common.anchor):
-        raise ValueError("the runs have no folder in common to write beside: say output=….")
+        raise ValueError("the runs have no folder in common to put the report in: set output=….")
     return common / "report"
