@@ -1,0 +1,68 @@
+"""Small grey pictures of many files, each read once: what twins are looked for among."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.datasets.findings import DataError
+from segkit.datasets.reading import read_picture
+from segkit.datasets.scan import heard
+
+SIDE = 96  # of a thumbnail, whatever the shape of its picture
+FINEST = 1 / 64  # of the steps between its levels: dark pictures of 16 bits have few of those that pictures have
+
+Grey = NDArray[np.float32]
+Reader = Callable[[Path, bytes], NDArray[np.uint8]]
+
+
+class Thumbnail(NamedTuple):
+    """A file's bytes and pixels as hashes, and its picture squeezed to (SIDE, SIDE) grey levels in 255 steps."""
+
+    file: bytes
+    pixels: bytes
+    steps: NDArray[np.uint8]
+    darkest: float
+    step: float
+
+    def grey(self) -> Grey:
+        """(SIDE, SIDE) float32 in 0..255."""
+        return self.steps.astype(np.float32) * np.float32(self.step) + np.float32(self.darkest)
+
+
+def read_thumbnails(paths: Sequence[Path], read: Reader = read_picture) -> list[Thumbnail | DataError]:
+    """A thumbnail of every file, or why it cannot be read."""
+
+    def one(path: Path) -> Thumbnail | DataError:
+        try:
+            return _read(path, read)
+        except DataError as error:
+            return error
+
+    with (
+        heard(),
+        ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool,
+    ):  # what decoders say of a file is told elsewhere
+        return list(pool.map(one, paths))
+
+
+def _read(path: Path, read: Reader) -> Thumbnail:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""  # the reader has words for it
+    picture = read(path, data) if data else read_picture(path)
+    height, width = picture.shape[:2]
+    pixels = blake2b(f"{height} {width} ".encode() + picture.tobytes(), digest_size=16).digest()
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    darkest, brightest = float(small.min()), float(small.max())
+    step = max((brightest - darkest) / 255, FINEST)
+    steps = np.round((small - darkest) / step).astype(np.uint8)
+    return Thumbnail(blake2b(data, digest_size=16).digest(), pixels, steps, darkest, step)
