@@ -2,9 +2,9 @@
 
 Copies are made of 5 % of the pictures for each kind of twin, in a temporary folder; the files themselves stay as they
 are. Thresholds were chosen on CrackForest and drawn pictures. After a first look at CamVid and DeepCrack two rules
-became stricter, and their numbers were again chosen on CrackForest: no place may differ (someone walks past a standing
-camera), and a crop lies inside the whole. DeepCrack has crops of one photograph that overlap: they count as accused
-here, also where a copy lies in both. Other sets and numbers of seeds:
+became stricter: no place may differ (someone walks past a standing camera), by an amount chosen on CrackForest again,
+and a crop lies inside the whole, but for 1.5 % of its side. DeepCrack has crops of one photograph that overlap: they
+count as accused here, also where a copy lies in both. Other sets and numbers of seeds:
 
 python benchmarks/bench_check.py ../shared/data/crack --seeds 3
 """

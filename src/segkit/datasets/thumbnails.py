@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segkit.datasets.findings import DataError
 from segkit.datasets.reading import read_picture
-from segkit.datasets.scan import heard
+from segkit.datasets.scan import capture_complaints
 
 SIDE = 96  # of a thumbnail, whatever the shape of its picture
 FINEST = 1 / 64  # of the steps between its levels: dark pictures of 16 bits have few of those that pictures have
@@ -46,7 +46,7 @@ def read_thumbnails(paths: Sequence[Path], read: Reader = read_picture) -> list[
             return error
 
     with (
-        heard(),
+        capture_complaints(),
         ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool,
     ):  # what decoders say of a file is told elsewhere
         return list(pool.map(one, paths))
