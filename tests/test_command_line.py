@@ -11,6 +11,8 @@ from conftest import TINY, results, segkit, write_pair
 from segkit import config_dir
 from segkit.configs.composing import format_argument
 
+GRID = ["-m", *(word for word in TINY if "counts" not in word), "trainer.max_epochs=1", "dataset=folder", "name=grid"]
+
 
 def test_command_line_ends_with_metrics_and_next_commands(tmp_path: Path) -> None:
     done = segkit(*TINY, cwd=tmp_path, alone=True)
@@ -129,14 +131,7 @@ def test_a_grid_over_two_roots_has_folders_of_their_own_and_columns(tmp_path: Pa
     for root in ("one/data", "two/data"):
         for number in range(10):
             write_pair(tmp_path / root / "images", tmp_path / root / "masks", f"p{number}", number)
-    words = [
-        "-m",
-        *(word for word in TINY if "counts" not in word),
-        "trainer.max_epochs=1",
-        "dataset=folder",
-        "name=grid",
-    ]
-    both = [*words, "dataset.root=one/data,two/data", "seed=0"]
+    both = [*GRID, "dataset.root=one/data,two/data", "seed=0"]
     done = segkit(*both, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     jobs = {path.parent.name for path in (tmp_path / "outputs" / "grid").glob("*/results.json")}
@@ -157,15 +152,7 @@ def test_what_changes_no_run_is_not_in_its_folder_and_other_data_are_refused(tmp
     for root in ("one", "two"):
         for number in range(10):
             write_pair(tmp_path / root / "images", tmp_path / root / "masks", f"p{number}", number)
-    words = [
-        "-m",
-        *(word for word in TINY if "counts" not in word),
-        "trainer.max_epochs=1",
-        "dataset=folder",
-        "name=grid",
-        "dataset.root=one",
-        "seed=0",
-    ]
+    words = [*GRID, "dataset.root=one", "seed=0"]
     done = segkit(*words, "report=false", "expected={test/iou: 0.5}", "trainer.accelerator=cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (job,) = (path.parent.name for path in (tmp_path / "outputs" / "grid").glob("*/results.json"))

@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,12 @@ def as_names(value: Any) -> list[str]:
 
 
 LAST_EPOCH = "epoch"  # a value of `monitor`: the last epoch's weights are kept, whatever its scores
+
+
+def find_monitors(config: Mapping[str, Any]) -> dict[str, str]:
+    """The metrics of validation that settings name, by the setting's key; LAST_EPOCH is none."""
+    named = {"monitor": config["monitor"], "scheduler.monitor": config["scheduler"].get("monitor")}
+    return {key: name for key, name in named.items() if name not in (None, LAST_EPOCH)}
 
 
 def find_test_metric(monitor: str) -> str:

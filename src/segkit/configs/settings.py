@@ -19,6 +19,7 @@ from segkit.configs.composing import (
     LAST_EPOCH,
     as_names,
     compose,
+    find_monitors,
     find_similar_keys,
     group_names,
     key_of,
@@ -336,12 +337,10 @@ def check_loggers(config: Mapping[str, Any]) -> None:
 
 def check_monitors(config: Mapping[str, Any]) -> None:
     """ValueError for a metric that validation never computes, whatever the classes and the loss."""
-    for key in ("monitor", "scheduler.monitor"):
-        monitor = config["monitor"] if key == "monitor" else config["scheduler"].get("monitor")
-        name = str(monitor).removeprefix("val/").partition("/")[0]
-        if monitor in (None, LAST_EPOCH) or name.startswith("loss") or VARIANT.sub("", name) in SCORES:
-            continue
-        raise unknown_metric(key, str(monitor), [f"val/{one}" for one in ("loss", *SCORES)])
+    for key, monitor in find_monitors(config).items():
+        name = monitor.removeprefix("val/").partition("/")[0]
+        if not (name.startswith("loss") or VARIANT.sub("", name) in SCORES):
+            raise unknown_metric(key, monitor, [f"val/{one}" for one in ("loss", *SCORES)])
 
 
 def check_last_epoch(config: Mapping[str, Any]) -> None:

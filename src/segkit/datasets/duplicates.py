@@ -1,6 +1,5 @@
 """Files that show the same picture: copies, also re-encoded, mirrored, turned, of another exposure or cropped."""
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from segkit import hardware
 from segkit.datasets import sieve
 from segkit.datasets.alignment import agreement, fit_window, is_plain
 from segkit.datasets.findings import DataError
@@ -91,7 +91,7 @@ def _near(files: Sequence[tuple[Path, Thumbnail]]) -> list[Twin]:
     def fit(one: Candidate) -> tuple[TwinKind, float] | None:
         return _cropped(files[one.part][1].grey(), files[one.whole][1].grey(), one.way)
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+    with ThreadPoolExecutor(min(hardware.cores(), 4)) as pool:
         candidates = sieve.same_size(textures, ALIKE, NEIGHBOURS)
         for one, twin in zip(candidates, pool.map(confirm, candidates), strict=True):
             if twin is not None:

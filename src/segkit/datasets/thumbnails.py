@@ -1,6 +1,5 @@
 """Small grey pictures of many files, each read once: what twins are looked for among."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit import hardware
 from segkit.datasets.findings import DataError
 from segkit.datasets.reading import read_picture
 from segkit.datasets.scan import capture_complaints
@@ -45,10 +45,8 @@ def read_thumbnails(paths: Sequence[Path], read: Reader = read_picture) -> list[
         except DataError as error:
             return error
 
-    with (
-        capture_complaints(),
-        ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool,
-    ):  # what decoders say of a file is told elsewhere
+    # what decoders complain of is reported elsewhere
+    with capture_complaints(), ThreadPoolExecutor(min(hardware.cores(), 4)) as pool:
         return list(pool.map(one, paths))
 
 

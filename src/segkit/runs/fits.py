@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from segkit.configs.composing import LAST_EPOCH, as_names
+from segkit.configs.composing import LAST_EPOCH, as_names, find_monitors
 from segkit.console import format_count
 from segkit.datasets.augment import Augment
 from segkit.metrics.names import unknown_metric
@@ -137,7 +137,7 @@ def check_monitor(config: Mapping[str, Any], classes: Sequence[str], losses: Any
     plain = sorted({name.split("/")[0] for name in scores if not name.startswith("presence_")})
     given = [*losses, *scores, *plain]
     given += [f"{name}/{title}" for name in plain for title in classes if len(classes) > 1]
-    known = [LAST_EPOCH, *dict.fromkeys(f"val/{name}" for name in given)]
-    for monitor in (config["monitor"], config["scheduler"].get("monitor")):
-        if monitor is not None and monitor not in known:
-            raise unknown_metric("monitor", monitor, known)
+    known = [*dict.fromkeys(f"val/{name}" for name in given)]
+    for key, monitor in find_monitors(config).items():
+        if monitor not in known:
+            raise unknown_metric(key, monitor, known)
