@@ -12,7 +12,7 @@ from conftest import TINY, results
 
 from segkit.configs.composing import compose, parse_budget
 from segkit.train import train
-from segkit.training.budget import Budget, batches
+from segkit.training.budget import Budget, Clock, batches
 
 LEAN = [*TINY, "callbacks.pictures=null", "callbacks.lr=null"]
 
@@ -20,8 +20,14 @@ LEAN = [*TINY, "callbacks.pictures=null", "callbacks.lr=null"]
 HURRY = 4  # seconds of a budget in one of computing
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the first training of a process imports and sets up is done."""
+    train(compose(*LEAN, "trainer.max_epochs=1", f"run_dir={tmp_path_factory.mktemp('warm')}/run"))
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def clock(warm: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Budgets in seconds of this process's own computing, of which a busy machine takes none away, and in a hurry."""
     monkeypatch.setattr(time, "perf_counter", lambda: HURRY * time.process_time())
 
@@ -49,6 +55,15 @@ def test_how_many_steps_fit() -> None:
     assert clock.steps_within(left=2 + 12 + 12, rest=0) == 20
     assert clock.steps_within(left=2 + 12 + 7.5, rest=0) == 15  # an epoch and half of one
     assert clock.steps_within(left=4 + 2 + 12 + 3, rest=4) == 15  # one step more, too
+
+
+def test_the_first_batches_of_the_probe_are_a_warm_up() -> None:
+    clock = Clock(100)
+    clock.steps = [0, 30, 40, 42, 44]
+    clock.checks = [0, 9, 10, 11]
+    assert (clock.step, clock.validation) == (2, 1)
+    clock.steps, clock.checks = [0, 30, 40], [0, 9]  # nothing else was timed
+    assert (clock.step, clock.validation) == (20, 9)
 
 
 def test_limits_of_the_trainer_count() -> None:

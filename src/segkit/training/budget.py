@@ -258,13 +258,15 @@ class Clock(Callback):
     @property
     def step(self) -> float:
         """Seconds of a step, without the warm-up if there were enough steps."""
-        return mean_gap(self.steps[WARM_UP:] if len(self.steps) > WARM_UP + 1 else self.steps)
+        return mean_gap(self.steps, WARM_UP)
 
     @property
     def validation(self) -> float:
-        """Seconds of a validation batch."""
-        return mean_gap(self.checks)
+        """Seconds of a validation batch, without the first one, which sets the metrics up, if there were several."""
+        return mean_gap(self.checks, 1)
 
 
-def mean_gap(times: list[float]) -> float:
-    return (times[-1] - times[0]) / max(len(times) - 1, 1)
+def mean_gap(times: list[float], skipped: int) -> float:
+    """The mean seconds between `times`, without the first `skipped` gaps if more follow them."""
+    timed = times[skipped:] if len(times) > skipped + 1 else times
+    return (timed[-1] - timed[0]) / max(len(timed) - 1, 1)
