@@ -23,6 +23,7 @@ import tempfile
 import threading
 import traceback
 import warnings
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -191,14 +192,19 @@ def warm() -> None:
         with contextlib.suppress(ImportError):  # an extra that is not installed, as in the command itself
             importlib.import_module(name)
     from hydra.core.plugins import Plugins
+    from omegaconf import base, grammar_parser
 
     from segkit.configs.composing import compose
+    from segkit.configs.settings import check_settings
 
+    base.parse = cache(grammar_parser.parse)  # type: ignore[attr-defined]  # the same interpolations in every command
     Plugins.instance()
-    compose()  # Hydra's parser is slow when it first meets a construct
+    check_settings(compose(), "train")  # what is slow once: Hydra's parser, the signatures of what may be built
     tasks = Path("/proc/self/task")
     if tasks.is_dir() and len(list(tasks.iterdir())) > 1:
         raise RuntimeError("an import has started a thread, so this process cannot be forked")
+    for library in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        library.atexit = False  # else each child takes torch's operators apart
     gc.collect()
     gc.freeze()  # else the children's collector copies every page that it looks at
 
@@ -257,22 +263,26 @@ class Watch:
     OWN = (["uname", "-p"],)  # for a run's environment.json
     SOCKETS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.bind", "socket.sendto")
     CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+    WATCHED = frozenset((*PROGRAMS, *SOCKETS, *CHANGES, "open"))
 
     def __init__(self, folders: Sequence[str], file: int) -> None:
         self.folders, self.file = [f"{os.path.realpath(folder)}/" for folder in folders], file
         sys.addaudithook(self.note)
 
     def note(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "subprocess.Popen" and args[1] in self.OWN:
+        if event not in self.WATCHED or (event == "subprocess.Popen" and args[1] in self.OWN):
             return
-        if event in self.PROGRAMS or (event in self.SOCKETS and not is_local(args)):
-            self.write("program" if event in self.PROGRAMS else "socket", event, repr(args))
-        elif event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and self.is_outside(args[0]):
-            self.write("write", event, repr(args[0]))
-        elif event in self.CHANGES:
+        if event in self.PROGRAMS:
+            self.write("program", event, repr(args))
+        elif event in self.SOCKETS:
+            if not is_local(args):
+                self.write("socket", event, repr(args))
+        elif event != "open":
             for path in args[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
                 if self.is_outside(path):
                     self.write("write", event, repr(path))
+        elif args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and self.is_outside(args[0]):
+            self.write("write", event, repr(args[0]))
 
     def is_outside(self, path: Any) -> bool:
         if not isinstance(path, str | bytes | os.PathLike):  # a file that is open already
