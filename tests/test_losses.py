@@ -7,59 +7,15 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from loss_cases import OVERLAP, random_batch
 from torch import Tensor
 
-from segkit import config_dir
-from segkit.choices.completion import load_merged
-from segkit.choices.listing import find_choices
 from segkit.losses import BCE, L1, MCC, MSE, BCEDice, ClDice, Combo, CrossEntropy, Dice, Focal, Lovasz, Tversky
 from segkit.losses.overlap import soft_dice, soft_skeleton
-from segkit.losses.pixels import focal_loss
-from segkit.runs import build
-from segkit.tasks.segmentation import loss_inputs
-
-ONE_CLASS = [BCE(), BCE(3.0), Dice(), Dice("batch"), Focal(), Focal(0.5), Focal(alpha=0.25), BCEDice()]
-ONE_CLASS += [Focal(background_modulated=False), BCEDice(pool="batch")]
-SEVERAL = [CrossEntropy(), CrossEntropy([1.0, 2.0, 0.5]), Dice(), Dice("batch"), Focal(), Focal(0.5)]
-SEVERAL += [Focal(alpha=[0.2, 0.3, 0.5])]
-OVERLAP = [
-    Tversky(),
-    Tversky(1.0, 1.0),
-    Tversky(gamma=0.75, pool="batch"),
-    Lovasz(),
-    Lovasz("batch"),
-    MCC(),
-    MCC("batch"),
-    ClDice(),
-    ClDice(3, "batch"),
-]
-PIXELS = [L1(), MSE(), MSE("sum"), Focal(reduction="sum")]
-ONE_CLASS += [BCE(reduction="sum"), BCEDice(smooth=0.1), *PIXELS]
-SEVERAL += [CrossEntropy([1.0, 2.0, 0.5], reduction="sum"), *PIXELS]
-ONE_CLASS += [BCE(smoothing=0.1), Combo({"bce": BCE(), "cldice": ClDice()}, {"bce": 1, "cldice": 0.5}), *OVERLAP]
-SEVERAL += [
-    CrossEntropy(smoothing=0.1),
-    Combo({"ce": CrossEntropy(), "lovasz": Lovasz()}, {"ce": 1, "lovasz": 2}),
-    *OVERLAP,
-]
-for file in sorted(find_choices([config_dir()], "loss").keys() - {"combo"}):  # also one that is listed nowhere here
-    of_file = build.make(load_merged([config_dir()], "loss", file))
-    if loss_inputs(of_file) == ("logits", "mask"):
-        ONE_CLASS += [of_file] if getattr(of_file, "classes", "one") == "one" else []
-        SEVERAL += [of_file] if getattr(of_file, "classes", "several") == "several" else []
-CASES = [(loss, 1) for loss in ONE_CLASS] + [(loss, 3) for loss in SEVERAL]
 
 
 def logit(*probabilities: float) -> Tensor:
     return torch.tensor([math.log(p / (1 - p)) for p in probabilities])
-
-
-def random_batch(channels: int, ignore: float = 0.0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(channels)
-    logits = 3 * torch.randn(4, channels, 5, 7, generator=generator)
-    mask = torch.randint(0, max(2, channels), (4, 5, 7), generator=generator)
-    mask[torch.rand(mask.shape, generator=generator) < ignore] = 255
-    return logits, mask
 
 
 # One 2×2 picture: probabilities ½ ¼ / ¾ ½, truth 1 0 / 1 1.
@@ -352,108 +308,3 @@ def test_focal_weighs_classes() -> None:
     log_p = F.log_softmax(logits, dim=1).gather(1, mask[:, None])[:, 0]
     expected = (-alpha[mask] * (1 - log_p.exp()) ** 2 * log_p).mean()
     torch.testing.assert_close(Focal(alpha=[0.2, 0.3, 0.5])(logits, mask), expected)
-
-
-@pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_ignored_pixels_change_nothing(loss: torch.nn.Module, channels: int) -> None:
-    logits, mask = random_batch(channels, ignore=0.4)
-    ignored = (mask == 255)[:, None].expand_as(logits)
-
-    def value_and_gradient(fill: float) -> tuple[Tensor, Tensor]:
-        x = logits.masked_fill(ignored, fill).requires_grad_()
-        loss(x, mask).backward()
-        assert x.grad is not None
-        return loss(x, mask).detach(), x.grad
-
-    value, gradient = value_and_gradient(0.0)
-    assert gradient.abs().sum() > 0
-    assert (gradient[ignored] == 0).all()
-    for fill in (1e4, -1e4, math.inf, math.nan):
-        other = value_and_gradient(fill)
-        assert torch.equal(value, other[0])
-        assert torch.equal(gradient, other[1])
-
-
-@pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_without_labels_the_loss_is_zero(loss: torch.nn.Module, channels: int) -> None:
-    logits = random_batch(channels)[0].requires_grad_()
-    value = loss(logits, torch.full((4, 5, 7), 255))
-    value.backward()
-    assert value.item() == 0
-    assert logits.grad is not None
-    assert (logits.grad == 0).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_extreme_logits_stay_finite(loss: torch.nn.Module, channels: int, dtype: torch.dtype) -> None:
-    _, mask = random_batch(channels, ignore=0.1)
-    generator = torch.Generator().manual_seed(0)
-    sign = torch.randint(0, 3, (4, channels, 5, 7), generator=generator) - 1.0
-    for scale in (1e4, 100, 20):
-        logits = (scale * sign).to(dtype).requires_grad_()
-        value = loss(logits, mask)
-        value.backward()
-        assert value.dtype == torch.float32
-        assert value.isfinite()
-        assert logits.grad is not None
-        assert logits.grad.isfinite().all()
-
-
-@pytest.mark.parametrize(("loss", "channels"), CASES)
-def test_half_precision_logits_are_computed_in_float32(loss: torch.nn.Module, channels: int) -> None:
-    logits, mask = random_batch(channels)
-    for dtype in (torch.float16, torch.bfloat16):
-        half = logits.to(dtype)
-        expected = loss(half.float(), mask)
-        assert torch.equal(loss(half, mask), expected)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert torch.equal(loss(half, mask), expected)
-
-
-def test_confident_errors_cost_their_logit_and_confident_hits_nothing() -> None:
-    logits = torch.full((1, 1, 1, 2), 1e4)
-    mask = torch.tensor([[[0, 1]]])
-    assert BCE()(logits, mask).item() == pytest.approx(1e4 / 2)
-    assert Focal()(logits, mask).item() == pytest.approx(1e4 / 2)
-
-
-@pytest.mark.parametrize("name", ["bce", "bce_dice"])
-def test_losses_of_one_class_refuse_several_channels(name: str) -> None:
-    loss = {"bce": BCE(), "bce_dice": BCEDice()}[name]
-    with pytest.raises(ValueError, match="for one class, but the logits have 3 channels; use loss=ce, dice or"):
-        loss(*random_batch(3))
-
-
-def test_cross_entropy_refuses_one_channel() -> None:
-    with pytest.raises(ValueError, match="two or more classes, but the logits have 1 channel; use loss=bce"):
-        CrossEntropy()(*random_batch(1))
-
-
-def test_shapes_and_settings_are_checked() -> None:
-    logits, mask = random_batch(1)
-    with pytest.raises(ValueError, match=r"\(4, 1, 5, 7\) and the mask \(1, 5, 7\), expected \(N, C, H, W\)"):
-        BCE()(logits, mask[:1])
-    with pytest.raises(ValueError, match="pos_weight is 'auto', expected a number above 0 or null"):
-        BCE("auto")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="weight is 'auto', expected a list"):
-        CrossEntropy("auto")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="got 2 class weights, but the logits have 3 channels"):
-        CrossEntropy([1.0, 2.0])(*random_batch(3))
-    with pytest.raises(ValueError, match="pool is 'picture', expected image"):
-        Dice(pool="picture")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"smooth is 0, expected a number above 0"):
-        Dice(smooth=0)
-    with pytest.raises(ValueError, match="background_modulated=false is for one class"):
-        Focal(background_modulated=False)(*random_batch(3))
-    with pytest.raises(ValueError, match=r"alpha is 0.25 and the logits have 3 channel"):
-        focal_loss(*random_batch(3), alpha=0.25)
-
-
-def test_weights_follow_the_device_but_not_the_checkpoint() -> None:
-    loss = CrossEntropy([1.0, 2.0])
-    weight = loss.to("meta").weight
-    assert weight is not None
-    assert weight.is_meta
-    assert not loss.state_dict()
-    assert not Focal(alpha=[0.5, 0.5]).state_dict()

@@ -1,4 +1,4 @@
-"""Bad, damaged and hostile input, a row a kind: every module here but `cases`, `makers` and `files` has `CASES`."""
+"""Bad, damaged and hostile input, a row a kind: every module here that has `CASES`."""
 
 import importlib
 import pkgutil
@@ -8,8 +8,8 @@ from bad_inputs.cases import Case
 
 def all_cases() -> dict[str, Case]:
     """Every row, by its module and its name."""
-    modules = [name for _, name, _ in pkgutil.iter_modules(__path__) if name not in ("cases", "makers", "files")]
-    rows = [(name, case) for name in modules for case in importlib.import_module(f"bad_inputs.{name}").CASES]
+    modules = {name: importlib.import_module(f"bad_inputs.{name}") for _, name, _ in pkgutil.iter_modules(__path__)}
+    rows = [(name, case) for name, module in modules.items() for case in getattr(module, "CASES", ())]
     named = {f"{name}-{case.name}": case for name, case in rows}
     if len(named) < len(rows):
         raise ValueError("two rows of a module have the same name")
