@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import quicken
 from helpers import segkit as segkit  # for the tests: `from conftest import segkit`
 
 torch.set_num_threads(1)
+quicken()
 
 TINY = [
     "dataset.size=32",

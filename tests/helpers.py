@@ -181,23 +181,28 @@ def serve(channel: socket.socket) -> None:
         channel.sendall(json.dumps(end).encode() + b"\n")
 
 
-def warm() -> None:
+def quicken() -> None:
+    """Compose configs in half the time: read YAML by LibYAML, and parse each interpolation once."""
     import yaml
+    from omegaconf import base, grammar_parser
 
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    base.parse = cache(grammar_parser.parse)  # type: ignore[attr-defined]
+
+
+def warm() -> None:
     import segkit
 
-    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # reads the same, ten times as fast
+    quicken()
     names = [module.name for module in pkgutil.walk_packages(segkit.__path__, "segkit.")]
     for name in [*names, *LATE]:
         with contextlib.suppress(ImportError):  # an extra that is not installed, as in the command itself
             importlib.import_module(name)
     from hydra.core.plugins import Plugins
-    from omegaconf import base, grammar_parser
 
     from segkit.configs.composing import compose
     from segkit.configs.settings import check_settings
 
-    base.parse = cache(grammar_parser.parse)  # type: ignore[attr-defined]  # the same interpolations in every command
     Plugins.instance()
     check_settings(compose(), "train")  # what is slow once: Hydra's parser, the signatures of what may be built
     tasks = Path("/proc/self/task")
