@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 import weakref
@@ -98,10 +99,13 @@ def fork(
     env: dict[str, str] | None = None,
     watch: Sequence[str] = (),
     package: str = "segkit.",
+    ctrl_c_after: str = "",
+    longest_file: int | None = None,
 ) -> Done:
     """`segkit` in a child of the server. Past `timeout` seconds its whole process group is killed and
     subprocess.TimeoutExpired raised. `watch`: folders; note sockets, programs and writes elsewhere in
-    `events`."""
+    `events`. `ctrl_c_after`: a text; interrupt the command when it stands in its standard error. `longest_file`:
+    bytes past which a write fails, as on a full disk."""
     with tempfile.TemporaryDirectory(prefix="segkit-command-") as folder:
         files = {name: f"{folder}/{name}" for name in ("stdout", "stderr", "events")}
         for path in files.values():
@@ -113,8 +117,9 @@ def fork(
             "watch": watch,
             "files": files,
             "env": dict(os.environ) if env is None else env,
+            "longest_file": longest_file,
         }
-        end = server().run(request, timeout)
+        end = server().run(request, timeout, (Path(files["stderr"]), ctrl_c_after))
         said = {name: Path(path).read_text(errors="replace") for name, path in files.items()}
     if end is None:
         raise subprocess.TimeoutExpired([module, *words], timeout, said["stdout"], said["stderr"])
@@ -143,13 +148,19 @@ class Server:
         self.lines = self.socket.makefile("r")
         atexit.register(self.socket.close)  # the server ends when nobody is there to ask
 
-    def run(self, request: dict[str, Any], timeout: float) -> dict[str, Any] | None:
-        """How the child ended, or None where it had to be killed."""
+    def run(self, request: dict[str, Any], timeout: float, ctrl_c: tuple[Path, str]) -> dict[str, Any] | None:
+        """How the child ended, or None where it had to be killed. `ctrl_c`: a file, and the text in it after which the
+        child is interrupted, if any."""
         self.socket.sendall(json.dumps(request).encode() + b"\n")
         group = json.loads(self.lines.readline())["pid"]  # of the first command after some seconds of imports
         in_time = False
+        last = time.monotonic() + timeout
         try:
-            in_time = bool(select.select([self.socket], [], [], timeout)[0])
+            while ctrl_c[1] and time.monotonic() < last and not select.select([self.socket], [], [], 0.05)[0]:
+                if ctrl_c[1] in ctrl_c[0].read_text(errors="replace"):
+                    os.killpg(group, signal.SIGINT)
+                    break
+            in_time = bool(select.select([self.socket], [], [], max(last - time.monotonic(), 0))[0])
         finally:
             if not in_time:
                 with contextlib.suppress(ProcessLookupError):
@@ -194,6 +205,7 @@ def warm() -> None:
     import segkit
 
     quicken()
+    sys.path.append(str(Path(__file__).parent / "plugins"))  # Hydra looks for its plugins once
     names = [module.name for module in pkgutil.walk_packages(segkit.__path__, "segkit.")]
     for name in [*names, *LATE]:
         with contextlib.suppress(ImportError):  # an extra that is not installed, as in the command itself
@@ -218,6 +230,10 @@ def command(request: dict[str, Any]) -> int:
     """Be the command: its streams, environment, folder and arguments. Returns the exit code."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+    if request["longest_file"] is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["longest_file"],) * 2)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(request["files"][name], os.O_WRONLY), number)
     os.environ.clear()

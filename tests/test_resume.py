@@ -1,12 +1,8 @@
 """A run folder over more than one start: resumed, finished already, in use, cut short, on a full disk."""
 
 import csv
-import resource
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -225,44 +221,20 @@ def test_a_run_folder_in_use_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == []
 
 
-def heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
-
-
 def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "segkit.train", *TINY, "trainer.max_epochs=5000", "hydra.run.dir=run"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_ctrl_c,
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("epoch 2"):
-                break
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
-        assert process.returncode == 130
-    finally:
-        process.kill()
+    words = ["trainer.max_epochs=5000", "hydra.run.dir=run"]
+    done = segkit(*TINY, *words, cwd=tmp_path, ctrl_c_after="epoch 2 of", timeout=120)
+    assert done.returncode == 130
+    rest = done.stderr.partition("epoch 2 of")[2]
     assert "python -m segkit.train resume=" in rest
     assert "Traceback" not in rest
     assert results(tmp_path / "run")["status"] == "interrupted"
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] >= 1
 
 
-def limit_files() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit then fails as on a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
-
 def test_a_full_disk_is_named_and_leaves_no_half_checkpoint(tmp_path: Path) -> None:
-    done = segkit(
-        *TINY, "model.net.widths=[16,32]", "hydra.run.dir=run", cwd=tmp_path, alone=True, preexec_fn=limit_files
-    )
+    words = ["model.net.widths=[16,32]", "hydra.run.dir=run"]
+    done = segkit(*TINY, *words, cwd=tmp_path, longest_file=60_000)
     assert done.returncode == 1
     assert "while writing the run folder" in done.stderr
     assert "Free some space" in done.stderr

@@ -1,7 +1,6 @@
 """How a sweep ended is read from the files that its jobs left, whatever process they ran in."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -22,20 +21,8 @@ def sweep(tmp_path: Path) -> Sweep:
     (tmp_path / "conf" / "hydra" / "launcher" / "forking.yaml").write_text("_target_: hydra_plugins.forking.Forking\n")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), os.environ.get("PYTHONPATH", "")])}
-        return segkit(
-            "--config-dir",
-            str(tmp_path / "conf"),
-            "-m",
-            *TINY,
-            "hydra/launcher=forking",
-            "name=grid",
-            "trainer.max_epochs=1",
-            *words,
-            cwd=tmp_path,
-            alone=True,
-            env=env,
-        )
+        own = ["--config-dir", str(tmp_path / "conf"), "-m", "hydra/launcher=forking", "name=grid"]
+        return segkit(*own, *TINY, "trainer.max_epochs=1", *words, cwd=tmp_path)
 
     return run
 
