@@ -53,6 +53,7 @@ def save(figure: Figure, folder: Path, name: str) -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # missing from this font; the browser's may have it in the SVG
         figure.savefig(pixels, dpi=130, facecolor="white")
+        figure.set_layout_engine("none")  # laid out once for both
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     write_bytes(folder / f"{name}.png", pixels.getvalue())
     text = printable(stream.getvalue())  # XML has no control characters
