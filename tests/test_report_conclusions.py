@@ -220,3 +220,13 @@ def test_runs_that_paint_everything_are_told(tmp_path: Path) -> None:
     (folder / "per_image.csv").write_text("name,index,iou,tp,fp,fn,tn\n" + rows)
     said = conclusions.warnings(Analysis(groups_in(tmp_path), SETTINGS), [])
     assert "Some runs paint nearly every pixel of the test pictures: made_up." in said
+
+
+def test_which_groups_reach_what_was_published_is_said_in_one_sentence(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", np.full(30, 0.7), config={"published": {"test/iou_image": 0.7, "test/loss": 0.1}})
+    write_run(tmp_path, "b", np.full(30, 0.6), loss="dice", config={"published": {"test/iou_image": 0.65}})
+    write_run(tmp_path, "c", np.full(30, 0.5), loss="focal", config={"expected": {"test/iou_image": 0.4}})
+    assert conclusions.describe_stated(groups_in(tmp_path)) == [
+        "1 of 2 groups reach their published test/iou_image; below it: dice (0.600, published 0.650).",
+        "focal reached test/iou_image 0.500; expected: 0.400.",
+    ]

@@ -1,6 +1,6 @@
 """How the trainings of a report's groups went: the table that papers have, how steady they were, and their curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from segkit.pictures.charts import score_of
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.groups import Group, Run
-from segkit.reporting.words import escape_markdown, format_spread, markdown_table
+from segkit.reporting.words import escape_markdown, format_spread, markdown_table, stated_values
 
 STEADY_SD = 0.02  # standard deviation of a score up to which a training is called steady
 LEAST_EPOCHS = 8  # fewer epochs have no meaningful last quarter
@@ -51,19 +51,13 @@ class Training:
 def score_name(report: Analysis) -> str:
     """The table's score, without its split: one that is published for all groups, else the one runs are compared by."""
     names = [
-        {key.partition("/")[2] for key in published_values(group) if not key.endswith("loss")}
+        {key.partition("/")[2] for key in stated_values(group, "published") if not key.endswith("loss")}
         for group in report.groups
     ]
     common = [name for name in sorted(set.intersection(*names)) if all(g.metric(f"test/{name}") for g in report.groups)]
     if common:
         return min(common, key=len)
     return (report.metric or "test/iou_image").removeprefix("test/")
-
-
-def published_values(group: Group) -> Mapping[str, float]:
-    """The published values for a group, by metric."""
-    found = group.config.get("published") or {}
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
 def describe_trainings(report: Analysis) -> list[Training]:
@@ -78,7 +72,7 @@ def describe_training(group: Group, name: str) -> Training:
         return format_spread(values) if values else ""
 
     epochs = sorted({str(run.results.get("epochs", "")) for run in group.runs}, key=lambda text: (len(text), text))
-    published = published_values(group)
+    published = stated_values(group, "published")
     tests = group.metric(f"test/{name}")
     swings = [sd for run in group.runs if (sd := last_quarter(run, name)) is not None]
     splits = ("train", "val", "test")

@@ -33,10 +33,16 @@ def format_spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f}{sd}"
 
 
+def stated_values(group: Group, kind: str) -> dict[str, float]:
+    """What the experiment's file states, by metric; kind: published, or expected here."""
+    found = group.config.get(kind) or {}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
 def format_stated(group: Group, name: str) -> str:
-    """The value of a metric that the experiment's file states: published, or expected here."""
-    found = [(kind, (group.config.get(kind) or {}).get(name)) for kind in ("published", "expected")]
-    return ", ".join(f"{kind} {value:.3f}" for kind, value in found if isinstance(value, int | float))
+    """The stated values of a metric."""
+    found = [(kind, stated_values(group, kind).get(name)) for kind in ("published", "expected")]
+    return ", ".join(f"{kind} {value:.3f}" for kind, value in found if value is not None)
 
 
 def hardware(group: Group) -> str:
