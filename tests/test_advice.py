@@ -54,7 +54,7 @@ def told(*values: Any) -> str:
 
 def test_masks_that_are_all_alike_are_told_and_counts_agree_with_their_words() -> None:
     (found,) = advice.judge_truth(seen([row(0, 0, 0, 100)] * 20, "test"))
-    assert found.startswith("the test masks are all empty, so their scores say nothing of how well crack is found")
+    assert found.startswith("the test masks are all empty, so their scores say nothing about how well crack is found")
     assert "all full" in advice.judge_truth(seen([row(100, 0, 0, 0)] * 20))[0]
     assert advice.judge_truth(seen([row()] * 20)) == []
     assert "1 validation picture is little to choose" in told(seen([row()]), CONFIG)
@@ -71,7 +71,7 @@ def test_a_run_that_does_well_is_told_nothing() -> None:
 
 
 def test_nothing_found() -> None:
-    assert "find nothing of what the validation masks show: try more epochs" in told(
+    assert "find nothing that the validation masks show: try more epochs" in told(
         seen([row(0, 0, 5, 95)] * 20), CONFIG
     )
     assert told(seen([row(0, 0, 0, 100)] * 20), CONFIG) == ""  # there is nothing to be found

@@ -83,7 +83,7 @@ CASES = (
          both(splits, masks_of(255, "data/val/masks")), ends=0),
     Case("masks_all_empty_in_test", "train", TINY, ("the test masks are all empty", "say nothing"),
          both(splits, masks_of(0, "data/test/masks")), ends=0),
-    Case("nothing_found", "evaluate", EVALUATE, ("find nothing of what the test masks show", "try more epochs"),
+    Case("nothing_found", "evaluate", EVALUATE, ("find nothing that the test masks show", "try more epochs"),
          both(run, tensors(filled("head.bias", -1e4))), ends=0),
     Case("everything_painted", "evaluate", EVALUATE, ("paint nearly every test pixel as", "precision is no more than"),
          both(run, tensors(filled("head.bias", 1e4))), ends=0),

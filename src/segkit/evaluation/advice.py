@@ -46,7 +46,7 @@ def judge_scores(seen: SplitScores, config: Mapping[str, Any], epochs: int | Non
         if "unet" in config["model"].get("freeze", ()):
             found.append(f"the masks that were taken over find nothing in {where}: train the run of init_from longer")
         else:
-            found.append(f"the best weights find nothing of what the {where} masks show: try {cure}")
+            found.append(f"the best weights find nothing that the {where} masks show: try {cure}")
     painted = [
         name
         for name, part, true in zip(seen.classes, seen.predicted, seen.truth, strict=True)
@@ -87,7 +87,7 @@ def judge_truth(seen: SplitScores) -> list[str]:
         return []
     where, name = NAMES[seen.split], seen.classes[0]
     return [
-        f"the {where} masks are all {'full' if seen.truth[0] else 'empty'}, so their scores say nothing of how well "
+        f"the {where} masks are all {'full' if seen.truth[0] else 'empty'}, so their scores say nothing about how well "
         f"{name} is found: have {where} pictures with {name} and without"
     ]
 
