@@ -1,7 +1,9 @@
-"""Files that show the same picture: copies, also re-encoded, mirrored, turned, of another exposure or cropped."""
+"""Files that show the same picture: copies, also re-encoded, mirrored, turned, of another exposure or cropped; and
+crops of one photograph that overlap almost completely."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,7 +17,9 @@ from segkit.datasets.reading import read_picture
 from segkit.datasets.sieve import Candidate
 from segkit.datasets.thumbnails import Grey, Reader, Thumbnail, read_thumbnails
 
-TwinKind = Literal["same bytes", "same pixels", "re-encoded", "brighter or darker", "mirrored", "turned", "cropped"]
+TwinKind = Literal[
+    "same bytes", "same pixels", "re-encoded", "brighter or darker", "mirrored", "turned", "cropped", "overlapping"
+]
 
 # Chosen on CrackForest and drawn pictures: benchmarks/bench_check.py says what they find elsewhere.
 ALIKE, NEIGHBOURS = 0.6, 6  # likeness of descriptors for two pictures to be compared, and with how many at most
@@ -24,6 +28,7 @@ MATCH = 0.6  # of a crop's template
 SAME = 0.9  # agreement in the worst place
 OTHER_EXPOSURE = 0.03  # relative difference of mean grey levels
 UNCROPPED = 0.985  # share of the sides; above, it is a shift of a pixel or two
+INSIDE = 0.005  # how far a crop is seen to reach beyond (0.0017 at most); further, both are parts of a third picture
 
 
 class Twin(NamedTuple):
@@ -57,24 +62,33 @@ def find_duplicates(files: Iterable[Path], read: Reader = read_picture) -> Dupli
     thumbnails = read_thumbnails(paths, read)
     unreadable = {path: one for path, one in zip(paths, thumbnails, strict=True) if isinstance(one, DataError)}
     read_well = [(path, one) for path, one in zip(paths, thumbnails, strict=True) if isinstance(one, Thumbnail)]
-    twins, different = _identical(read_well)
-    twins += _near(different)
-    return Duplicates(tuple(sorted(twins)), unreadable)
+    return Duplicates(find_twins(read_well), unreadable)
+
+
+def find_twins(pictures: Sequence[tuple[Path, Thumbnail]]) -> tuple[Twin, ...]:
+    """Twins among thumbnails, by path. Files are read again only where two have the same pixels."""
+    twins, different = _identical(sorted(pictures, key=lambda one: one[0]))
+    return tuple(sorted(twins + _near(different)))
 
 
 def _identical(files: Sequence[tuple[Path, Thumbnail]]) -> tuple[list[Twin], list[tuple[Path, Thumbnail]]]:
     """Twins of the same pixels, and the first file of each picture."""
-    firsts: dict[bytes, tuple[Path, Thumbnail]] = {}
-    seen: dict[bytes, Path] = {}
-    twins = []
+    alike: dict[bytes, list[tuple[Path, Thumbnail]]] = {}
     for path, one in files:
-        first = firsts.setdefault(one.pixels, (path, one))[0]
-        same = seen.setdefault(one.file, path)
-        if same != path:
-            twins.append(Twin(same, path, "same bytes", 1.0))
-        elif first != path:
-            twins.append(Twin(first, path, "same pixels", 1.0))
-    return twins, list(firsts.values())
+        alike.setdefault(one.pixels, []).append((path, one))
+    twins = []
+    for (first, _), *others in alike.values():
+        seen = {hash_file(first): first} if others else {}
+        for path, _ in others:
+            same = seen.setdefault(hash_file(path), path)
+            twins.append(Twin(first, path, "same pixels", 1.0) if same == path else Twin(same, path, "same bytes", 1.0))
+    return twins, [several[0] for several in alike.values()]
+
+
+def hash_file(path: Path) -> bytes:
+    """A hash of a file's bytes; of its name where there is no such file, as of pictures that are drawn."""
+    content = path.read_bytes() if path.is_file() else bytes(path)
+    return blake2b(content, digest_size=16).digest()
 
 
 def _near(files: Sequence[tuple[Path, Thumbnail]]) -> list[Twin]:
@@ -127,5 +141,7 @@ def _cropped(part: Grey, whole: Grey, window: int) -> tuple[TwinKind, float] | N
     fit = fit_window(part, whole, sieve.WINDOWS[window], MATCH)
     if fit is None or fit.agreement < SAME:
         return None
+    if max(fit.window.overhang()) > INSIDE:
+        return "overlapping", fit.agreement
     is_whole = min(fit.window.height, fit.window.width) > UNCROPPED
     return _exposure(part, whole) if is_whole else "cropped", fit.agreement

@@ -83,6 +83,18 @@ def gather_findings() -> Iterator[Findings]:
         raise found.error()
 
 
+@contextmanager
+def collect_findings() -> Iterator[Findings]:
+    """Collect what is reported inside, for a caller that judges it: nothing is raised or logged, and an outer
+    `gather_findings` does not hear of it."""
+    found = Findings()
+    token = _open.set(found)
+    try:
+        yield found
+    finally:
+        _open.reset(token)
+
+
 def gather_into(found: Findings) -> None:
     """Gather this thread's findings there, too."""
     _open.set(found)

@@ -58,7 +58,11 @@ def find_exchanged(samples: Iterable[tuple[Picture, Mask]], classes: int) -> lis
     samples are gone through once, and 12 KB (and 1 KB a class) kept of each. Of one class, masks are 0 and 1. Nothing
     is said where masks cannot be predicted from colour and contrast, nor of fewer than 20 pairs.
     """
-    pairs = read_pairs(samples, classes)
+    return find_exchanged_among(read_pairs(samples, classes))
+
+
+def find_exchanged_among(pairs: Pairs) -> list[Exchange]:
+    """`find_exchanged` for pairs that are on the grid already."""
     if len(pairs.features) < FEWEST:
         return []
     model = Model(pairs)
@@ -182,14 +186,15 @@ class Model:
 
 
 def read_pairs(samples: Iterable[tuple[Picture, Mask]], classes: int) -> Pairs:
-    features, shares = [], []
-    for picture, mask in samples:
-        features.append(describe(picture))
-        shares.append(share_out(mask, classes))
-    empty = np.zeros((0, GRID, GRID, 1))
-    if not features:
+    return join_pairs([(describe(picture), share_out(mask, classes)) for picture, mask in samples])
+
+
+def join_pairs(described: Sequence[tuple[NDArray[np.int8], NDArray[np.uint8]]]) -> Pairs:
+    """Pairs from what `describe` and `share_out` make of each."""
+    if not described:
+        empty = np.zeros((0, GRID, GRID, 1))
         return Pairs(empty.astype(np.int8), empty.astype(np.uint8))
-    return Pairs(np.stack(features), np.stack(shares))
+    return Pairs(np.stack([features for features, _ in described]), np.stack([shares for _, shares in described]))
 
 
 def describe(picture: Picture) -> NDArray[np.int8]:

@@ -34,6 +34,10 @@ class Window(NamedTuple):
     height: float
     width: float
 
+    def overhang(self) -> tuple[float, float, float, float]:
+        """How far it reaches beyond the picture at its top, left, bottom and right; negative inside."""
+        return -self.top, -self.left, self.top + self.height - 1, self.left + self.width - 1
+
 
 WHOLE = Window(0.0, 0.0, 1.0, 1.0)
 

@@ -23,9 +23,8 @@ Reader = Callable[[Path, bytes], NDArray[np.uint8]]
 
 
 class Thumbnail(NamedTuple):
-    """A file's bytes and pixels as hashes, and its picture squeezed to (SIDE, SIDE) grey levels in 255 steps."""
+    """A hash of a picture's size and pixels, and the picture squeezed to (SIDE, SIDE) grey levels in 255 steps."""
 
-    file: bytes
     pixels: bytes
     steps: NDArray[np.uint8]
     darkest: float
@@ -55,12 +54,17 @@ def _read(path: Path, read: Reader) -> Thumbnail:
         data = path.read_bytes()
     except OSError:
         data = b""  # the reader has words for it
-    picture = read(path, data) if data else read_picture(path)
+    return make_thumbnail(read(path, data) if data else read_picture(path))
+
+
+def make_thumbnail(picture: NDArray[np.uint8]) -> Thumbnail:
+    """The thumbnail of a picture (H, W, 3)."""
     height, width = picture.shape[:2]
-    pixels = blake2b(f"{height} {width} ".encode() + picture.tobytes(), digest_size=16).digest()
+    digest = blake2b(f"{height} {width} ".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(picture).data)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     darkest, brightest = float(small.min()), float(small.max())
     step = max((brightest - darkest) / 255, FINEST)
     steps = np.round((small - darkest) / step).astype(np.uint8)
-    return Thumbnail(blake2b(data, digest_size=16).digest(), pixels, steps, darkest, step)
+    return Thumbnail(digest.digest(), steps, darkest, step)
