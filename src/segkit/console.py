@@ -1,8 +1,11 @@
 """What commands print. Names of classes, folders and metrics, and errors in stored files, are untrusted: tables do not
 interpret markup in them ([/b], :key:), and they never control the terminal."""
 
+import os
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,3 +39,20 @@ def print_table(table: "Table", stderr: bool = False) -> None:
     console = Console(stderr=stderr, markup=False, emoji=False)
     parts = [Segment(printable(part.text), part.style, part.control) for part in console.render(table)]
     console.print(Segments(parts), soft_wrap=True)
+
+
+@contextmanager
+def show_progress(text: str, total: int, wanted: bool = True) -> Iterator[Callable[[], object]]:
+    """A progress bar on standard error, if that is a terminal; what it yields is called for each of `total` steps, by
+    any thread. It keeps its own descriptor: decoders' complaints may be captured meanwhile."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(file=terminal), transient=True) as progress:
+            task = progress.add_task(text, total=total)
+            yield lambda: progress.advance(task)

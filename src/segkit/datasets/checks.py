@@ -1,6 +1,7 @@
 """The checks of a data set before training, by `train` and by `check`."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from segkit.datasets.source import Source, extras_of
 from segkit.geometry.windows import is_covered_by_five
 
 log = logging.getLogger("segkit")
+
+ReadValues = Callable[[Source, int], set[int]]
 
 
 def check_meaning(data: DataModule) -> None:
@@ -66,10 +69,11 @@ def _read(data: DataModule, split: str, thorough: bool, found: Findings) -> None
         report_faults(*error.findings)
 
 
-def check_masks(source: Source, most: int = 64) -> None:
+def check_masks(source: Source, most: int = 64, read: ReadValues | None = None) -> None:
     """ValueError unless masks of one class show it and something else; and for masks of 0 and 255 with several classes,
-    which would be read as class 0 and ignored pixels."""
-    if (kind := describe_uniform_masks(source)) is not None:
+    which would be read as class 0 and ignored pixels. read: as `read_values`."""
+    read = read or read_values
+    if (kind := describe_uniform_masks(source, read)) is not None:
         name, files = source.classes[0], extras_of(source).files
         first = f" (the first is {files[0][1]})" if files else ""
         raise ValueError(
@@ -81,7 +85,7 @@ def check_masks(source: Source, most: int = 64) -> None:
         return
     seen: set[int] = set()
     for index in range(0, len(source), max(len(source) // most, 1)):
-        seen |= read_values(source, index)
+        seen |= read(source, index)
         if len(seen - {IGNORE_INDEX}) > 1:
             return
     if seen == {0, IGNORE_INDEX}:
@@ -91,11 +95,11 @@ def check_masks(source: Source, most: int = 64) -> None:
         )
 
 
-def describe_uniform_masks(source: Source) -> str | None:
+def describe_uniform_masks(source: Source, read: ReadValues | None = None) -> str | None:
     """How all masks of a single class look: "empty" or "full", else None. Usually the first few masks decide."""
-    seen: set[int] = set()
+    read, seen = read or read_values, set[int]()
     for index in range(len(source) if len(source.classes) == 1 else 0):
-        seen |= read_values(source, index) - {IGNORE_INDEX}
+        seen |= read(source, index) - {IGNORE_INDEX}
         if len(seen) > 1:
             break
     return {frozenset({0}): "empty", frozenset({1}): "full"}.get(frozenset(seen))

@@ -117,9 +117,7 @@ class PreparedDataset(Dataset[dict[str, Any]]):
 
     def _windows(self, sample: dict[str, Any]) -> dict[str, Any]:
         image, mask, index = sample["image"], sample["mask"], sample["index"]
-        where = corners(tuple(mask.shape), self.size, self.mode, sample["name"])  # type: ignore[arg-type]
-        if len(where) > CROPS_A_PICTURE:
-            raise ValueError(f"dataset.crops={self.mode}: {sample['name']} gives {len(where)} crops of {self.size}.")
+        where = window_corners(tuple(mask.shape), self.size, cast(Crops, self.mode), sample["name"])
         tall, wide = self.size
         windows = [(slice(top, top + tall), slice(left, left + wide)) for top, left in where]
         numbers = torch.arange(len(where))
@@ -133,6 +131,16 @@ class PreparedDataset(Dataset[dict[str, Any]]):
         if "photometric" in sample:  # a picture's crops look alike
             crops["photometric"] = sample["photometric"].expand(len(where), -1)
         return crops | ({"whole": mask, "picture": index} if self.scored else {})
+
+
+def window_corners(shape: tuple[int, ...], size: tuple[int, int], mode: Crops, name: str) -> list[tuple[int, int]]:
+    """The windows of a picture (see `corners`); ValueError if it is too small, or so large that they are too many."""
+    where = corners((shape[0], shape[1]), size, mode, name)
+    if len(where) > CROPS_A_PICTURE:
+        raise ValueError(
+            f"dataset.crops={mode}: {name} gives {len(where)} crops of {size}. Choose a larger dataset.size."
+        )
+    return where
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:

@@ -116,6 +116,21 @@ def orientation_of(path: Path) -> int:
         return _orientation(image)
 
 
+def describe_file(path: Path) -> str:
+    """What a picture file is, from its header: `8-bit RGB JPEG`; "" if Pillow does not know the format."""
+    image = _open(path, path)
+    if image is None:
+        return ""
+    with image:
+        bits = 16 if image.mode.startswith("I;16") else {"1": 1, "I": 32, "F": 32}.get(image.mode, 8)
+        if image.format == "PNG":
+            with path.open("rb") as file:
+                bits = file.read(25)[24]
+        names = {"1": "grey", "L": "grey", "I": "grey", "F": "float", "P": "palette", "LA": "grey with alpha"}
+        mode = "grey" if image.mode.startswith("I;16") else names.get(image.mode, image.mode)
+        return f"{bits}-bit {mode} {image.format}"
+
+
 @dataclass(frozen=True)
 class MaskFile:
     """A mask as stored in its file: values (H, W) of any type, or colours (H, W, 3).
