@@ -6,9 +6,10 @@ import albumentations as A
 import pytest
 from conftest import read_picture, segkit
 
-from segkit.check import check, spread_evenly
+from segkit.check import check
 from segkit.configs.composing import compose, to_plain
 from segkit.datasets.augment import Augment
+from segkit.evaluation.augmented import spread_evenly
 from segkit.runs.build import build_data, make
 
 

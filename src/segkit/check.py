@@ -1,7 +1,7 @@
-"""`python -m segkit.check dataset=… augment=…`: faults of a data set, and a sheet of what the network will see."""
+"""`python -m segkit.check dataset=… augment=…`: what a data set looks like, what is wrong with it, what to do; and a
+sheet of what the network will see."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -10,70 +10,50 @@ from segkit.configs.command import command
 from segkit.configs.composing import find_classes, to_plain
 from segkit.configs.settings import check_settings
 
-if TYPE_CHECKING:
-    from segkit.datasets.module import DataModule
-    from segkit.pictures.overlays import Pixels
-
 
 def check(cfg: DictConfig) -> None:
-    """Read all files as `train` does before it trains, and raise all faults in one list; then write `augmented.png` in
-    `cfg.output`: training pictures with their masks, and beside them the same after the augmentation of several epochs
-    (for crops, the crops of one epoch). Ignored pixels are hatched."""
+    """Read all files, print a summary, and write into `cfg.output`: check.html, findings.csv, dataset_card.md and
+    `augmented.png` (see `segkit.evaluation.augmented`). With `fix`, write a repaired copy there instead.
+
+    Raises DataError with all that training would refuse, in one list, after writing what it found.
+    """
     given = check_settings(cfg, "check")
     from segkit.datasets.layout import check_layout
 
     check_layout(given)
-    from segkit.datasets.checks import check_data, check_meaning
-    from segkit.datasets.findings import gather_findings
-    from segkit.datasets.source import extras_of
-    from segkit.pictures import overlays, sheets
-    from segkit.runs.build import build_data
+    from segkit.datasets.checks import check_cover
+    from segkit.datasets.checkup import check_dataset
+    from segkit.datasets.findings import collect_findings
+    from segkit.datasets.repairs import write_copy
+    from segkit.evaluation.augmented import draw_augmented
+    from segkit.reporting.data_page import write_checkup
+    from segkit.runs.build import build_data, fingerprint_of
     from segkit.runs.console import log_to_console
 
     log_to_console()
     find_classes(cfg)
-    settings = to_plain(cfg)
-    with gather_findings():
-        data = build_data(settings | {"dataset": settings["dataset"] | {"workers": 0}}, follow_links=True)
-        check_meaning(data)
-        check_data(data, thorough=True)
+    settings, folder = to_plain(cfg), Path(cfg.output)
+    with collect_findings() as found:
+        uncached = settings["dataset"] | {"workers": 0, "cache": "off"}
+        data = build_data(settings | {"dataset": uncached}, follow_links=True)
+    checkup = check_dataset(data, found, settings["choices"]["dataset"], progress=True, repair=settings["fix"])
+    for line in checkup.summary():
+        console.say(line)
+    checkup.log_warnings()
+    page = write_checkup(checkup, folder, fingerprint_of(data))
+    console.say(f"{console.format_count(len(checkup.problems), 'finding')} with pictures and remedies: {page}")
+    if settings["fix"]:
+        repairs, line = write_copy(checkup, folder, settings["overrides"])
+        console.say(f"{console.format_count(len(repairs), 'repair')}: {folder / 'repairs.csv'}\nNext:\n  {line}")
+        return
+    if (error := checkup.error()) is not None:
+        raise error
     counts = " / ".join(str(len(source)) for source in data.sources.values())
     console.say(f"{counts} train / val / test pictures read: nothing that training would refuse")
-    source = data.sources["train"]
-    colors = overlays.class_colors(len(source.classes), extras_of(source).colors, source.classes)
-    rows: list[tuple[str, list[Pixels]]] = []
-    for index in spread_evenly(len(source), settings["count"]):
-        sample = source[index]
-        image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
-        shown = [(image, mask), *augmented_views(data, index, settings["epochs"])]
-        laid = [overlays.overlay(one, values, colors) for one, values in shown]
-        sizes = dict.fromkeys(f"{one.shape[1]} by {one.shape[0]}" for one, _ in shown)
-        rows.append((f"{sample['name']}, {', then '.join(sizes)}", [image, *laid]))
-    what = "crop" if data.train_mode in ("five", "grid") else "epoch"
-    columns = max(len(row) for _, row in rows) - 2
-    titles = ["picture", f"mask{overlays.IGNORED}", *(f"{what} {number}" for number in range(1, columns + 1))]
-    path = Path(settings["output"]) / "augmented.png"
-    overlays.save(path, sheets.draw_table(rows, titles, colors, source.classes))
-    console.say(f"{len(rows)} of {len(source)} training pictures as the network will see them: {path}")
-
-
-def spread_evenly(length: int, count: int) -> list[int]:
-    """`count` positions, spread evenly over a list."""
-    return sorted({round(at * (length - 1) / max(count - 1, 1)) for at in range(count)})
-
-
-def augmented_views(data: "DataModule", index: int, epochs: int) -> list[tuple[Any, Any]]:
-    """One training picture (H, W, 3) and its mask (H, W) as they are in batches, for each epoch or each crop."""
-    from segkit.datasets.module import collate
-
-    loaded = data.train_dataloader().dataset
-    epochs = 1 if data.train_mode in ("five", "grid") else epochs
-    batches = [data.on_after_batch_transfer(collate([loaded[(epoch, index, True)]]), 0) for epoch in range(epochs)]
-    return [
-        (image.permute(1, 2, 0).numpy().copy(), mask.numpy())
-        for batch in batches
-        for image, mask in zip(batch["image"], batch["mask"], strict=True)
-    ]
+    check_cover(data)
+    sheet = folder / "augmented.png"
+    shown = draw_augmented(data, sheet, settings["count"], settings["epochs"])
+    console.say(f"{shown} of {len(data.sources['train'])} training pictures as the network will see them: {sheet}")
 
 
 main = command("check", check)

@@ -20,6 +20,7 @@ NOT_IDENTITY = (
     "trust",
     "compile",
     "profile",
+    "check",
 )
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")

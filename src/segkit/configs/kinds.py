@@ -221,6 +221,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "profile": TRUTH,
         "lr_find": TRUTH,
         "report": TRUTH,
+        "check": word("fast", "full", "off"),
         "stages": MAPPING | NULL,
         "weights": UNSAID | TEXT.called("none, imagenet, package:<name> or a file"),
         "pretrained": TEXT.called("imagenet, package:<name> or a file"),
@@ -250,7 +251,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "probabilities": TRUTH,
         "color": UNSAID | COLOR | several(COLOR, "for several classes a list of these"),
     },
-    "check": {"count": COUNT, "epochs": COUNT},
+    "check": {"count": COUNT, "epochs": COUNT, "fix": TRUTH},
     "report": {
         "runs": PATH | several(PATH, "a list of folders and patterns"),
         "baseline": UNSAID | TEXT.called("a group's name") | MAPPING.called("settings: {model: unet, loss: bce}"),

@@ -34,6 +34,8 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
         check_notes(config["notes"])
     if config.get("output") is not None:
         check_writable(config["output"])
+    if config.get("fix"):
+        check_copy(Path(config["output"]), dataset.get("root"))
 
 
 def check_run(resume: str) -> None:
@@ -140,6 +142,16 @@ def check_writable(output: str) -> None:
             folder.rmdir()
     except OSError as error:
         raise OSError(error.errno, f"output={output} cannot be created. Choose another output=…") from error
+
+
+def check_copy(output: Path, root: str | None) -> None:
+    """ValueError unless a repaired copy of the data set in `root` can be written to `output`."""
+    if output.is_dir() and any(output.iterdir()):
+        raise ValueError(f"fix=true output={output}: the folder is not empty. Name a new one for the repaired copy.")
+    if root is not None and output.resolve().is_relative_to(Path(root).expanduser().resolve()):
+        raise ValueError(
+            f"fix=true output={output} lies in dataset.root={root}, which is never changed. Name a folder elsewhere."
+        )
 
 
 def find_first_command(folder: Path) -> str:

@@ -65,6 +65,7 @@ MAY_CHANGE = {
     "precision",
     "compile",
     "profile",
+    "check",
     "dataset.root",
     "dataset.cache",
     "dataset.workers",
@@ -104,7 +105,7 @@ def check_resumed(words: Sequence[str], folder: str) -> None:
             raise ValueError(
                 f"{word} cannot change in a resumed run: {folder} goes on with its own config. Only its length "
                 "(trainer.max_epochs, budget), hardware (trainer=gpu, precision, compile, profile, dataset.workers, "
-                "dataset.cache), place (+dataset.root) and loggers may; for the rest start a new run."
+                "dataset.cache), place (+dataset.root), check and loggers may; for the rest start a new run."
             )
 
 

@@ -37,11 +37,11 @@ def check_meaning(data: DataModule) -> None:
         log.warning("%s.", shared)
 
 
-def check_data(data: DataModule, thorough: bool = False) -> None:
+def check_data(data: DataModule) -> None:
     """Read the files of all splits once, into the cache if there is one; raise all faults in one list.
 
-    Without a cache, the training pictures are read here only if the others have faults or if `thorough` is set: they
-    may be many, and training reads them anyway.
+    Without a cache, the training pictures are read here only if the others have faults: they may be many, and training
+    reads them anyway.
     """
     with gather_findings() as found:
         files = {split: extras_of(source).files for split, source in data.sources.items()}
@@ -49,17 +49,17 @@ def check_data(data: DataModule, thorough: bool = False) -> None:
             check_disjoint(**files)
         for split in ("val", "test", "train"):  # the first two would fail only after an epoch, or after the training
             if split in data.sources:
-                _read(data, split, thorough, found)
+                _read(data, split, found)
         if not found.faults:
             check_cover(data)
 
 
-def _read(data: DataModule, split: str, thorough: bool, found: Findings) -> None:
+def _read(data: DataModule, split: str, found: Findings) -> None:
     """Decode a split's files; where that alone does not show it, check that samples can be made from them."""
     source = data.sources[split]
     try:
         decoded = data.decode(split)
-        if split == "train" and not (thorough or found.faults):
+        if split == "train" and not found.faults:
             return
         if decoded is not source and split == "train":
             return

@@ -7,19 +7,23 @@
 `segkit.reporting.data_page` writes its page, tables and card.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from segkit.datasets.checks import check_masks, describe_uniform_masks
+from segkit.datasets.checks import check_data, check_masks, describe_uniform_masks
 from segkit.datasets.common import describe_shared_groups
-from segkit.datasets.findings import DataError, Finding, Findings, Kind
+from segkit.datasets.findings import DataError, Finding, Findings, Kind, format_findings, report_faults
 from segkit.datasets.hints import Hint, find_hints
 from segkit.datasets.module import DataModule, window_corners
 from segkit.datasets.problems import Problem, Severity, find_problems, from_findings, worst_first
 from segkit.datasets.source import Source, extras_of
 from segkit.datasets.summary import suggest_setting, summarise
-from segkit.datasets.survey import Survey, survey_all
+from segkit.datasets.survey import Survey, survey_all, survey_sample
+
+log = logging.getLogger("segkit")
 
 UNLEARNABLE = ("masks from which nothing can be learnt",) * 2
 UNIFORM = Kind("split whose masks are all alike", "splits whose masks are all alike", "Its scores will say nothing.")
@@ -45,6 +49,10 @@ class Checkup:
         lines = summarise(self.name, self.survey, self.problems, self.hints)
         return lines + suggest_setting(self.survey, self.problems, self.hints, pretrained)
 
+    def log_warnings(self) -> None:
+        if warnings := self.of("warning"):
+            log.warning("%s", format_findings(problem.finding for problem in warnings))
+
     def error(self) -> DataError | None:
         """The error for what training would refuse."""
         errors = self.of("error")
@@ -52,20 +60,44 @@ class Checkup:
 
 
 def check_dataset(
-    data: DataModule, found: Findings | None = None, name: str = "data set", progress: bool = False
+    data: DataModule,
+    found: Findings | None = None,
+    name: str = "data set",
+    progress: bool = False,
+    repair: bool = False,
 ) -> Checkup:
     """Read all pictures and masks once, on several threads, and judge them.
 
     found: what was found while `data` was built, such as missing masks. progress: show a bar on a terminal. Nothing is
-    raised for files that are faulty: they are problems of severity error.
+    raised for files that are faulty: they are problems of severity error. repair: judge the files as they would be in a
+    repaired copy.
     """
     found = found or Findings()
-    survey = survey_all(data, found, progress)
+    survey = survey_all(data, found, progress, repair)
     problems = [*from_findings(found.faults, "error", survey), *from_findings(found.remarks, "warning", survey)]
     problems += judge_whole(data, survey)
     problems += find_problems(survey)
     hints = tuple(find_hints(data, survey))
     return Checkup(name, data, survey, worst_first(problems), hints)
+
+
+def check_files(data: DataModule, how: Literal["fast", "full", "off"]) -> None:
+    """Check files before training, and report their faults. fast: those of validation and test, and of training as far
+    as they go into the cache; full: as `check_dataset` does, whose warnings are logged."""
+    if how == "off":
+        return
+    check_data(data)
+    if how == "full":
+        checkup = check_dataset(data, progress=True)
+        report_faults(*(problem.finding for problem in checkup.of("error")))
+        checkup.log_warnings()
+
+
+def describe_data(data: DataModule, name: str, pretrained: bool) -> list[str]:
+    """The summary before a training, from a sample of the pictures (see `survey_sample`)."""
+    survey = survey_sample(data)
+    problems, hints = worst_first(find_problems(survey)), tuple(find_hints(data, survey))
+    return Checkup(name, data, survey, problems, hints).summary(pretrained)
 
 
 def judge_whole(data: DataModule, survey: Survey) -> Iterator[Problem]:

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import torch
 
-from segkit.datasets.findings import DataError, Finding, Kind, add_remark, report_faults
+from segkit.datasets.findings import DataError, Finding, Kind, add_remark, can_repair, report_faults
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import Mask, MaskValues
-from segkit.datasets.reading import UNREADABLE, orientation_of, read_oriented
+from segkit.datasets.reading import UNREADABLE, orientation_of, read_oriented, turn
 from segkit.datasets.source import Sample, Source, extras_of
 
 Split = Literal["train", "val", "test"]
@@ -64,23 +64,28 @@ def read_sample(pair: Pair, name: str, values: MaskValues, resize_masks: bool) -
     if orientation > 1 and (orientation < 5 or height == width) and orientation_of(pair.mask) == 1:
         add_remark(TURNED, f"{pair.image} (orientation {orientation})")  # otherwise the shapes differ
     if mask.shape != image.shape[:2]:
-        mask = _resized(mask, image.shape[:2], pair, resize_masks)
+        mask = _resized(mask, image.shape[:2], pair, resize_masks, orientation)
     # A view: resizing and augmentation turn it back to (H, W, 3), which then costs no copy.
     return {"image": torch.from_numpy(image).permute(2, 0, 1), "mask": torch.from_numpy(mask), "name": name}
 
 
-def _resized(mask: Mask, size: tuple[int, int], pair: Pair, resize_masks: bool) -> Mask:
+def _resized(mask: Mask, size: tuple[int, int], pair: Pair, resize_masks: bool, orientation: int) -> Mask:
     (height, width), (mask_height, mask_width) = size, mask.shape
-    if resize_masks and _same_shape(size, (mask_height, mask_width)):
+    fact = f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}."
+    other = Finding(OTHER_SHAPE if resize_masks else OTHER_SCALE, fact)
+    done = f"mask resized from {mask_width}×{mask_height} to {width}×{height}"
+    if _same_shape(size, mask.shape) and (resize_masks or can_repair(other, pair.mask, done)):
         resized = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return resized.astype(np.uint8, copy=False)
-    fact = f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}."
     if (mask_width, mask_height) == (height, width):
-        raise DataError(Finding(ON_ITS_SIDE, f"{fact[:-1]}: it lies on its side."))
-    raise DataError(Finding(OTHER_SHAPE if resize_masks else OTHER_SCALE, fact))
+        aside = Finding(ON_ITS_SIDE, f"{fact[:-1]}: it lies on its side.")
+        if orientation >= 5 and can_repair(aside, pair.mask, "mask turned as the EXIF orientation of its picture says"):
+            return turn(mask, orientation).astype(np.uint8, copy=False)
+        raise DataError(aside)
+    raise DataError(other)
 
 
-def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def _same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether two sizes differ in scale alone: one is the other scaled by either side's ratio, to within a pixel."""
     return any(
         abs(small[1 - side] - large[1 - side] * small[side] / large[side]) <= 1

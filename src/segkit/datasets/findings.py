@@ -44,11 +44,13 @@ class DataError(ValueError):
 
 
 class Findings:
-    """What was found so far: faults, which end in an error, and remarks, which are logged."""
+    """What was found so far: faults, which end in an error, and remarks, which are logged. repairs: what was done to
+    which file in memory; None where faults are not repaired."""
 
-    def __init__(self) -> None:
+    def __init__(self, repair: bool = False) -> None:
         self.faults: dict[Finding, None] = {}
         self.remarks: dict[Finding, None] = {}
+        self.repairs: dict[str, str] | None = {} if repair else None
 
     def error(self) -> DataError:
         return DataError(*self.faults)
@@ -84,10 +86,10 @@ def gather_findings() -> Iterator[Findings]:
 
 
 @contextmanager
-def collect_findings() -> Iterator[Findings]:
+def collect_findings(repair: bool = False) -> Iterator[Findings]:
     """Collect what is reported inside, for a caller that judges it: nothing is raised or logged, and an outer
-    `gather_findings` does not hear of it."""
-    found = Findings()
+    `gather_findings` does not hear of it. repair: what can be repaired while reading, is (see `can_repair`)."""
+    found = Findings(repair)
     token = _open.set(found)
     try:
         yield found
@@ -114,6 +116,16 @@ def add_remark(kind: Kind, fact: str) -> None:
     found = _open.get()
     if found is not None:
         found.remarks[Finding(kind, fact)] = None
+
+
+def can_repair(fault: Finding, file: object, done: str) -> bool:
+    """Whether to repair a file's fault in memory; it then is a remark, and what is done about it is noted."""
+    found = _open.get()
+    if found is None or found.repairs is None:
+        return False
+    found.remarks[fault] = None
+    found.repairs[str(file)] = done
+    return True
 
 
 def format_findings(findings: Iterable[Finding]) -> str:

@@ -99,12 +99,12 @@ def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uin
         if _opencv_reads(image, data):
             pixels = _opencv(data, _BGR)
             if pixels is not None:
-                return _turned(_to_8_bit(_rgb(pixels), path), orientation), orientation
+                return turn(_to_8_bit(_rgb(pixels), path), orientation), orientation
         _load(image, path)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             grey = _to_8_bit(np.asarray(image), path)
-            return _turned(np.stack([grey] * 3, axis=-1), orientation), orientation
-        return _turned(np.array(image.convert("RGB")), orientation), orientation
+            return turn(np.stack([grey] * 3, axis=-1), orientation), orientation
+        return turn(np.array(image.convert("RGB")), orientation), orientation
 
 
 def orientation_of(path: Path) -> int:
@@ -159,10 +159,10 @@ def read_mask_file(path: Path, data: bytes | None = None) -> MaskFile:
             whole = _opencv(data, cv2.IMREAD_UNCHANGED)
             if whole is not None and whole.ndim == 2:
                 values, palette = _without_scaling(whole, image, data)
-                return MaskFile(_turned(values, orientation), palette, lossy)
+                return MaskFile(turn(values, orientation), palette, lossy)
         _load(image, path)
         values, palette = _pillow_values(image, data, path)
-        return MaskFile(_turned(values, orientation), palette, lossy)
+        return MaskFile(turn(values, orientation), palette, lossy)
 
 
 def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Values, NDArray[np.uint8] | None]:
@@ -283,7 +283,8 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _turned(pixels: Values, orientation: int) -> Values:
+def turn(pixels: Values, orientation: int) -> Values:
+    """Pixels turned as an EXIF orientation says."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

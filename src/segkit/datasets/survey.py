@@ -167,13 +167,13 @@ def find_quantiles(values: NDArray[np.float64], weights: NDArray[np.float64]) ->
     return np.asarray(values[order][np.searchsorted(below, (0.05, 0.5, 0.95))])
 
 
-def survey_all(data: DataModule, found: Findings, progress: bool = True) -> Survey:
+def survey_all(data: DataModule, found: Findings, progress: bool = True, repair: bool = False) -> Survey:
     """Read every picture and its mask once; what cannot be read is added to `found`. progress: show a bar."""
     sources = data.sources
     total = sum(len(source) for _, source in distinct(sources))
     bar = console.show_progress("reading", total, progress)
     read: dict[str, list[Record]] = {}
-    with bar as advance, collect_findings() as here:
+    with bar as advance, collect_findings(repair) as here:
         for split, source in distinct(sources):
             try:
                 read_split(split, source, advance, read.setdefault(split, []))

@@ -1,6 +1,5 @@
 """The report as one self-contained HTML file."""
 
-import base64
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,14 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup  # of jinja2
 
 from segkit import __version__
 from segkit.configs.places import check_notes
+from segkit.pictures.embedding import to_data_uri
 from segkit.pictures.overlays import save as save_picture
 from segkit.reporting import conclusions, figures, summary, training
 from segkit.reporting.analysis import Analysis
@@ -23,7 +21,6 @@ from segkit.reporting.collect import Problem
 from segkit.reporting.gallery import Sheet
 from segkit.reporting.table import Cell
 
-QUALITY = 82  # of the page's JPEGs; the files beside it are PNG
 MOST_NOTES = 1_000_000  # characters
 
 
@@ -127,12 +124,7 @@ def draw_charts(report: Analysis, folder: Path) -> dict[str, tuple[str, Markup]]
 def embed(sheet: Sheet, folder: Path, name: str) -> str:
     """A sheet as a data URI; it is also written as a PNG file."""
     save_picture(folder / f"{name}.png", sheet.picture)
-    done, encoded = cv2.imencode(
-        ".jpg", np.ascontiguousarray(sheet.picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    )
-    if not done:
-        raise ValueError(f"{name}: OpenCV cannot encode it.")
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return to_data_uri(sheet.picture)
 
 
 def read_notes(path: Any) -> Markup | None:

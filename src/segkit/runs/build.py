@@ -18,7 +18,8 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from segkit import __version__
 from segkit.configs.settings import check_precision
-from segkit.datasets.checks import check_data, check_meaning
+from segkit.datasets.checks import check_meaning
+from segkit.datasets.checkup import check_files, describe_data
 from segkit.datasets.common import SPLITS, fingerprint
 from segkit.datasets.findings import gather_findings
 from segkit.datasets.module import DataModule
@@ -48,6 +49,7 @@ class Run:
     data: DataModule
     trainer: lightning.Trainer
     fingerprint: str
+    summary: tuple[str, ...] = ()  # of the data, six lines at most
 
 
 def make(settings: Mapping[str, Any], **more: Any) -> Any:
@@ -81,21 +83,24 @@ def build(
     """
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     with gather_findings():  # report all faulty files in one list
-        data = build_data(config, follow_links=follow_links)
-        check_meaning(data)
+        data, how = build_data(config, follow_links=follow_links), config.get("check", "fast")
+        if how != "off":
+            check_meaning(data)
         counts_masks = has_auto_weights(config["loss"])
         if counts_masks:
-            check_data(data)
+            check_files(data, how)
         config = config | {"loss": resolve_auto_weights(config["loss"], data)}
         task = build_task(config, data)
         check_fit(config, task)
         if not counts_masks:  # report wrong settings before decoding anything
-            check_data(data)
+            check_files(data, how)
     if data.workers and not torch.accelerator.is_available():  # else loaders and network compete for the cores
         torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))
     if fresh:
         initialise(task, config)
-    return Run(task, data, build_trainer(config, callbacks), fingerprint_of(data))
+    has_weights = config.get("weights") not in (None, "none")
+    summary = () if how == "off" else describe_data(data, config["choices"]["dataset"], has_weights)
+    return Run(task, data, build_trainer(config, callbacks), fingerprint_of(data), tuple(summary))
 
 
 def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow_links: bool = False) -> DataModule:

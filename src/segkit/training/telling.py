@@ -73,6 +73,8 @@ def describe(run: Run, record: Record, own: bool) -> None:
         record.facts["protocol"] = record.config["dataset"]["protocol"]
     record.write("running")
     chosen, counts = record.config["choices"], " / ".join(str(len(names)) for names in split.values())
+    for line in run.summary:
+        log.info("%s", line)
     log.info(
         "%s, %.2f M parameters, on %s (%s); %s: %s train / val / test pictures",
         chosen["model"],
