@@ -22,7 +22,7 @@ def check(cfg: DictConfig) -> None:
 
     check_layout(given)
     from segkit.datasets.checks import check_cover
-    from segkit.datasets.checkup import check_dataset
+    from segkit.datasets.checkup import check_dataset, name_data
     from segkit.datasets.findings import collect_findings
     from segkit.datasets.repairs import write_copy
     from segkit.evaluation.augmented import draw_augmented
@@ -36,9 +36,11 @@ def check(cfg: DictConfig) -> None:
     with collect_findings() as found:
         uncached = settings["dataset"] | {"workers": 0, "cache": "off"}
         data = build_data(settings | {"dataset": uncached}, follow_links=True)
-    checkup = check_dataset(data, found, settings["choices"]["dataset"], progress=True, repair=settings["fix"])
+    name = name_data(settings["choices"]["dataset"], data)
+    checkup = check_dataset(data, found, name, progress=True, repair=settings["fix"])
     for line in checkup.summary():
-        console.say(line)
+        if not (settings["fix"] and line.startswith("try:")):
+            console.say(line)
     checkup.log_warnings()
     page = write_checkup(checkup, folder, fingerprint_of(data))
     console.say(f"{console.format_count(len(checkup.problems), 'finding')} with pictures and remedies: {page}")

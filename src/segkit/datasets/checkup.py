@@ -10,6 +10,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -74,7 +75,8 @@ def check_dataset(
     """
     found = found or Findings()
     survey = survey_all(data, found, progress, repair)
-    problems = [*from_findings(found.faults, "error", survey), *from_findings(found.remarks, "warning", survey)]
+    splits = {str(path): split for split, source in data.sources.items() for path in chain(*extras_of(source).files)}
+    problems = [*from_findings(found.faults, "error", splits), *from_findings(found.remarks, "warning", splits)]
     problems += judge_whole(data, survey)
     problems += find_problems(survey)
     hints = tuple(find_hints(data, survey))
@@ -136,6 +138,12 @@ def judge_whole(data: DataModule, survey: Survey) -> Iterator[Problem]:
 def _refused(error: ValueError, kind: tuple[str, ...], split: str, file: str = "") -> Problem:
     fact, _, remedy = str(error).partition(". ")
     return Problem("error", split, file, "", Finding(Kind(kind[0], kind[1], remedy), f"{fact.removesuffix('.')}."))
+
+
+def name_data(choice: str, data: DataModule) -> str:
+    """What to call a data set: the choice on the command line, or the name of one's own folder."""
+    root = root_of(data)
+    return root.resolve().name if choice == "folder" and root is not None else choice
 
 
 def root_of(data: DataModule) -> Path | None:

@@ -148,7 +148,8 @@ def where(one: Record, other: Record) -> str:
 
 
 def find_mispaired(records: Sequence[Record]) -> Iterator[Problem]:
-    """Masks that two pictures have likely exchanged."""
+    """Masks that two pictures have likely exchanged; one that is full is wrong in another way."""
+    records = [record for record in records if np.count_nonzero(record.pixels[:-1]) > 1 or record.pixels[0]]
     described = [(record.content.features, record.content.shares) for record in records if record.content]
     for found in pairing.find_exchanged_among(pairing.join_pairs(described)):
         one, other = records[found.first], records[found.second]
@@ -239,9 +240,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.{1 if share >= 0.01 or share == 0 else 2 if share >= 0.001 else 3}f} %"
 
 
-def from_findings(findings: Iterable[Finding], severity: Severity, survey: Survey) -> Iterator[Problem]:
-    """What the readers of files have reported."""
-    splits = {path: record.split for record in survey.records for path in map(str, record.files)}
+def from_findings(findings: Iterable[Finding], severity: Severity, splits: Mapping[str, str]) -> Iterator[Problem]:
+    """What the readers of files have reported. splits: of each file."""
     for finding in findings:
         files = find_files(finding.fact)
         split = next((splits[file] for file in files if file in splits), "")

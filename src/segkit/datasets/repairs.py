@@ -67,6 +67,10 @@ def write_copy(checkup: Checkup, folder: Path, words: Sequence[str]) -> tuple[li
             (part / split).rename(folder / ("test" if same and split == "val" else split))
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    named = {repair.file for repair in repairs}
+    paired = {str(path) for source in splits.values() for pair in extras_of(source).files for path in pair}
+    lost = [one for one in checkup.of("error") if one.file and one.file not in named | paired]
+    repairs += [Repair(one.split, one.file, f"left out: {one.fact}") for one in lost]
     write_text(folder / "repairs.csv", csv_text([Repair._fields, *repairs]))
     return repairs, describe_command(checkup, folder, words, ignores, same)
 

@@ -101,9 +101,10 @@ def describe_problems(problems: Sequence[Problem]) -> Iterator[str]:
         some = [problem for problem in problems if problem.severity == severity]
         kinds = Counter(problem.finding.kind[:2] for problem in some).most_common()
         named = [format_count(count, one, many) for (one, many), count in kinds[:FEW_KINDS]]
-        more = ["…"] if len(kinds) > FEW_KINDS else []
+        named += ["…"] if len(kinds) > FEW_KINDS else []
         if some:
-            parts.append(f"{format_count(len(some), severity)} ({', '.join(named + more)})")
+            count = format_count(len(some), severity)
+            parts.append(f"{count} ({', '.join(named)})" if severity != "note" or not parts else count)
     yield f"unusual: {'; '.join(parts)}" if parts else "nothing unusual"
 
 

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from segkit import __version__
 from segkit.configs.settings import check_precision
 from segkit.datasets.checks import check_meaning
-from segkit.datasets.checkup import check_files, describe_data
+from segkit.datasets.checkup import check_files, describe_data, name_data
 from segkit.datasets.common import SPLITS, fingerprint
 from segkit.datasets.findings import gather_findings
 from segkit.datasets.module import DataModule
@@ -99,7 +99,7 @@ def build(
     if fresh:
         initialise(task, config)
     has_weights = config.get("weights") not in (None, "none")
-    summary = () if how == "off" else describe_data(data, config["choices"]["dataset"], has_weights)
+    summary = () if how == "off" else describe_data(data, name_data(config["choices"]["dataset"], data), has_weights)
     return Run(task, data, build_trainer(config, callbacks), fingerprint_of(data), tuple(summary))
 
 
