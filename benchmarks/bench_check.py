@@ -3,10 +3,12 @@
 Copies are made of 5 % of the pictures for each kind of twin, in a temporary folder; the files themselves stay as they
 are. Thresholds were chosen on CrackForest and drawn pictures. After a first look at CamVid and DeepCrack two rules
 became stricter: no place may differ (someone walks past a standing camera), by an amount chosen on CrackForest again,
-and a crop lies inside the whole, but for 1.5 % of its side. DeepCrack has crops of one photograph that overlap: they
-count as accused here, also where a copy lies in both. Other sets and numbers of seeds:
+and a crop lies inside the whole. What is seen to reach beyond it by more than 0.5 % of a side (three times what crops
+of CrackForest and drawn pictures reach) is an overlap, which accuses nobody: DeepCrack has crops of one photograph.
+Other sets, numbers of seeds, and the time of more pictures (the wanted 4 minutes are for 10,000):
 
 python benchmarks/bench_check.py ../shared/data/crack --seeds 3
+python benchmarks/bench_check.py --pictures 10000
 """
 
 import argparse
@@ -22,8 +24,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.datasets.checks import check_data, check_meaning
+from segkit.datasets.checkup import check_dataset, check_sample
+from segkit.datasets.common import SPLITS
 from segkit.datasets.duplicates import find_duplicates
+from segkit.datasets.folder import Folder
 from segkit.datasets.masks import MaskValues
+from segkit.datasets.module import DataModule
 from segkit.datasets.pairing import find_exchanged
 from segkit.datasets.reading import read_picture
 
@@ -31,7 +38,8 @@ DATA = Path(os.environ.get("SEGKIT_BENCH_DATA", Path(__file__).resolve().parents
 CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 SETS = {"deepcrack": MaskValues(["crack"]), "camvid": MaskValues(CAMVID, ignore_values=[11])}
 SEEDS, SHARE = 3, 0.05
-PICTURES, SIDE = 1000, 448  # for the clock
+PICTURES, SIDE = 500, 448  # for the clock
+WANTED = 240 / 10_000  # seconds a pair, on two cores
 Picture = NDArray[np.uint8]
 Damage = Callable[[Picture, np.random.Generator], Picture]
 
@@ -88,11 +96,12 @@ def measure_twins(root: Path, seeds: int) -> list[dict[str, Any]]:
         for copy, (kind, path) in copies.items():
             found[kind].append(frozenset((copy, path)) in pairs)
         originals = {path for _, path in copies.values()}
-        suspects = set().union(*pairs) - originals - set(copies)
+        accused_pairs = {frozenset(twin[:2]) for twin in twins if twin.kind != "overlapping"}
+        suspects = set[Path]().union(*accused_pairs) - originals - set(copies)
         accused += len(suspects)
         untouched += len(files) - len(originals)
         for twin in twins:
-            if suspects & set(twin[:2]):
+            if twin.kind != "overlapping" and suspects & set(twin[:2]):
                 print(f"  seed {seed}: {twin.kind} {twin.score:.2f}: {twin.first.name} and {twin.second.name}")
     rows = [
         row(f"{root.name}: twins found, {kind}", sum(some) / len(some), KINDS[kind][0], "higher", f"of {len(some)}")
@@ -157,28 +166,43 @@ def make_copies(files: list[Path], folder: Path, seed: int) -> Iterator[tuple[st
 
 
 def measure_time(count: int) -> list[dict[str, Any]]:
-    """Drawn pictures, one in twenty a twin."""
-    rng = np.random.default_rng(0)
+    """Drawn pairs, one picture in twenty a twin: the whole check, and what check=fast takes of a 5-minute training."""
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(count):
-            if number % 20 or not number:
-                coarse = cv2.resize(
-                    rng.integers(60, 196, (9, 9, 3), dtype=np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
-                )
-                picture = np.clip(coarse + rng.normal(0, 12, (SIDE, SIDE, 1)), 0, 255).astype(np.uint8)
-            cv2.imwrite(f"{folder}/{number:05}.jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90 - number % 20])
+        draw_pairs(Path(folder), count)
+        sources = {split: Folder(folder, split) for split in SPLITS}
+        data = DataModule(sources, size=256, workers=0)
         before, started, worked = peak(), time.perf_counter(), time.process_time()
-        find_duplicates(sorted(Path(folder).iterdir()))
+        found = check_dataset(data)
         seconds, work, memory = time.perf_counter() - started, time.process_time() - worked, peak() - before
+        kept = DataModule(sources, size=256, workers=0, cache="ram", settings={})
+        check_data(kept)  # a training decodes them anyway
+        started = time.perf_counter()
+        check_meaning(kept)
+        check_sample(kept).summary()
+        fast = time.perf_counter() - started
+    detail = f"{work:.1f} s of processors, {memory:.0f} MB of memory more, {len(found.problems)} findings"
     return [
-        row(
-            f"twins among {count:,} pictures of {SIDE}², seconds",
-            seconds,
-            120 * count / 10_000,
-            "lower",
-            f"{work:.1f} s of processors, {memory:.0f} MB of memory more",
-        )
+        row(f"check of {count:,} pairs of {SIDE}², seconds", seconds, WANTED * count, "lower", detail),
+        row(f"check=fast, share of a 5-minute training on {count:,} pairs", fast / 300, 0.03, "lower", f"{fast:.1f} s"),
     ]
+
+
+def draw_pairs(root: Path, count: int) -> None:
+    """Textures with a strip in each, and its mask."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (root / kind).mkdir()
+    for number in range(count):
+        if number % 20 or not number:
+            coarse = cv2.resize(
+                rng.integers(60, 196, (9, 9, 3), dtype=np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+            )
+            picture = np.clip(coarse + rng.normal(0, 12, (SIDE, SIDE, 1)), 0, 255).astype(np.uint8)
+            mask = np.zeros((SIDE, SIDE), np.uint8)
+            cv2.polylines(mask, [rng.integers(0, SIDE, (5, 2)).astype(np.int32)], False, 255, int(rng.integers(2, 9)))
+            picture[mask > 0] //= 2
+        cv2.imwrite(f"{root}/images/{number:05}.jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90 - number % 20])
+        cv2.imwrite(f"{root}/masks/{number:05}.png", mask)
 
 
 def peak() -> float:
@@ -196,7 +220,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1, help="of the masks; several are indices, one is above 127")
     parser.add_argument("--ignore", nargs="*", type=int, default=[], help="values of masks to ignore")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--pictures", type=int, default=0, help="take the time of so many drawn pictures as well")
+    parser.add_argument("--pictures", type=int, default=0, help="take the time of so many drawn pairs as well")
     words = parser.parse_args()
     values = MaskValues([str(number) for number in range(words.classes)], ignore_values=words.ignore)
     results = []

@@ -83,23 +83,24 @@ def check_dataset(
     return Checkup(name, data, survey, worst_first(problems), hints)
 
 
-def check_files(data: DataModule, how: Literal["fast", "full", "off"]) -> None:
+def check_files(data: DataModule, how: Literal["fast", "full", "off"]) -> Checkup | None:
     """Check files before training, and report their faults. fast: those of validation and test, and of training as far
-    as they go into the cache; full: as `check_dataset` does, whose warnings are logged."""
+    as they go into the cache; full: as `check_dataset` does, whose warnings are logged and whose result is returned."""
     if how == "off":
-        return
+        return None
     check_data(data)
-    if how == "full":
-        checkup = check_dataset(data, progress=True)
-        report_faults(*(problem.finding for problem in checkup.of("error")))
-        checkup.log_warnings()
+    if how == "fast":
+        return None
+    checkup = check_dataset(data, progress=True)
+    report_faults(*(problem.finding for problem in checkup.of("error")))
+    checkup.log_warnings()
+    return checkup
 
 
-def describe_data(data: DataModule, name: str, pretrained: bool) -> list[str]:
-    """The summary before a training, from a sample of the pictures (see `survey_sample`)."""
+def check_sample(data: DataModule) -> Checkup:
+    """What some pictures of each split show (see `survey_sample`), for the summary before a training."""
     survey = survey_sample(data)
-    problems, hints = worst_first(find_problems(survey)), tuple(find_hints(data, survey))
-    return Checkup(name, data, survey, problems, hints).summary(pretrained)
+    return Checkup("", data, survey, worst_first(find_problems(survey)), tuple(find_hints(data, survey)))
 
 
 def judge_whole(data: DataModule, survey: Survey) -> Iterator[Problem]:

@@ -113,9 +113,15 @@ def _near(files: Sequence[tuple[Path, Thumbnail]]) -> list[Twin]:
         candidates = [
             one for one in sieve.cropped(textures, ALIKE_CROPPED, NEIGHBOURS_CROPPED) if _key(one) not in found
         ]
-        for one, twin in zip(candidates, pool.map(fit, candidates), strict=True):
-            if twin is not None:
-                found.setdefault(_key(one), twin)
+        fits = [
+            (*twin, one) for one, twin in zip(candidates, pool.map(fit, candidates), strict=True) if twin is not None
+        ]
+    copies, wholes = set(found), dict[int, int]()
+    for kind, score, one in sorted(fits, key=lambda entry: (-entry[1], entry[2])):
+        # a crop is of the picture that it fits best, and of its copies; others are of the same photograph
+        best = wholes.setdefault(one.part, one.whole) if kind == "cropped" else one.whole
+        is_best = best == one.whole or (min(best, one.whole), max(best, one.whole)) in copies
+        found.setdefault(_key(one), (kind if is_best else "overlapping", score))
     return [Twin(files[first][0], files[second][0], *twin) for (first, second), twin in found.items()]
 
 

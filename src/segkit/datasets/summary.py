@@ -96,7 +96,7 @@ def short(value: float) -> str:
 
 def describe_problems(problems: Sequence[Problem]) -> Iterator[str]:
     """How many problems of each severity, with the most frequent kinds."""
-    parts = []
+    parts: list[str] = []
     for severity in SEVERITIES:
         some = [problem for problem in problems if problem.severity == severity]
         kinds = Counter(problem.finding.kind[:2] for problem in some).most_common()

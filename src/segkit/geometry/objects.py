@@ -13,7 +13,7 @@ class Objects(NamedTuple):
 
     The thickness is the shorter side of the rectangle that has the object's area and perimeter, so it also holds for
     bent and branched strips; of a disc it is 0.79 of the diameter. The perimeter is Cauchy's and Crofton's, from
-    crossings in four directions: for strips of any direction and width the thickness is right to within about 6 %.
+    crossings in four directions: for strips of any direction and width the thickness is right to within about 8 %.
     (Twice the largest distance to the background would be a pixel too much or too little, and grows at branches.)
     """
 

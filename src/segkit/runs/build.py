@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hydra
@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from segkit import __version__
 from segkit.configs.settings import check_precision
 from segkit.datasets.checks import check_meaning
-from segkit.datasets.checkup import check_files, describe_data, name_data
+from segkit.datasets.checkup import check_files, check_sample, name_data
 from segkit.datasets.common import SPLITS, fingerprint
 from segkit.datasets.findings import gather_findings
 from segkit.datasets.module import DataModule
@@ -87,19 +87,20 @@ def build(
         if how != "off":
             check_meaning(data)
         counts_masks = has_auto_weights(config["loss"])
-        if counts_masks:
-            check_files(data, how)
+        checked = check_files(data, how) if counts_masks else None
         config = config | {"loss": resolve_auto_weights(config["loss"], data)}
         task = build_task(config, data)
         check_fit(config, task)
         if not counts_masks:  # report wrong settings before decoding anything
-            check_files(data, how)
+            checked = check_files(data, how)
     if data.workers and not torch.accelerator.is_available():  # else loaders and network compete for the cores
         torch.set_num_threads(max(min(torch.get_num_threads(), cores() - data.workers), 1))
     if fresh:
         initialise(task, config)
-    has_weights = config.get("weights") not in (None, "none")
-    summary = () if how == "off" else describe_data(data, name_data(config["choices"]["dataset"], data), has_weights)
+    summary: list[str] = []
+    if how != "off":
+        named = replace(checked or check_sample(data), name=name_data(config["choices"]["dataset"], data))
+        summary = named.summary(pretrained=config.get("weights") not in (None, "none"))
     return Run(task, data, build_trainer(config, callbacks), fingerprint_of(data), tuple(summary))
 
 
