@@ -1,16 +1,25 @@
-"""The sheet that shows what the network will see."""
+"""The command `check`: what it writes, the sheet that shows what the network will see, and repaired copies."""
 
+import csv
+import shlex
+import shutil
 from pathlib import Path
 
 import albumentations as A
+import numpy as np
 import pytest
-from conftest import read_picture, segkit
+from bad_inputs.files import turned
+from conftest import TINY_NET, read_picture, segkit, write_pair
+from PIL import Image
+from test_duplicates import draw
 
 from segkit.check import check
 from segkit.configs.composing import compose, to_plain
 from segkit.datasets.augment import Augment
+from segkit.datasets.findings import DataError
+from segkit.datasets.folder import Folder
 from segkit.evaluation.augmented import spread_evenly
-from segkit.runs.build import build_data, make
+from segkit.runs.build import Run, build, build_data, make
 
 
 def test_positions_are_spread() -> None:
@@ -78,3 +87,82 @@ def test_crops_are_shown_as_they_are_taken(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "augmented.png").shape[1] == 7 * 262
     with pytest.raises(ValueError, match="count=0: expected a whole number, 1 or more"):
         check(compose("count=0", config="check"))
+
+
+def test_a_repaired_copy_trains_with_the_line_that_is_printed(tmp_path: Path) -> None:
+    root = tmp_path / "my data"
+    for split, start in (("train", 0), ("val", 6), ("test", 9)):
+        for number in range(start, start + (6 if split == "train" else 3)):
+            write_pair(root / split / "images", root / split / "masks", f"p{number:02}", number)
+    photo, mask = draw(0, 40, 48), np.zeros((48, 40), np.uint8)
+    mask[:12] = 255
+    Image.fromarray(photo).save(root / "train/images/p00.jpg", exif=turned(6))  # shown as 40×48
+    (root / "train/images/p00.png").unlink()
+    Image.fromarray(np.rot90(mask)).save(root / "train/masks/p00.png")  # drawn on the unturned pixels
+    Image.fromarray(mask[::2, ::2].T).save(root / "train/masks/p01.png")
+    shutil.copy(root / "test/images/p09.png", root / "train/images/p02.png")
+    (root / "train/masks/p03.png").write_bytes(b"no picture")
+    (root / "val/masks/p06.png").unlink()
+    before = {path: path.read_bytes() for path in root.rglob("*.*")}
+    words = ["dataset=folder", "dataset.root='my data'", "dataset.classes=[disc]", "dataset.size=32", "output=clean"]
+    done = segkit(*words, "fix=true", module="check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
+    with (tmp_path / "clean/repairs.csv").open() as file:
+        repairs = {Path(row["file"]).name: row["done"] for row in csv.DictReader(file)}
+    assert repairs["p00.jpg"] in ("mask turned as the EXIF orientation of its picture says",)
+    assert repairs["p01.png"] == "mask resized from 24×20 to 48×40"
+    assert repairs["p02.png"] == "left out with its mask: my data/test/images/p09.png is the same picture"
+    assert repairs["p03.png"].startswith("left out: my data/train/masks/p03.png cannot be read")
+    assert repairs["p06.png"] == "left out: my data/val/images/p06.png has no mask."
+    assert sorted(path.name for path in (tmp_path / "clean/train/masks").iterdir()) == [
+        "p00.png",
+        "p01.png",
+        "p04.png",
+        "p05.png",
+    ]
+    assert read_picture(tmp_path / "clean/train/images/p00.png").shape == (48, 40, 3)
+    assert read_picture(tmp_path / "clean/train/masks/p00.png")[:12, :, 0].min() == 255
+    line = done.stdout.rsplit("python -m segkit.train ", 1)[1]
+    trained = segkit(*shlex.split(line), *TINY_NET, "hydra.run.dir=run", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "clean: 4 / 2 / 3 train / val / test pictures" in trained.stderr
+    again = segkit(*words, "fix=true", module="check", cwd=tmp_path)
+    assert "the folder is not empty" in again.stderr
+
+
+def test_ignored_pixels_of_one_class_keep_their_meaning_in_a_copy(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(8):
+        write_pair(root / "images", root / "masks", f"p{number}", number)
+        mask = read_picture(root / f"masks/p{number}.png", 0)
+        mask[:5] = 7
+        Image.fromarray(mask).save(root / f"masks/p{number}.png")
+    words = ["dataset=folder", f"dataset.root={root}", "dataset.ignore_values=[7]", f"output={tmp_path}/clean"]
+    check(compose(*words, "fix=true", config="check"))
+    (path,) = (tmp_path / "clean/val/masks").iterdir()
+    assert set(np.unique(read_picture(path))) == {0, 128, 255}
+    copy = Folder(tmp_path / "clean", "val", ignore_values=[128])
+    assert (copy[0]["mask"][:5] == 255).all()
+
+
+def test_what_is_checked_before_a_training(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copy = read_picture(folder / "images/p0.png")
+    words = ["dataset=folder", f"dataset.root={folder}", "dataset.size=32", f"run_dir={tmp_path}/run", *TINY_NET]
+
+    def built(how: str) -> Run:
+        caplog.clear()
+        with caplog.at_level("WARNING", logger="segkit"):
+            return build(to_plain(compose(*words, f"check={how}")))
+
+    test = built("fast").data.sources["test"].names[0]
+    Image.fromarray(copy[..., ::-1]).save(folder / "images/p0.bmp")  # the same pixels in other bytes
+    (folder / "images/p0.png").unlink()
+    Image.fromarray(copy[..., ::-1]).save(folder / test)
+    assert built("fast").summary[0] == "my_data: 7 / 2 / 1 train / val / test pictures, 48×40 pixels"
+    with pytest.raises(DataError, match="train and test share a picture"):
+        built("full")
+    (folder / test).write_bytes(b"no picture")
+    assert built("off").summary == ()
+    with pytest.raises(DataError, match="cannot be read"):
+        built("fast")

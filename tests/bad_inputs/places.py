@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bad_inputs.cases import Case
+from bad_inputs.files import CHECK
 from bad_inputs.makers import TINY, both, data, run
 
 PREDICT = ("run=run", "input=data/images", "accelerator=cpu")
@@ -19,6 +20,20 @@ def other_files(folder: Path) -> None:
 
 
 CASES = (
+    Case(
+        "repair_into_the_data_set",
+        "check",
+        (*CHECK[:-1], "output=data/clean", "fix=true"),
+        ("output=data/clean lies in dataset.root=data", "Name a folder elsewhere"),
+        data,
+    ),
+    Case(
+        "repair_among_other_files",
+        "check",
+        (*CHECK[:-1], "output=out", "fix=true"),
+        ("output=out: the folder is not empty", "Name a new one"),
+        both(data, other_files),
+    ),
     Case(
         "predict_into_its_input",
         "predict",

@@ -122,6 +122,7 @@ VALUES = (
     wrong("monitor_of_the_test", "monitor=test/iou", "monitor=test/iou: ", "a validation metric"),
     wrong("compile_word", "compile=maybe", "compile=maybe: ", "true or false"),
     wrong("profile_number", "profile=2", "profile=2: "),
+    wrong("check_misspelt", "check=quick", "check=quick: expected fast, full or off"),
     wrong("lr_find_word", "lr_find=yep", "lr_find=yep: "),
     wrong("report_word", "report=never", "report=never: "),
     wrong("budget_zero", "budget=0", "budget=0: ", "such as 90s, 10m or 1h30m"),

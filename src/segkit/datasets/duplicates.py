@@ -45,6 +45,7 @@ class Duplicates(NamedTuple):
     """All twins, by path, and why files could not be read.
 
     Of several identical files the first stands for the others: they are twins of it, and others are twins of it alone.
+    A crop that several pictures hold is cropped from the one that it fits best, and overlapping with the others.
     """
 
     twins: tuple[Twin, ...]

@@ -123,8 +123,8 @@ def _settings(survey: Survey, problems: Sequence[Problem], hints: Sequence[Hint]
     grouped = [f"{hint.setting} ({hint.text})" for hint in hints if hint.topic == "groups" and hint.setting]
     yield from grouped
     if leaks and any(record.files for record in survey.records):
-        count = format_count(len(leaks), "pair of pictures is", "pairs of pictures are")
-        yield f"segkit check … fix=true output=clean ({count} the same in two splits; it leaves them out of training)"
+        count = format_count(len(leaks), "pair is", "pairs are")
+        yield f"python -m segkit.check … fix=true output=clean ({count} the same in two splits: it leaves one out)"
     if any(problem.finding.kind == EXCHANGED for problem in problems):
         yield "look at the masks that are likely exchanged, in check.html"
     thick, resized = survey.thickness(), survey.thickness(at_network=True)
