@@ -181,7 +181,7 @@ def find_specks(survey: Survey, records: Sequence[Record]) -> Iterator[Problem]:
     names = {value: name for name, value in survey.values.items()}
     found = []
     for record in records:
-        limit = max(SPECK_SHARE * record.seen[0] * record.seen[1], SPECK_LEAST)
+        limit = speck_limit(record.seen)
         parts = []
         for value, area in usual.items():
             areas = record.objects.areas[record.objects.classes == value]
@@ -194,6 +194,11 @@ def find_specks(survey: Survey, records: Sequence[Record]) -> Iterator[Problem]:
         yield found[0]._replace(finding=Finding(MOST_SPECKS, f"{len(found)} of {len(records)} masks have specks."))
     else:
         yield from found
+
+
+def speck_limit(shape: tuple[int, ...]) -> float:
+    """The largest area of a speck in a mask of this shape."""
+    return max(SPECK_SHARE * shape[0] * shape[1], SPECK_LEAST)
 
 
 def _usual_area(records: Iterable[Record], value: int) -> float:

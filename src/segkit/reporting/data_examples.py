@@ -1,7 +1,7 @@
 """Small pictures of what a check has found: duplicates beside each other, masks over their pictures, places of
 classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -25,11 +25,12 @@ from segkit.datasets.problems import (
     SPECKS,
     TWO_MASKS,
     Problem,
+    speck_limit,
 )
 from segkit.datasets.survey import Record
 from segkit.pictures.embedding import to_data_uri
 from segkit.pictures.overlays import Pixels, overlay
-from segkit.pictures.sheets import heatmap
+from segkit.pictures.sheets import MISSED, heatmap
 
 TILE = 200  # longest side of a picture
 MOST = 6  # examples of each kind
@@ -91,7 +92,10 @@ class Examples:
             for record in (one, other) if kind == TWO_MASKS and other is not None else (one,):
                 image, mask = self._read(record)
                 yield make_tile(image, self._title(record))
-                yield make_tile(self._laid(image, mask), "with its mask")
+                laid, text = self._laid(image, mask), "with its mask"
+                if kind == SPECKS:
+                    laid, text = ring_specks(laid, mask, self.checkup.survey.objects.values()), f"{text}, specks ringed"
+                yield make_tile(laid, text)
 
     def _read(self, record: Record) -> tuple[Pixels, Pixels]:
         sample = self.checkup.data.sources[record.split][self.numbers[record.split, record.name]]
@@ -102,6 +106,17 @@ class Examples:
 
     def _title(self, record: Record) -> str:
         return printable(f"{record.split}: {record.name}")
+
+
+def ring_specks(laid: Pixels, mask: Pixels, values: Iterable[int]) -> Pixels:
+    """Red rings around the specks of a mask, on its picture at whatever size."""
+    ringed, scale = laid.copy(), laid.shape[0] / mask.shape[0]
+    for value in values:
+        _, _, stats, centres = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
+        for number in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] <= speck_limit(mask.shape)) + 1:
+            x, y = (centres[number] + 0.5) * scale
+            cv2.circle(ringed, (round(x), round(y)), 7, MISSED, 2, cv2.LINE_AA)
+    return ringed
 
 
 def shrink(image: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
