@@ -192,7 +192,7 @@ def test_shares_that_differ_between_splits(root: Path) -> None:
         thick[20 : 50 + int(path.stem[-1]), 50:150] = 255
         save(path, thick)
     (problem,) = checkup(root).problems
-    assert (problem.severity, problem.kind) == ("warning", "class whose share differs by split")
+    assert (problem.severity, problem.kind) == ("note", "class whose share differs by split")
     assert problem.fact == "strip has 3.1 % of the pixels of train, and 9.7 % of test."
 
 

@@ -222,12 +222,12 @@ def compare_splits(survey: Survey) -> Iterator[Problem]:
             ratio = max(first, second) / min(first, second)
             if ratio >= RATIO and _differ(survey, name, one, other):
                 fact = f"{name} has {percent(first)} of the pixels of {one}, and {percent(second)} of {other}."
-                severity: Severity = "warning" if ratio >= 2 * RATIO else "note"
-                yield Problem(severity, f"{one} and {other}", "", "", Finding(SHARES, fact))
+                yield Problem("note", f"{one} and {other}", "", "", Finding(SHARES, fact))
 
 
 def _differ(survey: Survey, name: str, one: str, other: str) -> bool:
-    """Whether two splits' mean shares differ by `SURE` standard errors; a group counts once."""
+    """Whether two splits' mean shares differ by `SURE` standard errors; a group counts once. Of fewer than three groups
+    nothing is sure: then by a factor of twice `RATIO`."""
     means, errors = [], []
     for split in (one, other):
         groups: dict[str, list[float]] = {}
@@ -235,7 +235,8 @@ def _differ(survey: Survey, name: str, one: str, other: str) -> bool:
             groups.setdefault(record.group or str(number), []).append(float(share))
         each = [float(np.mean(some)) for some in groups.values()]
         if len(each) < 3:
-            return False
+            pixels = [survey.shares(name, either).pixels for either in (one, other)]
+            return survey.groups() > 0 and max(pixels) > 2 * RATIO * min(pixels)
         means.append(np.mean(each))
         errors.append(np.var(each, ddof=1) / len(each))
     return bool(abs(means[0] - means[1]) > SURE * np.sqrt(sum(errors)))
