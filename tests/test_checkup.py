@@ -153,6 +153,15 @@ def test_each_kind_of_problem_is_found_alone(root: Path, what: str) -> None:
     assert "unusual: 1 " in found.summary()[4]
 
 
+def test_files_none_of_which_can_be_read(root: Path, tmp_path: Path) -> None:
+    for path in root.rglob("images/*.png"):
+        path.write_bytes(b"no picture")
+    found = checkup(root)
+    assert len(found.of("error")) == len(found.problems) == 11
+    assert found.summary()[0] == "data: no picture could be read"
+    assert "11 files that cannot be read" in write_checkup(found, tmp_path / "seen").read_text()
+
+
 def test_two_masks_of_one_picture(root: Path) -> None:
     save(root / "train/images/copy.png", draw(0))
     save(root / "train/masks/copy.png", strip(5))

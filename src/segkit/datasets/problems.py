@@ -203,7 +203,8 @@ def speck_limit(shape: tuple[int, ...]) -> float:
 
 def _usual_area(records: Iterable[Record], value: int) -> float:
     """The area that half of a class's pixels belong to objects above; specks hardly count."""
-    areas = np.sort(np.concatenate([record.objects.areas[record.objects.classes == value] for record in records]))
+    each = [record.objects.areas[record.objects.classes == value] for record in records]
+    areas = np.sort(np.concatenate([*each, []]))
     return float(areas[np.searchsorted(np.cumsum(areas), areas.sum() / 2)]) if len(areas) else 0.0
 
 
