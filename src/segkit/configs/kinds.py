@@ -1,5 +1,6 @@
 """The kinds and ranges of settings by dotted key, for every verb. Imports none of the code that reads them."""
 
+import fnmatch
 import math
 import os
 import re
@@ -70,6 +71,14 @@ def _is_recall(value: Any) -> bool:
     return found is not None and 0 < float(found[1]) <= 1
 
 
+def is_pattern(text: str) -> bool:
+    """Whether the [letters] of a pattern of names can be read."""
+    try:
+        return re.compile(fnmatch.translate(text)) is not None
+    except re.error:
+        return False
+
+
 def as_rgb(value: Any) -> tuple[int, ...] | None:
     """(r, g, b) from a colour's name ("red", "#ff8800") or [r, g, b]; None if it is not a colour."""
     from PIL import ImageColor
@@ -118,6 +127,15 @@ LIMIT = (
     | Kind("a share above 0 and up to 1.0", lambda value: isinstance(value, float) and 0 < value <= 1)
 )
 
+FOLDER = Kind(
+    "a folder below dataset.root, such as '{split}/images', with at most two * in a name",
+    lambda value: TEXT.fits(value) and all(name.count("*") <= 2 for name in value.split("/")),
+)
+FILES = Kind(
+    "a pattern of files' names in quotes, with one * for what a picture and its mask share, such as '*_mask.png'",
+    lambda value: TEXT.fits(value) and value.count("*") == 1 and "/" not in value and is_pattern(value),
+)
+
 # How pictures are loaded, whatever the data set.
 LOADING: dict[str, Kind] = {
     "dataset.size": SIZE,
@@ -136,6 +154,12 @@ OWN: dict[str, Kind] = {
     "dataset.root": PATH | NULL,
     "dataset.threshold": number("a number from 0 to 65535, in the file's own scale", lambda value: 0 <= value <= 65535),
     "dataset.ignore_values": several(whole(0), "a list of whole numbers, 0 or more", 0),
+    "dataset.images": FOLDER | NULL,
+    "dataset.masks": FOLDER | NULL,
+    "dataset.image_pattern": FILES | NULL,
+    "dataset.mask_pattern": FILES | NULL,
+    "dataset.pairs": PATH | NULL,
+    "dataset.ignore_masks": TEXT.called("a folder below dataset.root, or a pattern such as 'fov/*_fov.png'") | NULL,
     "dataset.mask_suffix": Kind("the end of the masks' names, such as _mask", lambda value: isinstance(value, str)),
     "dataset.resize_masks": TRUTH,
     "dataset.protocol": word("honest", "published"),

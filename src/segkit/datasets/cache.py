@@ -230,7 +230,7 @@ def path_of(source: Source, settings: Any) -> Path:
     of the data set's class.
     """
     code = fingerprint(sorted({*Path(__file__).parent.glob("*.py"), *find_source_files(type(source))}))
-    content = fingerprint([path for pair in extras_of(source).files for path in pair])
+    content = fingerprint(extras_of(source).every_file)
     facts = [
         type(source).__module__,
         type(source).__qualname__,

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import torch
 
+from segkit import IGNORE_INDEX
+from segkit.datasets.field_of_view import read_field
 from segkit.datasets.findings import DataError, Finding, Kind, add_remark, can_repair, report_faults
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import Mask, MaskValues
@@ -52,11 +54,14 @@ SHARED = Kind(
 )
 
 
-def read_sample(pair: Pair, name: str, values: MaskValues, resize_masks: bool) -> Sample:
+def read_sample(
+    pair: Pair, name: str, values: MaskValues, resize_masks: bool, ignore_file: Path | None = None
+) -> Sample:
     """One sample at the size of its image.
 
     With `resize_masks`, a mask of the same shape but another scale is resized to the image (nearest neighbour).
-    Raises DataError if the sizes differ otherwise, and whatever `read_picture` and `MaskValues.read` raise.
+    ignore_file: a mask of the field of view; pixels outside of it are ignored. Raises DataError if the sizes differ
+    otherwise, and whatever `read_picture`, `read_field` and `MaskValues.read` raise.
     """
     image, orientation = read_oriented(pair.image)
     mask = values.read(pair.mask)
@@ -65,6 +70,11 @@ def read_sample(pair: Pair, name: str, values: MaskValues, resize_masks: bool) -
         add_remark(TURNED, f"{pair.image} (orientation {orientation})")  # otherwise the shapes differ
     if mask.shape != image.shape[:2]:
         mask = _resized(mask, image.shape[:2], pair, resize_masks, orientation)
+    if ignore_file is not None:
+        inside = read_field(ignore_file)
+        if inside.shape != image.shape[:2]:
+            inside = _resized(inside, image.shape[:2], Pair(pair.image, ignore_file), resize_masks, orientation)
+        mask = np.where(inside, mask, np.uint8(IGNORE_INDEX))
     # A view: resizing and augmentation turn it back to (H, W, 3), which then costs no copy.
     return {"image": torch.from_numpy(image).permute(2, 0, 1), "mask": torch.from_numpy(mask), "name": name}
 

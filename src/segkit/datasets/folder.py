@@ -7,27 +7,34 @@ from typing import Literal
 from torch.utils.data import Dataset
 
 from segkit.configs.places import find_root
+from segkit.datasets.choosing import Given
 from segkit.datasets.common import Split, check_split, read_sample, select_split
-from segkit.datasets.findings import gather_findings, report_faults
+from segkit.datasets.findings import gather_findings
 from segkit.datasets.grouping import groups_of
-from segkit.datasets.layout import check_pair_folders, find_no_pictures, find_split_folders
-from segkit.datasets.listing import Pair, find_pictures, match_pairs
+from segkit.datasets.layout import read_layout
+from segkit.datasets.listing import Pair
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
 from segkit.datasets.source import Color, Sample
 
 
 class Folder(Dataset[Sample]):
-    """Pairs of pictures and masks of the same name, from one of these layouts below `root`:
+    """Pictures with their masks, from folders below `root` whose names say what they are (see `layout`):
 
-    - `{train,val,test}/{images,masks}` (`valid` for `val`): the splits as they are.
-    - `train` and one of `val`, `valid` and `test`. With protocol `honest`, the latter is scored once, as test,
+    - Folders of three splits, such as `{train,val,test}/{images,masks}`: the splits as they are.
+    - Folders of train and one of val and test. With protocol `honest`, the latter is scored once, as test,
       and the share `holdout` of train, chosen by `split_seed`, is val. With `published` it is both val and
       test: the scores are optimistic, but only they compare with published work that had no third split.
-    - `images` and `masks`: divided by `fractions` and `split_seed`.
+    - No splits, such as `images` and `masks`: divided by `fractions` and `split_seed`.
 
-    Splits depend on the sorted names and on `split_seed` alone. For `threshold`, `colors` and `ignore_values`
-    see `MaskValues`. `mask_suffix`: the end of masks' names that images' names lack, such as `_mask`. `group`: a
+    Splits depend on the sorted names and on `split_seed` alone. What the names leave open, these say: `images` and
+    `masks`, folders below `root`, in which `{split}` stands for the name of a split and `*` for any name;
+    `image_pattern` and `mask_pattern`, patterns of files' names in which one `*` is what a picture and its mask share;
+    `pairs`, a file with a line for each picture and its mask (see `pairs_file`). `mask_suffix`: the end of masks' names
+    that images' names lack, such as `_mask`. `ignore_masks`: a folder, or a pattern of names, of masks of the field of
+    view: what is black in them is ignored.
+
+    For `threshold`, `colors` and `ignore_values` see `MaskValues`. `group`: a
     regular expression that finds a picture's photograph, patient or video in its path below `root` (see
     `groups_of`); pictures of one group stay together when a folder is split, and the report does not treat them as
     independent. `palette`: the colours in which the classes are drawn. `download`: how to get the data, for the
@@ -46,6 +53,12 @@ class Folder(Dataset[Sample]):
         threshold: float = 127,
         colors: Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
         ignore_values: Sequence[int] = (),
+        images: str | None = None,
+        masks: str | None = None,
+        image_pattern: str | None = None,
+        mask_pattern: str | None = None,
+        pairs: str | None = None,
+        ignore_masks: str | None = None,
         mask_suffix: str = "",
         group: str | None = None,
         resize_masks: bool = False,
@@ -66,71 +79,52 @@ class Folder(Dataset[Sample]):
         self._values = MaskValues(classes, threshold, colors, ignore_values)
         self.classes = tuple(classes)
         self.colors = display_colors(self.classes, colors, palette)
-        self._suffix, self._group = mask_suffix, group
-        self._resize_masks, self._follow_links = resize_masks, follow_links
+        self._group, self._resize_masks = group, resize_masks
         self.shared = 0  # number of pictures of which this split is a share, if a folder is split
+        given = Given(images, masks, pairs, image_pattern, mask_pattern, mask_suffix, ignore_masks)
         with gather_findings():
-            self.files = self._files(split, protocol, holdout, fractions, split_seed, download)
-        self.names = self._names(self.files)
-        self.groups = groups_of(self.names, group)
+            self._layout = read_layout(self.root, given, follow_links, download)
+            self.files = self._files(split, protocol, holdout, fractions, split_seed)
+            fields = self._layout.find_fields()
+        self.reading = self._layout.text
+        self.names = [self._name(pair) for pair in self.files]
+        self.groups = self._groups(self.files)
+        self.ignore_files = [fields[pair.image] for pair in self.files] if fields else []
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        return read_sample(self.files[index], self.names[index], self._values, self._resize_masks)
+        field = self.ignore_files[index] if self.ignore_files else None
+        return read_sample(self.files[index], self.names[index], self._values, self._resize_masks, field)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) of a sample, from the header of its image."""
         return picture_size(self.files[index].image)
 
-    def _names(self, pairs: Sequence[Pair]) -> list[str]:
-        return [pair.image.relative_to(self.root).as_posix() for pair in pairs]
+    def _name(self, pair: Pair) -> str:
+        return pair.image.relative_to(self.root).as_posix()
 
-    def _part(self, pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int) -> list[Pair]:
-        return select_split(pairs, split, fractions, seed, groups_of(self._names(pairs), self._group))
+    def _groups(self, pairs: Sequence[Pair]) -> list[str]:
+        """The group of each picture, by the pattern or else by the file of pairs."""
+        if self._group is None and self._layout.groups:
+            return [self._layout.groups[pair.image] for pair in pairs]
+        return groups_of([self._name(pair) for pair in pairs], self._group)
 
     def _files(
-        self, split: Split, protocol: str, holdout: float, fractions: Sequence[float], split_seed: int, download: str
+        self, split: Split, protocol: str, holdout: float, fractions: Sequence[float], split_seed: int
     ) -> list[Pair]:
         """The pairs of a split."""
-        folders = find_split_folders(self.root, download)
-        held_out = [name for name in ("val", "test") if name in folders]
-        if not folders:
-            pairs = self._pairs(self.root)
+        part, is_share = self._layout.find_part(split, protocol)
+        pairs = self._layout.splits[part]()
+        if not is_share:
+            return pairs
+        if part == "":
             self.shared = len(pairs)
-            return self._part(pairs, split, fractions, split_seed)
-        if "train" not in folders or len(held_out) == 2:
-            return self._pairs(self._existing(folders, split))
-        if not held_out:
-            raise FileNotFoundError(
-                f"{self.root} has a train folder and nothing to score on; expected val (or valid) or test "
-                "beside it.\n"
-                "To have train split, move its images and masks folders up into dataset.root."
-            )
-        if split == "test" or (split == "val" and protocol == "published"):
-            return self._pairs(folders[held_out[0]])
-        kept = 0.0 if protocol == "published" else holdout
-        return self._part(self._pairs(folders["train"]), split, (1 - kept, kept, 0.0), split_seed)
-
-    def _existing(self, folders: dict[str, Path], split: str) -> Path:
-        if split not in folders:
-            raise FileNotFoundError(
-                f"{self.root} has no {split} folder, only "
-                f"{', '.join(path.name for path in folders.values())}.\n"
-                "Add it, or choose a split that exists."
-            )
-        return folders[split]
-
-    def _pairs(self, folder: Path) -> list[Pair]:
-        check_pair_folders(folder)
-        images = find_pictures(folder / "images", self.root, follow_links=self._follow_links)
-        masks = find_pictures(folder / "masks", self.root, self._suffix, follow_links=self._follow_links)
-        if not (images and masks):
-            empty = [name for name, found in (("images", images), ("masks", masks)) if not found]
-            report_faults(find_no_pictures(folder, empty))
-            return []
-        return match_pairs(images, masks, folder)
+        else:
+            kept = 0.0 if protocol == "published" else holdout
+            fractions = (1 - kept, kept, 0.0)
+        return select_split(pairs, split, fractions, split_seed, self._groups(pairs))
 
 
 def display_colors(

@@ -2,7 +2,8 @@
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,11 +42,24 @@ NO_FILE = Kind(
 )
 
 
+NO_ACCESS = Kind("folder without permission", "folders without permission", "Allow yourself to read it: chmod u+rx.")
+MOST_NAMES = 500_000  # pictures below a root that is searched
+Report = Callable[[Path, Finding], None]
+
+
 class Pair(NamedTuple):
     """The files of one sample."""
 
     image: Path
     mask: Path
+
+
+class Names(NamedTuple):
+    """The paths of the pictures below `root`, sorted; and what may not be read, with its path and why."""
+
+    root: Path
+    paths: list[str]
+    faults: list[tuple[str, Finding]]
 
 
 def find_pictures(
@@ -61,15 +75,14 @@ def find_pictures(
     inside = None if follow_links else root.resolve()
     found: dict[str, Path] = {}
     above = len(folder.parts)
-    if not _is_sound(folder, inside):
+    if not _is_sound(folder, inside, report_fault):
         return found
-    for path in sorted(_walk(folder, inside, frozenset()), key=str):
+    for path in sorted(_walk(folder, inside, frozenset(), report_fault), key=str):
         key = unicodedata.normalize("NFC", "/".join((*path.parts[above:-1], path.stem))).removesuffix(suffix)
         if key in found and preferred in (path.suffix.lower(), found[key].suffix.lower()):
             if path.suffix.lower() == preferred:
                 found[key], path = path, found[key]
-            kind = Kind(f"file beside a {preferred}", f"files beside a {preferred}", f"The {preferred} is read.")
-            add_remark(kind, f"{path} lies beside {found[key].name}.")
+            tell_of_copy(path, found[key])
         elif key in found:
             report_faults(Finding(SAME_NAME, f"{found[key]} and {path} have the same name."))
         else:
@@ -77,40 +90,76 @@ def find_pictures(
     return found
 
 
-def _walk(folder: Path, inside: Path | None, above: frozenset[Path]) -> Iterable[Path]:
-    with os.scandir(folder) as entries:
+def report_fault(path: Path, finding: Finding) -> None:
+    report_faults(finding)
+
+
+def list_names(folder: Path, root: Path, follow_links: bool) -> Names:
+    """The names of all pictures below a folder, in one walk that opens no file. Links as for `find_pictures`. What may
+    not be read is not reported, since it need not belong to the data set."""
+    faults: list[tuple[str, Finding]] = []
+    inside = None if follow_links else root.resolve()
+    above = len(str(folder)) + (str(folder) != folder.anchor)
+
+    def keep(path: Path, finding: Finding) -> None:
+        faults.append((path.as_posix()[above:], finding))
+
+    found = _walk(folder, inside, frozenset(), keep) if _is_sound(folder, inside, keep) else iter(())
+    paths = [path.as_posix()[above:] for path in islice(found, MOST_NAMES + 1)]
+    if len(paths) > MOST_NAMES:
+        raise ValueError(
+            f"{folder} has more than {MOST_NAMES:,} pictures in it, too many to search. Set dataset.root to the folder "
+            "of the data set."
+        )
+    return Names(folder, sorted(paths), faults)
+
+
+def tell_of_copy(path: Path, chosen: Path) -> None:
+    """A remark on a file beside the one of its name that is read."""
+    ending = chosen.suffix.lower()
+    kind = Kind(f"file beside a {ending}", f"files beside a {ending}", f"The {ending} is read.")
+    add_remark(kind, f"{path} lies beside {chosen.name}.")
+
+
+def _walk(folder: Path, inside: Path | None, above: frozenset[Path], report: Report) -> Iterator[Path]:
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:
+        report(folder, Finding(NO_ACCESS, f"{folder} may not be read."))
+        return
+    with entries:
         for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith((".", "__MACOSX", "@eaDir")):
                 continue
-            if entry.is_symlink() and not _is_sound(path, inside):
+            if entry.is_symlink() and not _is_sound(path, inside, report):
                 continue
             if entry.is_dir():
                 real, target = folder.resolve(), path.resolve()
                 here = above | {real}
                 if target in here or real.is_relative_to(target):
-                    report_faults(Finding(ENDLESS, f"{path} is a link to a folder above itself."))
+                    report(path, Finding(ENDLESS, f"{path} is a link to a folder above itself."))
                 else:
-                    yield from _walk(path, inside, here)
+                    yield from _walk(path, inside, here, report)
             elif path.suffix.lower() in EXTENSIONS:
                 if entry.is_file():
                     yield path
                 else:
-                    report_faults(Finding(NO_FILE, f"{path} is not a regular file."))
+                    report(path, Finding(NO_FILE, f"{path} is not a regular file."))
 
 
-def _is_sound(link: Path, inside: Path | None) -> bool:
+def _is_sound(link: Path, inside: Path | None, report: Report) -> bool:
     """Whether a link leads to something that may be read; if not, the reason is reported."""
     try:
         target = link.resolve(strict=True)
     except FileNotFoundError:
-        report_faults(Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
+        report(link, Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
         return False
     except (OSError, RuntimeError):
-        report_faults(Finding(ENDLESS, f"{link} is a link that leads back to itself."))
+        report(link, Finding(ENDLESS, f"{link} is a link that leads back to itself."))
         return False
     if inside is not None and not target.is_relative_to(inside):
-        report_faults(Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({inside})."))
+        report(link, Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({inside})."))
         return False
     return True
 

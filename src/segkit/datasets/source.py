@@ -52,6 +52,8 @@ class Extras:
     which this split is a share; 0 where the splits are given.
     groups: a string for each of the `names`; equal strings belong together: one photograph, patient, video or site.
     Without groups, pictures are treated as independent.
+    ignore_files: further files that samples depend on, one for each of its `names` or none: masks of the field of view.
+    reading: how the files were found, in a line.
     """
 
     files: Sequence[Pair] = ()
@@ -59,6 +61,13 @@ class Extras:
     colors: Sequence[Color] | None = None
     shared: int = 0
     groups: Sequence[str] = ()
+    ignore_files: Sequence[Path] = ()
+    reading: str = ""
+
+    @property
+    def every_file(self) -> list[Path]:
+        """All files that samples depend on."""
+        return [*(path for pair in self.files for path in pair), *self.ignore_files]
 
 
 def extras_of(source: Source) -> Extras:

@@ -123,6 +123,9 @@ def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow
     more = {"follow_links": True} if follow_links and can_follow_links(settings["_target_"]) else {}
     with gather_findings():
         sources = {split: make(settings, split=split, **more) for split in splits}
+    for text in dict.fromkeys(extras_of(source).reading for source in sources.values()):
+        if text:
+            log.info("%s", text)
     augment = make(config["augment"]) if config.get("augment") else None
     check_augment(augment, config)
     content = {key: value for key, value in settings.items() if key not in ("root", "download")}
@@ -240,7 +243,7 @@ def fingerprint_of(data: DataModule) -> str:
     fingerprints."""
     extras = [extras_of(source) for source in data.sources.values()]
     if all(one.files for one in extras):
-        digests = fingerprint({path for one in extras for pair in one.files for path in pair})
+        digests = fingerprint({path for one in extras for path in one.every_file})
     elif not all(digests := [one.fingerprint() for one in extras]):
         return ""
     return hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=16).hexdigest()

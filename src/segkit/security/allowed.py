@@ -126,6 +126,7 @@ DATASETS: dict[str, Arguments] = {
     "segkit.datasets.folder.Folder": LOADING | SPLITTING | {
         "root": TEXT, "threshold": NUMBER, "colors": Maybe(Either((COLORS, Map(List(BYTE, 3, 3))))),
         "ignore_values": List(Number(0, 65535, whole=True), 65536), "mask_suffix": TEXT, "resize_masks": SWITCH,
+        **each("images masks image_pattern mask_pattern pairs ignore_masks", Maybe(TEXT)),
         "protocol": one_of("honest", "published"), "holdout": SHARE, "palette": Maybe(COLORS), "download": TEXT,
         "group": Maybe(GROUP),
     },

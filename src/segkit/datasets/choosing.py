@@ -1,0 +1,176 @@
+"""The one way to read a folder that is clear, or an error that says what to type."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from segkit.configs.composing import format_argument
+from segkit.datasets.families import all_files
+from segkit.datasets.folder_names import Role
+from segkit.datasets.listing import Names
+from segkit.datasets.places import Place, find_places, place_at
+from segkit.datasets.search import (
+    Reading,
+    describe_reading,
+    drop_fields_of_view,
+    pair_places,
+    search,
+    settings_of,
+)
+
+MOST = 6  # ways to read, or places, that are written out
+PAIRS = "dataset.pairs=<a file with a line for each picture and its mask>"
+
+
+class Given(NamedTuple):
+    """What the settings say about where files are; see `Folder`."""
+
+    images: str | None = None
+    masks: str | None = None
+    pairs: str | None = None
+    image_pattern: str | None = None
+    mask_pattern: str | None = None
+    mask_suffix: str = ""
+    ignore_masks: str | None = None
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether nothing says where pictures and masks are."""
+        return self.pairs is None and not (self.images or self.masks or self.image_pattern or self.mask_pattern)
+
+
+class Choice(NamedTuple):
+    """A way to read a folder, and what else is to be said about it."""
+
+    reading: Reading
+    remark: str = ""
+
+
+def choose_reading(names: Names) -> Choice | None:
+    """The way to read a folder that its names tell; None if none fits. ValueError if there are several, if it is not
+    sure which are the masks, or if a split has none."""
+    places = find_places(names.root, names.paths)
+    found, fields = drop_fields_of_view(search(places, places))
+    if not found:
+        return None
+    best = [reading for reading in found if reading.doubt == found[0].doubt]
+    if len(best) > 1:
+        raise ValueError(f"{names.root} can be read in {len(best)} ways. Say which one is meant:\n{list_ways(best)}")
+    if best[0].doubt > 1:
+        raise ValueError(
+            f"{names.root}: no name says where the masks are, and segkit does not guess. If this is right, say so:\n"
+            f"{list_ways(best)}"
+        )
+    check_splits(best[0])
+    fields += [place for place in places if place.role == "field"]
+    return Choice(best[0], describe_fields(best[0], fields))
+
+
+def list_ways(found: Sequence[Reading]) -> str:
+    """Ways to read, each with the settings to type."""
+    lines = [f"{describe_reading(reading)}:\n  {settings_of(reading) or PAIRS}" for reading in found[:MOST]]
+    return "\n".join([*lines, *(["…"] if len(found) > MOST else []), f"or, for any other way:\n  {PAIRS}"])
+
+
+def check_splits(reading: Reading) -> None:
+    """ValueError, with the settings to type, if no picture of a split has a mask."""
+    if not reading.missing:
+        return
+    kept = [split for split in reading.matches if split not in reading.missing]
+    counts = " and ".join(f"{len(reading.images.files[split])} {split} pictures" for split in reading.missing)
+    settings = settings_of(reading, kept[0] if len(kept) == 1 else "")
+    raise ValueError(
+        f"{reading.images.base}: its {counts} have no masks, so they cannot be scored. "
+        f"{describe_reading(reading)}.\nAdd the masks, or leave these pictures out"
+        f"{f' and have {kept[0]} split' if len(kept) == 1 else ''}:\n  {settings or PAIRS}"
+    )
+
+
+def describe_fields(reading: Reading, fields: Iterable[Place]) -> str:
+    """A remark on masks that may be fields of view: what to type if they are."""
+    for place in fields:
+        matches = pair_places(reading.images, place).matches
+        if all(len(match.pairs) == len(reading.images.files[split]) for split, match in matches.items()):
+            setting = format_argument("dataset.ignore_masks", place.folder)
+            return f"; {place.folder} is not read: if its black is outside of the field of view, say {setting}"
+    return ""
+
+
+def read_given(names: Names, given: Given) -> Choice:
+    """How to read a folder where settings name folders or patterns; what they leave open is searched."""
+    for key, folder in (("images", given.images), ("masks", given.masks)):
+        check_folder(names.root, key, folder)
+    image_paths, mask_paths = divide_paths(names, given)
+    images = given_places(names.root, image_paths, given.images, given.image_pattern, "pictures")
+    masks = given_places(names.root, mask_paths, given.masks, given.mask_pattern, "masks")
+    for key, folder, pattern, places in (
+        ("image", given.images, given.image_pattern, images),
+        ("mask", given.masks, given.mask_pattern, masks),
+    ):
+        if not any(place.count for place in places):
+            words = [format_argument(f"dataset.{key}s", folder)] if folder else []
+            words += [format_argument(f"dataset.{key}_pattern", pattern)] if pattern else []
+            raise FileNotFoundError(f"{' '.join(words)}: there are no such pictures. {describe_places(names)}")
+    found = [pair_places(images[0], masks[0])] if given.images and given.masks else search(images, masks)
+    best = [reading for reading in found if reading.doubt == found[0].doubt]
+    if len(best) > 1:
+        raise ValueError(f"{names.root} can still be read in {len(best)} ways. Say which:\n{list_ways(best)}")
+    if not best or not best[0].matched:
+        raise ValueError(describe_no_match(images, masks, names))
+    left_out = [f"{len(best[0].images.files[split])} {split} pictures without masks" for split in best[0].missing]
+    return Choice(best[0], f"; {' and '.join(left_out)} are left out" if left_out else "")
+
+
+def check_folder(root: Path, key: str, folder: str | None) -> None:
+    """ValueError for a folder that is not below the root."""
+    if folder and (Path(folder).expanduser().is_absolute() or ".." in Path(folder).parts):
+        raise ValueError(
+            f"dataset.{key}={folder} leads out of dataset.root={root}; expected a folder below it, such as {key} or "
+            f"'{{split}}/{key}'. Set dataset.root to a folder that holds both images and masks."
+        )
+
+
+def divide_paths(names: Names, given: Given) -> tuple[list[str], list[str]]:
+    """The paths that may be pictures and those that may be masks: what both settings describe belongs to the narrower
+    one, and what one describes is not searched for the other."""
+
+    def chosen(folder: str | None, pattern: str | None) -> set[str]:
+        place = place_at(names.root, folder or "", pattern or "", "", names.paths)
+        return {path for paths in all_files(place).values() for several in paths.values() for path in several}
+
+    images, masks = chosen(given.images, given.image_pattern), chosen(given.masks, given.mask_pattern)
+    narrow = [
+        (len(PurePosixPath(folder or "").parts), len(pattern or ""))
+        for folder, pattern in ((given.images, given.image_pattern), (given.masks, given.mask_pattern))
+    ]
+    if narrow[1] > narrow[0]:
+        images -= masks
+    elif narrow[0] > narrow[1]:
+        masks -= images
+    return sorted(images), sorted(masks)
+
+
+def given_places(root: Path, paths: Iterable[str], folder: str | None, pattern: str | None, role: Role) -> list[Place]:
+    """The place that settings name, with this role; without a folder, all places whose files match the pattern."""
+    if folder:
+        return [place_at(root, folder, pattern or "", role, paths)]
+    found = find_places(root, paths, pattern or "")
+    return [place._replace(role=role) for place in found] if pattern else found
+
+
+def describe_no_match(images: Sequence[Place], masks: Sequence[Place], names: Names) -> str:
+    """That no names fit, with an example of each."""
+    first = [next(iter(next(iter(place.files.values())).values()), "") for place in (images[0], masks[0])]
+    return (
+        f"{names.root}: the names of pictures and masks do not tell which belong together, such as {first[0]} and "
+        f"{first[1]}. Say what they have in common with a * in dataset.image_pattern=… and dataset.mask_pattern=… "
+        f"(in quotes, such as '*_mask.png'), or say {PAIRS}."
+    )
+
+
+def describe_places(names: Names) -> str:
+    """Where pictures are below the root, with their numbers."""
+    places = find_places(names.root, names.paths)
+    told = [f"{place.count} in {place.folder or '.'}" for place in places[:MOST]]
+    more = f" and {len(places) - MOST} other places" if len(places) > MOST else ""
+    return f"Below dataset.root={names.root} there are pictures: {', '.join(told)}{more}."

@@ -1,0 +1,153 @@
+"""Which place holds the pictures and which their masks: what fits, judged by names, and what must be asked."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from segkit.configs.composing import format_argument
+from segkit.datasets.families import split_folders, split_place
+from segkit.datasets.folder_names import words_in
+from segkit.datasets.matching import Match, match_keys
+from segkit.datasets.places import SPLIT, UNNAMED, Place, name_split
+
+MOST = 24  # places that are compared, those of most files first
+SHARE = 0.5  # of the pictures must have a mask, or the two places have nothing to do with each other
+SPLITS = ("train", "val", "test")
+
+
+class Reading(NamedTuple):
+    """Pictures in one place with masks in another. matches: the masks' keys of each split's pictures."""
+
+    images: Place
+    masks: Place
+    matches: Mapping[str, Match]
+
+    @property
+    def matched(self) -> int:
+        return sum(len(match.pairs) for match in self.matches.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every picture has a mask, and every mask a picture."""
+        return self.matched == self.images.count == self.masks.count
+
+    @property
+    def missing(self) -> list[str]:
+        """The splits with pictures of which none has a mask."""
+        return [split for split, match in self.matches.items() if not match.pairs]
+
+    @property
+    def doubt(self) -> int:
+        """0 if both places say by their names what they are; more for less certain ones."""
+        roles = (self.images.role, self.masks.role)
+        return {("pictures", "masks"): 0, ("", "masks"): 1, ("pictures", ""): 2}.get(roles, 3)
+
+
+def pair_places(images: Place, masks: Place) -> Reading:
+    """Pair the files of two places, within splits unless the masks' place has none."""
+    if "" in images.files or "" not in masks.files:
+        found = {split: match_keys([*keys], [*masks.files.get(split, {})]) for split, keys in images.files.items()}
+        return Reading(images, masks, found)
+    every = [key for keys in images.files.values() for key in keys]
+    whole = match_keys(every, [*masks.files[""]]) if len({*every}) == len(every) else Match("names", {})
+    pairs = {
+        split: {key: whole.pairs[key] for key in keys if key in whole.pairs} for split, keys in images.files.items()
+    }
+    return Reading(images, masks, {split: Match(whole.rule, found) for split, found in pairs.items()})
+
+
+def find_readings(images: Sequence[Place], masks: Sequence[Place], guess: bool = False) -> list[Reading]:
+    """The ways to read pictures with masks in which at least half of the pictures (those of train, if there are splits)
+    have one; the least doubtful first. guess: also of two places whose names do not say what they are."""
+    found = []
+    for one, other in product(images[:MOST], masks[:MOST]):
+        roles = one.role in ("pictures", "") and other.role in ("masks", "") and (guess or one.role or other.role)
+        if roles and (one.folder, one.names) != (other.folder, other.names):
+            reading = pair_places(one, other)
+            first = next(split for split in ("", *SPLITS) if split in one.files)
+            if len(reading.matches[first].pairs) >= SHARE * len(one.files[first]):
+                found.append(reading)
+    return sorted(found, key=lambda reading: (reading.doubt, -reading.matched))
+
+
+def search(images: Sequence[Place], masks: Sequence[Place]) -> list[Reading]:
+    """`find_readings` of whole places; if none fits, of the families of files in them (see `split_place`); if still
+    none does, of folders whose names say nothing."""
+    if found := find_readings(images, masks):
+        return found
+    parts = {id(place): split_place(place) or [place] for place in (*images, *masks)}
+    one, other = ([part for place in places for part in parts[id(place)]] for places in (images, masks))
+    if found := find_readings(one, other):
+        return found
+    folders = {id(place): split_folders(place) or [place] for place in (*images, *masks)}
+    one, other = ([part for place in places for part in folders[id(place)]] for places in (images, masks))
+    return [reading for reading in find_readings(one, other, guess=True) if reading.is_complete]
+
+
+def drop_fields_of_view(found: Sequence[Reading]) -> tuple[list[Reading], list[Place]]:
+    """The readings without those whose masks are fields of view, and the places of these: a folder `mask` beside one
+    of manual masks, as retinal data sets have it."""
+    words = {id(one): {word.text.casefold() for word in words_in(last_name(one.masks))} for one in found}
+    manual = [one for one in found if words[id(one)] & {"manual", "manuals"}]
+    fields = [one for one in found if words[id(one)] in ({"mask"}, {"masks"})]
+    if not manual or not fields:
+        return list(found), []
+    return [one for one in found if one not in fields], [one.masks for one in fields]
+
+
+def last_name(place: Place) -> str:
+    return place.folder.rpartition("/")[2]
+
+
+def describe_reading(reading: Reading) -> str:
+    """How pictures and masks are read: "17 pictures in images with masks in masks, paired by their names"."""
+    images, masks = describe_place(reading.images), describe_place(reading.masks)
+    counts = count_pictures({split: len(reading.images.files[split]) for split in reading.matches})
+    return f"{counts} in {images} with masks{'' if masks == images else f' in {masks}'}, {describe_rule(reading)}"
+
+
+def count_pictures(counts: Mapping[str, int]) -> str:
+    """`20 train and 20 test pictures`, or `17 pictures`."""
+    told = [f"{counts[split]} {split}" for split in SPLITS if split in counts] or [str(counts.get("", 0))]
+    return " and ".join(filter(None, [", ".join(told[:-1]), told[-1]])) + " pictures"
+
+
+def describe_place(place: Place) -> str:
+    """A place's folders as they are called: `{training,test}/images`."""
+    called = [name_split(place, split) for split in SPLITS if split in place.files]
+    if "*" in place.folder or not called:
+        return place.folder or place.base.name or str(place.base)
+    before, found, after = place.folder.partition(SPLIT)
+    if len(called) == 1 or not found or SPLIT in after:
+        return called[0] if len(called) == 1 else place.folder
+    return f"{before}{{{','.join(name[len(before) : len(name) - len(after)] for name in called)}}}{after}"
+
+
+def describe_rule(reading: Reading) -> str:
+    """By which rule masks were found, with an example where names differ."""
+    rules = dict.fromkeys(match.rule for match in reading.matches.values() if match.pairs)
+    text = f"paired by their {' and '.join(rules) or 'names'}"
+    for split, match in reading.matches.items():
+        for key, other in match.pairs.items():
+            image = PurePosixPath(reading.images.files[split][key])
+            mask = PurePosixPath(mask_of(reading, split, other))
+            return text if image.stem == mask.stem else f"{text} ({mask.name} for {image.name})"
+    return text
+
+
+def mask_of(reading: Reading, split: str, key: str) -> str:
+    files = reading.masks.files
+    return files[split][key] if split in files else files[""][key]
+
+
+def settings_of(reading: Reading, split: str = "") -> str:
+    """The settings that say how to read, as they can be typed; with `split`, of that split's folders alone. "" if no
+    settings can say it."""
+    one, other = reading.images, reading.masks
+    if UNNAMED in (one.names, other.names):
+        return ""
+    folders = [name_split(place, split) if split in place.files else place.folder for place in (one, other)]
+    words = {"dataset.images": folders[0] or ".", "dataset.masks": folders[1] or "."} if any(folders) else {}
+    words |= {"dataset.image_pattern": one.names, "dataset.mask_pattern": other.names}
+    return " ".join(format_argument(key, value) for key, value in words.items() if value)
