@@ -11,8 +11,10 @@ from segkit.datasets.listing import Names
 from segkit.datasets.places import Place, find_places, place_at
 from segkit.datasets.search import (
     Reading,
+    count_pictures,
     describe_reading,
     drop_fields_of_view,
+    find_field_of_view,
     pair_places,
     search,
     settings_of,
@@ -50,10 +52,10 @@ def choose_reading(names: Names) -> Choice | None:
     """The way to read a folder that its names tell; None if none fits. ValueError if there are several, if it is not
     sure which are the masks, or if a split has none."""
     places = find_places(names.root, names.paths)
-    found, fields = drop_fields_of_view(search(places, places))
+    found = drop_fields_of_view(search(places, places))
     if not found:
         return None
-    best = [reading for reading in found if reading.doubt == found[0].doubt]
+    best = keep_least_doubtful(found)
     if len(best) > 1:
         raise ValueError(f"{names.root} can be read in {len(best)} ways. Say which one is meant:\n{list_ways(best)}")
     if best[0].doubt > 1:
@@ -62,8 +64,17 @@ def choose_reading(names: Names) -> Choice | None:
             f"{list_ways(best)}"
         )
     check_splits(best[0])
-    fields += [place for place in places if place.role == "field"]
-    return Choice(best[0], describe_fields(best[0], fields))
+    return Choice(best[0], describe_field(best[0], places))
+
+
+def keep_least_doubtful(found: Sequence[Reading]) -> list[Reading]:
+    """Of several ways to read, the least doubtful; of those, if there are still several, those within one folder."""
+    best = [reading for reading in found if reading.doubt == found[0].doubt]
+    parents = [{one.folder.rpartition("/")[0] for one in (reading.images, reading.masks)} for reading in best]
+    together = [
+        reading for reading, folders in zip(best, parents, strict=True) if len(folders) == 1 and folders != {""}
+    ]
+    return together if len(together) > 1 else best
 
 
 def list_ways(found: Sequence[Reading]) -> str:
@@ -77,23 +88,21 @@ def check_splits(reading: Reading) -> None:
     if not reading.missing:
         return
     kept = [split for split in reading.matches if split not in reading.missing]
-    counts = " and ".join(f"{len(reading.images.files[split])} {split} pictures" for split in reading.missing)
-    settings = settings_of(reading, kept[0] if len(kept) == 1 else "")
+    counts = count_pictures({split: len(reading.images.files[split]) for split in reading.missing})
+    settings = settings_of(reading, kept[0] if len(kept) == 1 else "") or PAIRS
+    split_up = f" and have {kept[0]} split" if len(kept) == 1 else ""
     raise ValueError(
-        f"{reading.images.base}: its {counts} have no masks, so they cannot be scored. "
-        f"{describe_reading(reading)}.\nAdd the masks, or leave these pictures out"
-        f"{f' and have {kept[0]} split' if len(kept) == 1 else ''}:\n  {settings or PAIRS}"
+        f"{reading.images.base}: {counts} have no masks, so they cannot be scored. The others: "
+        f"{describe_reading(reading.of(kept))}.\n"
+        f"Add the masks, or say this, to leave those pictures out{split_up}:\n  {settings}"
     )
 
 
-def describe_fields(reading: Reading, fields: Iterable[Place]) -> str:
+def describe_field(reading: Reading, places: Sequence[Place]) -> str:
     """A remark on masks that may be fields of view: what to type if they are."""
-    for place in fields:
-        matches = pair_places(reading.images, place).matches
-        if all(len(match.pairs) == len(reading.images.files[split]) for split, match in matches.items()):
-            setting = format_argument("dataset.ignore_masks", place.folder)
-            return f"; {place.folder} is not read: if its black is outside of the field of view, say {setting}"
-    return ""
+    folder = find_field_of_view(reading, places)
+    setting = format_argument("dataset.ignore_masks", folder)
+    return f"; {folder} is not read: if its black is outside of the field of view, say {setting}" if folder else ""
 
 
 def read_given(names: Names, given: Given) -> Choice:
@@ -112,13 +121,16 @@ def read_given(names: Names, given: Given) -> Choice:
             words += [format_argument(f"dataset.{key}_pattern", pattern)] if pattern else []
             raise FileNotFoundError(f"{' '.join(words)}: there are no such pictures. {describe_places(names)}")
     found = [pair_places(images[0], masks[0])] if given.images and given.masks else search(images, masks)
-    best = [reading for reading in found if reading.doubt == found[0].doubt]
+    best = keep_least_doubtful(found) if found else []
     if len(best) > 1:
         raise ValueError(f"{names.root} can still be read in {len(best)} ways. Say which:\n{list_ways(best)}")
     if not best or not best[0].matched:
         raise ValueError(describe_no_match(images, masks, names))
-    left_out = [f"{len(best[0].images.files[split])} {split} pictures without masks" for split in best[0].missing]
-    return Choice(best[0], f"; {' and '.join(left_out)} are left out" if left_out else "")
+    missing = {split: len(best[0].images.files[split]) for split in best[0].missing}
+    remark = f"; {count_pictures(missing)} without masks are left out" if missing else ""
+    if given.ignore_masks is None:
+        remark += describe_field(best[0], find_places(names.root, names.paths))
+    return Choice(best[0], remark)
 
 
 def check_folder(root: Path, key: str, folder: str | None) -> None:

@@ -151,7 +151,7 @@ def make_layout(choice: Choice, names: Names, given: Given, follow_links: bool) 
     return Layout(
         names.root,
         {split: partial(list_found, reading, split, names) for split in kept},
-        describe_reading(reading) + choice.remark,
+        describe_reading(reading.of(kept)) + choice.remark,
         reading.images,
         given.ignore_masks,
         follow_links,

@@ -1,6 +1,6 @@
 """Which place holds the pictures and which their masks: what fits, judged by names, and what must be asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -36,6 +36,12 @@ class Reading(NamedTuple):
     def missing(self) -> list[str]:
         """The splits with pictures of which none has a mask."""
         return [split for split, match in self.matches.items() if not match.pairs]
+
+    def of(self, splits: Collection[str]) -> "Reading":
+        """The same of these splits alone."""
+        files = {split: keys for split, keys in self.images.files.items() if split in splits}
+        matches = {split: match for split, match in self.matches.items() if split in splits}
+        return Reading(self.images._replace(files=files), self.masks, matches)
 
     @property
     def doubt(self) -> int:
@@ -85,15 +91,33 @@ def search(images: Sequence[Place], masks: Sequence[Place]) -> list[Reading]:
     return [reading for reading in find_readings(one, other, guess=True) if reading.is_complete]
 
 
-def drop_fields_of_view(found: Sequence[Reading]) -> tuple[list[Reading], list[Place]]:
-    """The readings without those whose masks are fields of view, and the places of these: a folder `mask` beside one
-    of manual masks, as retinal data sets have it."""
-    words = {id(one): {word.text.casefold() for word in words_in(last_name(one.masks))} for one in found}
-    manual = [one for one in found if words[id(one)] & {"manual", "manuals"}]
-    fields = [one for one in found if words[id(one)] in ({"mask"}, {"masks"})]
-    if not manual or not fields:
-        return list(found), []
-    return [one for one in found if one not in fields], [one.masks for one in fields]
+def is_field_of_view(place: Place, beside: Place) -> bool:
+    """Whether masks are most likely those of the field of view: a folder `fov`, or one called `mask` beside one of
+    manual masks, as retinal data sets have it."""
+    words, others = ({word.text.casefold() for word in words_in(last_name(one))} for one in (place, beside))
+    return place.role == "field" or (words in ({"mask"}, {"masks"}) and not others.isdisjoint({"manual", "manuals"}))
+
+
+def drop_fields_of_view(found: Sequence[Reading]) -> list[Reading]:
+    """The readings without those whose masks are fields of view."""
+    return [one for one in found if not any(is_field_of_view(one.masks, other.masks) for other in found)]
+
+
+def find_field_of_view(reading: Reading, places: Sequence[Place]) -> str:
+    """The folder of masks of the field of view of all pictures, or "" if there is none."""
+    for place in places:
+        if is_field_of_view(place, reading.masks):
+            parts = [place, *(of_split(place, split) for split in place.files if split)]
+            for part in parts:
+                matches = pair_places(reading.images, part).matches
+                if all(len(match.pairs) == len(reading.images.files[split]) for split, match in matches.items()):
+                    return part.folder
+    return ""
+
+
+def of_split(place: Place, split: str) -> Place:
+    """The files of one split as a place without splits."""
+    return place._replace(folder=name_split(place, split), files={"": place.files[split]})
 
 
 def last_name(place: Place) -> str:
@@ -104,7 +128,8 @@ def describe_reading(reading: Reading) -> str:
     """How pictures and masks are read: "17 pictures in images with masks in masks, paired by their names"."""
     images, masks = describe_place(reading.images), describe_place(reading.masks)
     counts = count_pictures({split: len(reading.images.files[split]) for split in reading.matches})
-    return f"{counts} in {images} with masks{'' if masks == images else f' in {masks}'}, {describe_rule(reading)}"
+    where = "beside them" if masks == images else f"in {masks}"
+    return f"{counts} in {images} with masks {where}, {describe_rule(reading)}"
 
 
 def count_pictures(counts: Mapping[str, int]) -> str:
@@ -147,7 +172,7 @@ def settings_of(reading: Reading, split: str = "") -> str:
     one, other = reading.images, reading.masks
     if UNNAMED in (one.names, other.names):
         return ""
-    folders = [name_split(place, split) if split in place.files else place.folder for place in (one, other)]
+    folders = [name_split(place, split) if split and split in place.files else place.folder for place in (one, other)]
     words = {"dataset.images": folders[0] or ".", "dataset.masks": folders[1] or "."} if any(folders) else {}
     words |= {"dataset.image_pattern": one.names, "dataset.mask_pattern": other.names}
     return " ".join(format_argument(key, value) for key, value in words.items() if value)

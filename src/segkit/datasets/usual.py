@@ -27,7 +27,7 @@ def find_usual_folders(root: Path) -> dict[str, Path]:
     pictured = [name for name, folder in here.items() if may_have_pictures(folder)]
     if pictured and (root / "images").is_dir():
         raise ValueError(
-            f"{root} has an images folder and split folders ({', '.join(sorted(pictured))}); "
+            f"{root} has an images folder and split folders ({', '.join(sorted(here))}); "
             "expected one or the other.\n"
             "Remove one of them, set dataset.root to a folder with one layout, or say what to read:\n"
             "  dataset.images=images dataset.masks=masks"
