@@ -16,6 +16,7 @@ from segkit.datasets.common import Split, check_split, select_split
 from segkit.datasets.listing import Pair
 from segkit.datasets.reading import picture_size, read_mask_file, read_picture
 from segkit.datasets.source import Sample
+from segkit.files.reading import MOST_CSV, read_text
 
 log = logging.getLogger("segkit")
 
@@ -24,8 +25,8 @@ PET, BACKGROUND, BORDER = 1, 2, 3  # values of a trimap
 
 
 class Pets(Dataset[Sample]):
-    """`oxford-iiit-pet/{images,annotations}` below `root`, listed and downloaded by torchvision, which checks the
-    hashes.
+    """`images` and `annotations` as in the set's two archives, in `root` or in `oxford-iiit-pet` below it, where
+    torchvision downloads them and checks the hashes.
 
     Three classes are pet, background and border, in that order (or other names for them); two are pet and background;
     one is pet. border: what the border's pixels become if it is not a class: "ignore", or "pet". The share `holdout`
@@ -99,16 +100,29 @@ def trimap_table(classes: int, border: str) -> Any:
 
 def list_pairs(root: Path, split: str, download: bool) -> list[Pair]:
     """The pairs of a split as its list names them, some perhaps damaged; with `download` they are fetched first."""
+    if download:
+        fetch(root)
+    here = root if (root / "annotations").is_dir() else root / "oxford-iiit-pet"
+    names, images, trimaps = here / f"annotations/{split}.txt", here / "images", here / "annotations/trimaps"
+    if not (names.is_file() and images.is_dir() and trimaps.is_dir()):
+        raise FileNotFoundError(
+            f"dataset.root={root}: no Oxford-IIIT Pet there; expected images and annotations (with {split}.txt and "
+            "trimaps in it), in this folder or in oxford-iiit-pet below it. Say dataset.download=true to download it "
+            "there (800 MB)."
+        )
+    lines = [line.split() for line in read_text(names, MOST_CSV).splitlines()]
+    found = [Path(words[0]).name for words in lines if words and not words[0].startswith("#")]
+    return [Pair(images / f"{name}.jpg", trimaps / f"{name}.png") for name in found]
+
+
+def fetch(root: Path) -> None:
+    """Download the data set below `root`, unless it is there."""
     from torchvision.datasets import OxfordIIITPet
 
     try:
-        found = OxfordIIITPet(str(root), split, "segmentation", download=download)
+        OxfordIIITPet(str(root), "trainval", "segmentation", download=True)
     except (RuntimeError, OSError) as error:
-        raise FileNotFoundError(
-            f"dataset.root={root}: {error}; expected oxford-iiit-pet/images and oxford-iiit-pet/annotations in it. Say "
-            "dataset.download=true to download it there (800 MB)."
-        ) from error
-    return [Pair(image, mask) for image, mask in zip(found._images, found._segs, strict=True)]
+        raise FileNotFoundError(f"dataset.root={root}: {error}") from error
 
 
 @cache
