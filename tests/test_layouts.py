@@ -311,7 +311,7 @@ def ask(root: Path, number: int = 0) -> list[str]:
 
 def train(root: Path, *words: str, data: str = "folder") -> str:
     """What one line of `segkit train` says."""
-    done = segkit(f"dataset={data}", f"dataset.root={root}", *words, *RUN, cwd=root.parent)
+    done = segkit(f"dataset={data}", f"dataset.root={root}", *RUN, *words, cwd=root.parent)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stderr
 
@@ -324,6 +324,7 @@ def test_drive_trains_as_downloaded(tmp_path: Path) -> None:
         in said
     )
     assert "their number (01_manual1.gif for 01_test.tif)" in said
+    assert "; what is black in {split}/mask is ignored" in said
     assert "is not read" not in said
 
 
@@ -366,4 +367,6 @@ def test_pets_train_as_unpacked(tmp_path: Path) -> None:
     write_pet_archives(tmp_path)
     said = train(tmp_path / "pets", "dataset.classes=[none,pet,background,border]", "loss=ce")
     assert "16 pictures in images with masks in annotations/trimaps, paired by their names" in said
-    assert "8 / 8 train" not in train(tmp_path / "pets", "loss=ce", "hydra.run.dir=other", data="pets")
+    assert "7 / 1 / 8 train / val / test pictures" in train(
+        tmp_path / "pets", "loss=ce", "hydra.run.dir=other", data="pets"
+    )

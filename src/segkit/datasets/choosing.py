@@ -48,7 +48,7 @@ class Choice(NamedTuple):
     remark: str = ""
 
 
-def choose_reading(names: Names) -> Choice | None:
+def choose_reading(names: Names, given: Given) -> Choice | None:
     """The way to read a folder that its names tell; None if none fits. ValueError if there are several, if it is not
     sure which are the masks, or if a split has none."""
     places = find_places(names.root, names.paths)
@@ -64,7 +64,7 @@ def choose_reading(names: Names) -> Choice | None:
             f"{list_ways(best)}"
         )
     check_splits(best[0])
-    return Choice(best[0], describe_field(best[0], places))
+    return Choice(best[0], "" if given.ignore_masks else describe_field(best[0], places))
 
 
 def keep_least_doubtful(found: Sequence[Reading]) -> list[Reading]:
@@ -116,7 +116,7 @@ def read_given(names: Names, given: Given) -> Choice:
         ("image", given.images, given.image_pattern, images),
         ("mask", given.masks, given.mask_pattern, masks),
     ):
-        if not any(place.count for place in places):
+        if not any(place.size for place in places):
             words = [format_argument(f"dataset.{key}s", folder)] if folder else []
             words += [format_argument(f"dataset.{key}_pattern", pattern)] if pattern else []
             raise FileNotFoundError(f"{' '.join(words)}: there are no such pictures. {describe_places(names)}")
@@ -128,7 +128,7 @@ def read_given(names: Names, given: Given) -> Choice:
         raise ValueError(describe_no_match(images, masks, names))
     missing = {split: len(best[0].images.files[split]) for split in best[0].missing}
     remark = f"; {count_pictures(missing)} without masks are left out" if missing else ""
-    if given.ignore_masks is None:
+    if not given.ignore_masks:
         remark += describe_field(best[0], find_places(names.root, names.paths))
     return Choice(best[0], remark)
 
@@ -183,6 +183,6 @@ def describe_no_match(images: Sequence[Place], masks: Sequence[Place], names: Na
 def describe_places(names: Names) -> str:
     """Where pictures are below the root, with their numbers."""
     places = find_places(names.root, names.paths)
-    told = [f"{place.count} in {place.folder or '.'}" for place in places[:MOST]]
+    told = [f"{place.size} in {place.folder or '.'}" for place in places[:MOST]]
     more = f" and {len(places) - MOST} other places" if len(places) > MOST else ""
     return f"Below dataset.root={names.root} there are pictures: {', '.join(told)}{more}."

@@ -33,7 +33,7 @@ def pair_fields(images: Place, setting: str, names: Names, splits: Sequence[str]
     folder, _, last = setting.rpartition("/")
     is_pattern = bool(WILD.search(last)) and "." in last
     place = place_at(names.root, folder if is_pattern else setting, last if is_pattern else "", "field", names.paths)
-    if not place.count:
+    if not place.size:
         raise FileNotFoundError(f"dataset.ignore_masks={setting}: there are no such pictures. {describe_places(names)}")
     reading, found = pair_places(images, place), dict[Path, Path]()
     for split in splits:

@@ -86,7 +86,7 @@ class Folder(Dataset[Sample]):
             self._layout = read_layout(self.root, given, follow_links, download)
             self.files = self._files(split, protocol, holdout, fractions, split_seed)
             fields = self._layout.find_fields()
-        self.reading = self._layout.text
+        self.reading = self._layout.reading
         self.names = [self._name(pair) for pair in self.files]
         self.groups = self._groups(self.files)
         self.ignore_files = [fields[pair.image] for pair in self.files] if fields else []

@@ -36,6 +36,11 @@ class Layout:
     train_alone: str = ""
     empty: Sequence[Finding] = ()
 
+    @property
+    def reading(self) -> str:
+        """How files were found, and which pixels are ignored, in a line."""
+        return self.text + (f"; what is black in {self.fields} is ignored" if self.fields else "")
+
     def find_fields(self) -> Mapping[Path, Path]:
         """The mask of the field of view of each picture; empty if there are none."""
         if not self.fields:
@@ -101,7 +106,7 @@ def read_layout(root: Path, given: Given, follow_links: bool, download: str = ""
     if found is not None and (given.mask_suffix or is_usual(found)):
         return make_usual_layout(found, usual, given, follow_links)
     names = list_names(root, root, follow_links)
-    choice = choose_reading(names)
+    choice = choose_reading(names, given)
     if choice is not None:
         return make_layout(choice, names, given, follow_links)
     if found is not None:

@@ -35,7 +35,8 @@ class Place(NamedTuple):
     doubles: Sequence[tuple[str, str]] = ()
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
+        """How many files there are."""
         return sum(map(len, self.files.values()))
 
 
@@ -65,7 +66,7 @@ def find_places(base: Path, paths: Iterable[str], names: str = "") -> list[Place
         key = "/".join(filter(None, [spot.key, match_name(names, name)]))
         found.setdefault(spot.folder, []).append((spot.split, key, path))
     made = [make_place(base, folder, names, roles[folder], entries) for folder, entries in found.items()]
-    return sorted(made, key=lambda place: (-place.count, place.folder))
+    return sorted(made, key=lambda place: (-place.size, place.folder))
 
 
 class Folders(NamedTuple):
@@ -97,7 +98,7 @@ class Folders(NamedTuple):
         """The place of a folder: its names down to the last one with a role or split; what is below, and names without
         either, are part of the key."""
         marks = [mark_split(name, self.strict) for name in parts]
-        roles = [role_of(name) if at >= self.common else "" for at, name in enumerate(parts)]
+        roles: list[Role] = [role_of(name) if at >= self.common else "" for at, name in enumerate(parts)]
         repeating = [at for at in range(1, len(parts)) if len(parts[at - 1]) > 1 and parts[at - 1] in parts[at]]
         own = [at for at, role in enumerate(roles) if role] or [at for at in repeating if at >= self.common]
         last = max([*own[-1:], *(at for at, (_, split) in enumerate(marks) if split), self.common - 1])
@@ -114,7 +115,7 @@ class Folders(NamedTuple):
             else:
                 folder.append("*")
                 key.append(name)
-        role = next((role for role in reversed(roles) if role), "")
+        role: Role = next((role for role in reversed(roles) if role), "")
         split = next((split for _, split in marks if split), "")
         return Spot("/".join(folder), split, "/".join([*key, *parts[last + 1 :]]), role)
 

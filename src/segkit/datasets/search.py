@@ -30,7 +30,7 @@ class Reading(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether every picture has a mask, and every mask a picture."""
-        return self.matched == self.images.count == self.masks.count
+        return self.matched == self.images.size == self.masks.size
 
     @property
     def missing(self) -> list[str]:

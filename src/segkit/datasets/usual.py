@@ -66,7 +66,7 @@ def read_usual(root: Path, folders: Mapping[str, Path], suffix: str, follow_link
 def is_usual(found: Reading) -> bool:
     """Whether images and masks folders are what they seem: some names are equal, or a folder is empty. Folders of
     splits in both, such as images/train, are another layout."""
-    if not (found.images.count and found.masks.count):
+    if not (found.images.size and found.masks.size):
         return True
     tops = [{key.partition("/")[0] for keys in place.files.values() for key in keys} for place in found[:2]]
     nested = "" in found.images.files and all(mark_split(top, strict=True)[1] for both in tops for top in both)
