@@ -186,8 +186,9 @@ def test_partners_that_are_missing_are_listed_and_counted(one: Path) -> None:
 
 def test_a_suffix_of_the_masks_is_recognised_and_named(tmp_path: Path) -> None:
     fill(tmp_path, 4, suffix="_mask")
-    text = error_of(ValueError, tmp_path)
+    text = error_of(ValueError, tmp_path, mask_suffix="_gt")
     assert "The masks' names end in _mask: set dataset.mask_suffix=_mask." in text
+    assert len(Folder(tmp_path, "train", ["crack"], fractions=[1, 0, 0])) == 4
 
 
 def test_two_pictures_of_one_name(one: Path) -> None:

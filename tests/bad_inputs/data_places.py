@@ -232,8 +232,9 @@ CASES = (
     ),
     told(
         "masks_with_an_ending",
-        ("The masks' names end in _mask", "dataset.mask_suffix=_mask"),
+        (READ, "paired by their number (p00_mask.png for p00.png)"),
         renamed_masks("*_mask.png"),
+        ends=0,
     ),
     Case(
         "masks_with_another_ending",
@@ -247,13 +248,21 @@ CASES = (
         ("masks folder holds no pictures but p00.csv", "convert those that are there"),
         renamed_masks("*.csv"),
     ),
-    told("folder_of_masks_missing", ("data has no masks folder",), moved("data/masks", "data/labels")),
     told(
-        "folder_of_images_missing", ("expected train, val (or valid) and test",), moved("data/images", "data/pictures")
+        "folder_of_masks_called_labels",
+        (READ, "12 pictures in images with masks in labels, paired by their names"),
+        moved("data/masks", "data/labels"),
+        ends=0,
+    ),
+    told(
+        "folder_of_images_called_pictures",
+        (READ, "12 pictures in pictures with masks in masks"),
+        moved("data/images", "data/pictures"),
+        ends=0,
     ),
     told(
         "folder_of_masks_is_a_file",
-        ("data has no masks folder",),
+        ("has no masks folder", "expected train, val (or valid) and test", "12 in images"),
         both(moved("data/masks", "old"), lambda folder: (folder / "data/masks").touch()),
     ),
     told("folders_empty", ("images and masks folders hold no pictures",), empty_folders),
@@ -290,7 +299,7 @@ CASES = (
     told("train_alone", ("has a train folder and nothing to score on",), splits("train")),
     told(
         "split_without_images",
-        ("test has no images folder",),
+        ("6 test masks have no pictures", "dataset.images='{split}/images'"),
         both(splits("train", "val"), splits("test", images="pictures")),
     ),
     told(
@@ -348,7 +357,7 @@ CASES = (
         "pets_without_files",
         "check",
         ("dataset=pets", *CHECK[1:]),
-        ("expected oxford-iiit-pet/images", "dataset.download=true"),
+        ("no Oxford-IIIT Pet there", "dataset.download=true"),
         data,
     ),
     Case(

@@ -52,6 +52,7 @@ PATH_KEYS = (
     "input",
     "output",
     "root",
+    "pairs",
     "init_from",
     "weights",
     "notes",

@@ -30,7 +30,10 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that a run's result depends on."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
-    kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if key not in ("workers", "cache")}
+    dataset = kept.get(
+        "dataset", {}
+    ).items()  # what is null is as if it were not there: older configs lack new settings
+    kept["dataset"] = {key: value for key, value in dataset if key not in ("workers", "cache") and value is not None}
     if kept.get("lr_find"):  # its result overwrites these values
         rate = kept["optimizer"].get("lr")
         kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}

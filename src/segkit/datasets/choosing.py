@@ -11,7 +11,7 @@ from segkit.datasets.listing import Names
 from segkit.datasets.places import Place, find_places, place_at
 from segkit.datasets.search import (
     Reading,
-    count_pictures,
+    count_files,
     describe_reading,
     drop_fields_of_view,
     find_field_of_view,
@@ -53,6 +53,7 @@ def choose_reading(names: Names, given: Given) -> Choice | None:
     sure which are the masks, or if a split has none."""
     places = find_places(names.root, names.paths)
     found = drop_fields_of_view(search(places, places))
+    found = [reading for reading in found if {"", "train"} & {*reading.images.files}] or found
     if not found:
         return None
     best = keep_least_doubtful(found)
@@ -84,18 +85,24 @@ def list_ways(found: Sequence[Reading]) -> str:
 
 
 def check_splits(reading: Reading) -> None:
-    """ValueError, with the settings to type, if no picture of a split has a mask."""
-    if not reading.missing:
-        return
-    kept = [split for split in reading.matches if split not in reading.missing]
-    counts = count_pictures({split: len(reading.images.files[split]) for split in reading.missing})
-    settings = settings_of(reading, kept[0] if len(kept) == 1 else "") or PAIRS
-    split_up = f" and have {kept[0]} split" if len(kept) == 1 else ""
-    raise ValueError(
-        f"{reading.images.base}: {counts} have no masks, so they cannot be scored. The others: "
-        f"{describe_reading(reading.of(kept))}.\n"
-        f"Add the masks, or say this, to leave those pictures out{split_up}:\n  {settings}"
-    )
+    """ValueError, with the settings to type, if no picture of a split has a mask, or no mask of one a picture."""
+    alone = {
+        "pictures": {split: len(reading.images.files[split]) for split in reading.missing},
+        "masks": {split: len(keys) for split, keys in reading.masks.files.items() if split not in reading.images.files},
+    }
+    if "" in reading.masks.files or "" in reading.images.files:
+        alone["masks"] = {}
+    for kind, other in (("pictures", "masks"), ("masks", "pictures")):
+        if not alone[kind]:
+            continue
+        kept = [split for split in reading.matches if split not in reading.missing]
+        settings = settings_of(reading, kept[0] if len(kept) == 1 else "") or PAIRS
+        split_up = f" and have {kept[0]} split" if len(kept) == 1 else ""
+        raise ValueError(
+            f"{reading.images.base}: {count_files(alone[kind], kind)} have no {other}, so they cannot be scored. The "
+            f"others: {describe_reading(reading.of(kept))}.\n"
+            f"Add the {other}, or say this, to leave those {kind} out{split_up}:\n  {settings}"
+        )
 
 
 def describe_field(reading: Reading, places: Sequence[Place]) -> str:
@@ -127,7 +134,7 @@ def read_given(names: Names, given: Given) -> Choice:
     if not best or not best[0].matched:
         raise ValueError(describe_no_match(images, masks, names))
     missing = {split: len(best[0].images.files[split]) for split in best[0].missing}
-    remark = f"; {count_pictures(missing)} without masks are left out" if missing else ""
+    remark = f"; {count_files(missing)} without masks are left out" if missing else ""
     if not given.ignore_masks:
         remark += describe_field(best[0], find_places(names.root, names.paths))
     return Choice(best[0], remark)

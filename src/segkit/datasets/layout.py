@@ -12,7 +12,7 @@ from segkit.datasets.findings import Finding, gather_findings, report_faults
 from segkit.datasets.listing import SAME_NAME, Names, Pair, list_names, match_pairs, tell_of_copy
 from segkit.datasets.pairs_file import Row, find_files, find_pairs_file, read_pairs_file
 from segkit.datasets.places import Place, match_folder
-from segkit.datasets.search import Reading, count_pictures, describe_reading, settings_of
+from segkit.datasets.search import Reading, count_files, describe_reading, settings_of
 from segkit.datasets.usual import KINDS, find_no_pictures, find_usual_folders, is_usual, list_usual, read_usual
 
 
@@ -118,13 +118,15 @@ def read_layout(root: Path, given: Given, follow_links: bool, download: str = ""
 def describe_nothing(names: Names, download: str) -> str:
     """That no layout fits: what is there, and what was expected."""
     found = ", ".join(sorted(path.name for path in names.root.iterdir())[:8]) or "nothing"
+    there = [kind for kind in KINDS if (names.root / kind).is_dir()]
+    lacks = f" and has no {KINDS[1 - KINDS.index(there[0])]} folder" if len(there) == 1 else ""
     more = (
         f"{describe_places(names)} No names tell which are masks: say dataset.images=… and dataset.masks=… (folders "
         "below dataset.root), or dataset.pairs=… (a file with a line for each picture and its mask)."
     )
     return (
-        f"dataset.root={names.root} holds {found}; expected train, val (or valid) and test, each with images and masks "
-        "in it, or one pair of images and masks.\n"
+        f"dataset.root={names.root} holds {found}{lacks}; expected train, val (or valid) and test, each with images "
+        "and masks in it, or one pair of images and masks.\n"
         + (more if names.paths else download or "Set dataset.root to the folder that holds them.")
     )
 
@@ -201,7 +203,7 @@ def read_pairs(root: Path, given: Given, follow_links: bool) -> Layout:
         for split, rows in by_split.items()
     }
     groups = {pair.image: row.group or str(below(pair.image, root)) for row, pair in found}
-    counts = count_pictures({split: len(rows) for split, rows in by_split.items()})
+    counts = count_files({split: len(rows) for split, rows in by_split.items()})
     return Layout(
         root,
         {split: partial(list, [pair for _, pair in rows]) for split, rows in by_split.items()},

@@ -68,12 +68,13 @@ def read_pairs_file(path: Path) -> list[Row]:
     lines = list(split_lines(text, path))
     if not lines:
         raise ValueError(f"{path} is empty; {EXPECTED}: images/a.jpg,masks/a.png")
+    width = len(lines[0][1])
     columns = find_columns(lines[0][1], path)
     if columns is None:
-        columns = {name: at for at, name in enumerate(COLUMNS[: len(lines[0][1])])}
+        columns = {name: at for at, name in enumerate(COLUMNS[:width])}
     else:
         lines = lines[1:]
-    rows = [make_row(number, cells, columns, len(lines[0][1]), path) for number, cells in lines]
+    rows = [make_row(number, cells, columns, width, path) for number, cells in lines]
     if not rows:
         raise ValueError(f"{path} has a header and no line below it. Add a line for each picture.")
     return rows

@@ -127,15 +127,15 @@ def last_name(place: Place) -> str:
 def describe_reading(reading: Reading) -> str:
     """How pictures and masks are read: "17 pictures in images with masks in masks, paired by their names"."""
     images, masks = describe_place(reading.images), describe_place(reading.masks)
-    counts = count_pictures({split: len(reading.images.files[split]) for split in reading.matches})
+    counts = count_files({split: len(reading.images.files[split]) for split in reading.matches})
     where = "beside them" if masks == images else f"in {masks}"
     return f"{counts} in {images} with masks {where}, {describe_rule(reading)}"
 
 
-def count_pictures(counts: Mapping[str, int]) -> str:
+def count_files(counts: Mapping[str, int], kind: str = "pictures") -> str:
     """`20 train and 20 test pictures`, or `17 pictures`."""
     told = [f"{counts[split]} {split}" for split in SPLITS if split in counts] or [str(counts.get("", 0))]
-    return " and ".join(filter(None, [", ".join(told[:-1]), told[-1]])) + " pictures"
+    return " and ".join(filter(None, [", ".join(told[:-1]), told[-1]])) + f" {kind}"
 
 
 def describe_place(place: Place) -> str:

@@ -161,6 +161,9 @@ def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     for place, key in ((dataset, "root"), (config, "init_from"), (config, "weights")):
         if place.get(key) is not None and (key != "weights" or is_weights_file(place[key])):
             place[key] = str(Path(place[key]).expanduser().absolute())  # later commands may run in another folder
+    pairs = dataset.get("pairs") if dataset.get("_target_") == "segkit.datasets.folder.Folder" else None
+    if isinstance(pairs, str) and not Path(str(dataset.get("root")), pairs).is_file():
+        dataset["pairs"] = str(Path(pairs).expanduser().absolute())
     return config
 
 
