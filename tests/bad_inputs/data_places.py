@@ -1,6 +1,7 @@
 """Partners, links, layouts and splits of a data set."""
 
 import os
+import shutil
 import socket
 import unicodedata
 from pathlib import Path
@@ -171,6 +172,19 @@ def linked_run(folder: Path) -> None:
     (folder / "data/images").symlink_to(folder / "elsewhere")
 
 
+def table(text: str) -> Maker:
+    return lambda folder: (folder / "data/pairs.csv").write_text(text)
+
+
+PAIRS_FILES = (
+    ("without_a_column", "image,note\nimages/p00.png,x\n", ("header is image, note, without a column mask",)),
+    ("doubled", "images/p00.png,masks/p00.png\n" * 2, ("lines 1 and 2 name the same picture", "Remove one")),
+    ("leading_out", "images/p00.png,../../etc/passwd\n", ("line 1: the mask ../../etc/passwd is outside of data",)),
+    ("of_missing_files", "images/p00.png,masks/none.png\n", ("line 1: the mask masks/none.png is not in data",)),
+    ("of_an_odd_split", "image,mask,split\nimages/p00.png,masks/p00.png,third\n", ("expected train, val or test",)),
+    ("empty", "", ("data/pairs.csv is empty; expected the columns image and mask",)),
+    ("not_text", "\0\1", ("data/pairs.csv",)),
+)
 NFC, NFD = (unicodedata.normalize(form, "grün.png") for form in ("NFC", "NFD"))
 ALL = (
     "5 findings in the data set:",
@@ -296,6 +310,64 @@ CASES = (
         both(data, splits("train")),
     ),
     told("val_and_valid", ("has both a val and a valid folder",), splits("train", "val", "valid")),
+    Case(
+        "masks_of_two_kinds",
+        "train",
+        TINY,
+        ("data can be read in 2 ways", "dataset.images=images dataset.masks=labels", "dataset.masks=gt"),
+        both(moved("data/masks", "data/labels"), lambda folder: shutil.copytree(folder / "data/labels", f"{folder}/data/gt")),
+    ),
+    told(
+        "split_without_masks",
+        ("6 test pictures have no masks", "dataset.images='{split}/images'"),
+        both(splits("train", "val", "test"), lambda folder: shutil.rmtree(folder / "data/test/masks")),
+    ),
+    Case(
+        "folder_of_masks_elsewhere",
+        "check",
+        (*CHECK, "dataset.masks=../secret"),
+        ("dataset.masks=../secret leads out of dataset.root=data",),
+        data,
+    ),
+    Case(
+        "folder_of_images_misspelt",
+        "check",
+        (*CHECK, "dataset.images=imagse"),
+        ("dataset.images=imagse: there are no such pictures", "12 in images"),
+        data,
+    ),
+    Case(
+        "pattern_without_a_star",
+        "check",
+        (*CHECK, "dataset.mask_pattern=mask.png"),
+        ("dataset.mask_pattern=mask.png: expected a pattern of files' names in quotes, with one *",),
+        data,
+    ),
+    Case(
+        "pattern_of_many_stars",
+        "check",
+        (*CHECK, "dataset.mask_pattern='*a*a*a*.png'"),
+        ("expected a pattern of files' names in quotes, with one *",),
+        data,
+    ),
+    *(
+        Case(f"pairs_{name}", "check", (*CHECK, "dataset.pairs=pairs.csv"), says, both(data, table(text)))
+        for name, text, says in PAIRS_FILES
+    ),
+    Case(
+        "pairs_missing",
+        "train",
+        (*TINY, "dataset.pairs=none.csv"),
+        ("dataset.pairs=none.csv: there is no such file, neither below dataset.root=data nor here",),
+        data,
+    ),
+    Case(
+        "fields_of_view_missing",
+        "check",
+        (*CHECK, "dataset.ignore_masks=fov"),
+        ("dataset.ignore_masks=fov: there are no such pictures",),
+        data,
+    ),
     told("train_alone", ("has a train folder and nothing to score on",), splits("train")),
     told(
         "split_without_images",
