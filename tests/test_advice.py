@@ -71,9 +71,7 @@ def test_a_run_that_does_well_is_told_nothing() -> None:
 
 
 def test_nothing_found() -> None:
-    assert "find nothing that the validation masks show: try more epochs" in told(
-        seen([row(0, 0, 5, 95)] * 20), CONFIG
-    )
+    assert "find nothing that the validation masks show: try more epochs" in told(seen([row(0, 0, 5, 95)] * 20), CONFIG)
     assert told(seen([row(0, 0, 0, 100)] * 20), CONFIG) == ""  # there is nothing to be found
     frozen = CONFIG | {"model": {"freeze": ["unet"]}}
     assert "masks that were taken over find nothing" in told(seen([row(0, 0, 5, 95)] * 20), frozen)

@@ -315,7 +315,10 @@ CASES = (
         "train",
         TINY,
         ("data can be read in 2 ways", "dataset.images=images dataset.masks=labels", "dataset.masks=gt"),
-        both(moved("data/masks", "data/labels"), lambda folder: shutil.copytree(folder / "data/labels", f"{folder}/data/gt")),
+        both(
+            moved("data/masks", "data/labels"),
+            lambda folder: shutil.copytree(folder / "data/labels", folder / "data/gt"),
+        ),
     ),
     told(
         "split_without_masks",
