@@ -274,6 +274,9 @@ def test_patterns_say_what_a_picture_and_its_mask_share(tmp_path: Path) -> None:
     layout = read(root, image_pattern="I_??.png", mask_pattern="I_*_2ndHO.png")
     assert pairs_of(layout)[""][0] == ("I_1L.png", "I_1L_2ndHO.png")
     assert len(pairs_of(layout)[""]) == 5
+    jpegs = touch(tmp_path / "jpegs", names("I_{n}L.jpg", "I_{n}L_1stHO.png", "I_{n}L_2ndHO.png"))
+    for root in (jpegs, tmp_path / "data"):  # the pattern of masks alone
+        assert [mask for _, mask in pairs_of(read(root, mask_pattern="*_1stHO.png"))[""]] == names("I_{n}L_1stHO.png")
     suffix = touch(tmp_path / "suffix", names("images/a{n}.JPG", "masks/a{n}_seg.png", "masks/a{n}_edge.png"))
     assert pairs_of(read(suffix, mask_pattern="*_seg.png"))[""][0] == ("images/a1.JPG", "masks/a1_seg.png")
 

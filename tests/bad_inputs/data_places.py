@@ -173,7 +173,10 @@ def linked_run(folder: Path) -> None:
 
 
 def table(text: str) -> Maker:
-    return lambda folder: (folder / "data/pairs.csv").write_text(text)
+    def make(folder: Path) -> None:
+        (folder / "data/pairs.csv").write_text(text)
+
+    return make
 
 
 PAIRS_FILES = (

@@ -110,7 +110,7 @@ def mark_tails(keys: Collection[str]) -> dict[str, str]:
     """The family of each key by its last word, if all keys have one of a few that are equally frequent; else empty."""
     tails = {key: next(iter(tails_of(key.rpartition("/")[2])), "") for key in keys}
     counts = Counter(tails.values())
-    if "" in counts or not 2 <= len(counts) <= MOST or len({*counts.values()}) > 1:
+    if "" in counts or not 2 <= len(counts) <= MOST or len({*counts.values()}) > 1 or 1 in counts.values():
         return {}
     return {key: f"*{tail}" for key, tail in tails.items()}
 

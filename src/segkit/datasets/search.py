@@ -80,7 +80,8 @@ def find_readings(images: Sequence[Place], masks: Sequence[Place], guess: bool =
 def search(images: Sequence[Place], masks: Sequence[Place]) -> list[Reading]:
     """`find_readings` of whole places; if none fits, of the families of files in them (see `split_place`); if still
     none does, of folders whose names say nothing."""
-    if found := find_readings(images, masks):
+    found = find_readings(images, masks)
+    if found := [one for one in found if one.is_complete or one.images.folder != one.masks.folder]:
         return found
     parts = {id(place): split_place(place) or [place] for place in (*images, *masks)}
     one, other = ([part for place in places for part in parts[id(place)]] for places in (images, masks))
