@@ -310,6 +310,32 @@ def listed(tmp_path: Path) -> Path:
     return touch(tmp_path / "data", names("p/a{n}.jpg", "m/{c}.png", c="vwxyz"))
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"mask_pattern": "*" * 30 + "x"}, "expected a pattern of files' names with one *"),
+        ({"mask_pattern": "*[z-a].png"}, "not a pattern of files' names"),
+        ({"images": "*a" * 30}, "expected a folder's name with at most two *"),
+        ({"images": "{split}" * 30}, "expected a folder's name with at most two *"),
+        ({"ignore_masks": "*" * 30 + ".png"}, "expected a pattern of files' names with one *"),
+    ],
+)
+def test_patterns_that_could_take_long_are_refused(given: dict[str, str], text: str, tmp_path: Path) -> None:
+    """A stored config may come from anyone."""
+    root = touch(tmp_path / "data", names(f"images/{'a' * 200}{{n}}.png", f"masks/{'a' * 200}{{n}}.png"))
+    with pytest.raises(ValueError, match=re.escape(text)):
+        Folder(root, "train", fractions=[1, 0, 0], **given)  # type: ignore[arg-type]
+
+
+def test_masks_of_some_pictures_are_told(tmp_path: Path) -> None:
+    root = touch(tmp_path / "data", names("JPEGImages/{m}.jpg", "SegmentationClass/{n}.png", m=range(1, 30)))
+    with pytest.raises(FileNotFoundError) as error:
+        read(root)
+    assert "5 of 29 pictures in JPEGImages have a mask in SegmentationClass. To use these alone, name" in str(
+        error.value
+    )
+
+
 PAIRS = {
     "p/a1.jpg": "m/v.png",
     "p/a2.jpg": "m/w.png",

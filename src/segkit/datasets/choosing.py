@@ -1,6 +1,7 @@
 """The one way to read a folder that is clear, or an error that says what to type."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -185,6 +186,18 @@ def describe_no_match(images: Sequence[Place], masks: Sequence[Place], names: Na
         f"{first[1]}. Say what they have in common with a * in dataset.image_pattern=… and dataset.mask_pattern=… "
         f"(in quotes, such as '*_mask.png'), or say {PAIRS}."
     )
+
+
+def describe_parts(names: Names) -> str:
+    """The places of masks that belong to some of the pictures of another place, or "" if there are none."""
+    places = find_places(names.root, names.paths)[:MOST]
+    told = []
+    for images, masks in product(places, places):
+        if (images.role, masks.role) == ("pictures", "masks"):
+            found = pair_places(images, masks).matched
+            if found == masks.size:
+                told.append(f"{found} of {images.size} pictures in {images.folder} have a mask in {masks.folder}. ")
+    return "".join(told) + ("To use these alone, name them in dataset.pairs. " if told else "")
 
 
 def describe_places(names: Names) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segkit.datasets.choosing import Choice, Given, choose_reading, describe_places, read_given
+from segkit.datasets.choosing import Choice, Given, choose_reading, describe_parts, describe_places, read_given
 from segkit.datasets.field_of_view import pair_fields
 from segkit.datasets.findings import Finding, gather_findings, report_faults
 from segkit.datasets.listing import SAME_NAME, Names, Pair, list_names, match_pairs, tell_of_copy
@@ -121,8 +121,8 @@ def describe_nothing(names: Names, download: str) -> str:
     there = [kind for kind in KINDS if (names.root / kind).is_dir()]
     lacks = f" and has no {KINDS[1 - KINDS.index(there[0])]} folder" if len(there) == 1 else ""
     more = (
-        f"{describe_places(names)} No names tell which are masks: say dataset.images=… and dataset.masks=… (folders "
-        "below dataset.root), or dataset.pairs=… (a file with a line for each picture and its mask)."
+        f"{describe_parts(names)}{describe_places(names)} No names tell which are masks: say dataset.images=… and "
+        "dataset.masks=… (folders below dataset.root), or dataset.pairs=… (a file with a line for each picture and its mask)."
     )
     return (
         f"dataset.root={names.root} holds {found}{lacks}; expected train, val (or valid) and test, each with images "

@@ -14,6 +14,7 @@ LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif"}
 MOST = 0.9  # share of the files that a folder above the data set must hold
 WILD = re.compile(r"\*|\?|\[[^]/]+\]")
 SPLIT = "{split}"
+MOST_WILD, LONGEST = 2, 255  # of a folder's name; letters of a pattern
 UNNAMED = "(…)"  # names of files that no pattern tells from others
 
 
@@ -181,7 +182,10 @@ def match_folder(template: Sequence[str], parts: Sequence[str]) -> tuple[str, st
 
 @cache
 def compile_folder(name: str) -> re.Pattern[str]:
-    """The pattern of a folder's name with `{split}` and at most two `*`."""
+    """The pattern of a folder's name with `{split}` and `*`; ValueError for more than two of either, which could take
+    long (a stored config may come from anyone)."""
+    if name.count("*") > MOST_WILD or name.count(SPLIT) > MOST_WILD:
+        raise ValueError(f"{name[:80]}: expected a folder's name with at most two * and two {SPLIT} in it.")
     words = "|".join(sorted((re.escape(word) for word in SPLIT_OF), key=len, reverse=True))
     pieces = [re.escape(piece) for piece in re.split(r"\{split\}", name)]
     pattern = pieces[0]
@@ -201,7 +205,9 @@ def match_name(pattern: str, name: str) -> str | None:
 
 @cache
 def compile_names(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern of names with one `*`, and any `?` and `[…]`."""
+    """The regular expression of a pattern of names with one `*` and any `?` and `[…]`; ValueError for others."""
+    if pattern.count("*") > 1 or len(pattern) > LONGEST:
+        raise ValueError(f"{pattern[:80]}: expected a pattern of files' names with one *, such as '*_mask.png'.")
     wild = list(WILD.finditer(pattern))
     if not wild:
         return re.compile(f"(?P<key>){re.escape(pattern)}", re.IGNORECASE)
@@ -211,7 +217,10 @@ def compile_names(pattern: str) -> re.Pattern[str]:
         inside += re.escape(pattern[at : piece.start()])
         inside += {"*": ".*", "?": "."}.get(piece[0], piece[0].replace("\\", r"\\").replace("[!", "[^"))
         at = piece.end()
-    return re.compile(f"{re.escape(pattern[:start])}(?P<key>{inside}){re.escape(pattern[end:])}", re.IGNORECASE)
+    try:
+        return re.compile(f"{re.escape(pattern[:start])}(?P<key>{inside}){re.escape(pattern[end:])}", re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(f"{pattern}: not a pattern of files' names ({error}).") from None
 
 
 def name_split(place: Place, split: str) -> str:
