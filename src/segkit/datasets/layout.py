@@ -122,7 +122,8 @@ def describe_nothing(names: Names, download: str) -> str:
     lacks = f" and has no {KINDS[1 - KINDS.index(there[0])]} folder" if len(there) == 1 else ""
     more = (
         f"{describe_parts(names)}{describe_places(names)} No names tell which are masks: say dataset.images=… and "
-        "dataset.masks=… (folders below dataset.root), or dataset.pairs=… (a file with a line for each picture and its mask)."
+        "dataset.masks=… (folders below dataset.root), or dataset.pairs=… (a file with a line for each picture and its "
+        "mask)."
     )
     return (
         f"dataset.root={names.root} holds {found}{lacks}; expected train, val (or valid) and test, each with images "
