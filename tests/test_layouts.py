@@ -512,3 +512,20 @@ def test_pets_train_as_unpacked(tmp_path: Path) -> None:
     assert "7 / 1 / 8 train / val / test pictures" in train(
         tmp_path / "pets", "loss=ce", "hydra.run.dir=other", data="pets"
     )
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("folder", "given", "count", "text"),
+    [
+        ("chasedb1", {"mask_pattern": "*_1stHO.png"}, 28, "28 pictures in chasedb1 with masks beside them"),
+        ("PH2Dataset", {"masks": "*/*/*_lesion"}, 200, "with masks in */*/*_lesion, paired by their number"),
+    ],
+)
+def test_real_folders_are_read_as_distributed(folder: str, given: dict[str, str], count: int, text: str) -> None:
+    root = Path(__file__).parents[2] / "shared" / "data" / folder
+    if not root.is_dir():
+        pytest.skip(f"no data in ../shared/data/{folder}")
+    layout = read(root, **given)
+    assert text in layout.text
+    assert len(pairs_of(layout)[""]) == count

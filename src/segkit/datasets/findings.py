@@ -93,6 +93,10 @@ def collect_findings(repair: bool = False) -> Iterator[Findings]:
     token = _open.set(found)
     try:
         yield found
+    except Exception as error:
+        if found.faults and not isinstance(error, DataError):  # they most likely caused this error
+            raise found.error() from error
+        raise
     finally:
         _open.reset(token)
 
