@@ -14,7 +14,7 @@ VERBS = tuple(sorted(path.stem for path in (ROOT / "conf").glob("*.yaml")))  # n
 # Every import leads to a floor further down, or stays in its package: docs/architecture.md.
 FLOORS = (
     ("segkit", "choices", "console", "files", "hardware", "geometry", "losses", "metrics", "models"),
-    ("configs", "tasks"),
+    ("configs", "formats", "tasks"),
     ("datasets", "pictures", "security"),
     ("runs",),
     ("evaluation", "inference"),
@@ -110,6 +110,13 @@ def test_models_losses_metrics_and_geometry_are_for_themselves() -> None:
         if room(found.source) in PURE and room(found.target) not in {room(found.source), *KNOWN_TO_PURE}
     ]
     assert not wrong
+
+
+def test_formats_know_files_alone() -> None:
+    known = {"formats", "files", "console"}
+    assert not [str(found) for found in IMPORTS if room(found.source) == "formats" and room(found.target) not in known]
+    code = "".join(path.read_text() for path in (SRC / "formats").glob("*.py"))
+    assert not re.findall(r"^(?:import|from) (?:torch|hydra|omegaconf)", code, re.MULTILINE)
 
 
 def test_there_is_no_circle() -> None:

@@ -1,0 +1,138 @@
+"""COCO: one JSON with `images`, `annotations` and `categories`. A segmentation is the union of a list of polygons, or
+run lengths by column, as numbers or as text. COCO's polygons have no holes."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.console import counted
+from segkit.formats import reading
+from segkit.formats.model import Annotations, FormatError, Json, Outline, Outlined, Part, Polygon, Shape, Size, Stamp
+from segkit.formats.model import Picture as Listed
+from segkit.formats.runs import counts_to_text, decode_runs, encode_runs, text_to_counts
+
+CROWD_ORDER = -1.0  # groups lie below single objects
+
+
+def recognise(document: Any) -> bool:
+    return isinstance(document, dict) and "images" in document and "annotations" in document
+
+
+def read(path: Path, document: Json) -> Annotations:
+    """The annotations of a COCO file, in the order of its images."""
+    found = Annotations("coco")
+    names: dict[Any, str] = {}
+    for at, entry in enumerate(reading.sequence(document.get("categories", []), str(path), "categories")):
+        where = f"{path}: category {at}"
+        entry = reading.mapping(entry, where, "it")
+        names[_key(entry, "id", where)] = reading.name(entry.get("name"), where, "name")
+    found.declared = list(dict.fromkeys(names.values()))
+    shapes: dict[Any, list[Shape]] = {}
+    images = reading.sequence(document["images"], str(path), "images")
+    entries = [reading.mapping(entry, f"{path}: image {at}", "it") for at, entry in enumerate(images)]
+    ids = [_key(entry, "id", f"{path}: image {at}") for at, entry in enumerate(entries)]
+    for at, entry in enumerate(reading.sequence(document["annotations"], str(path), "annotations")):
+        where = f"{path}: annotation {at}"
+        entry = reading.mapping(entry, where, "it")
+        image = _key(entry, "image_id", where)
+        shape = _shape(entry, names, where, f"annotation {entry.get('id', at)}", found)
+        if shape is not None:
+            shapes.setdefault(image, []).append(shape)
+    if twice := [key for key, count in Counter(ids).items() if count > 1]:
+        raise FormatError(f"{path}: images has {twice[0]!r} several times as id; expected another one for each.")
+    if unknown := sorted(shapes.keys() - set(ids), key=str):
+        entry = f"{shapes[unknown[0]][0].where} is of image {unknown[0]!r}"
+        raise FormatError(f"{path}: {entry}, which images does not list. {reading.AGAIN}")
+    for at, (key, entry) in enumerate(zip(ids, entries, strict=True)):
+        where = f"{path}: image {at}"
+        size = reading.picture_size(entry["height"], entry["width"], where) if "height" in entry else None
+        name = reading.text(entry.get("file_name"), where, "file_name")
+        found.pictures.append(Listed(name, tuple(shapes.get(key, ())), f"{path}: image {key}", size))
+    return found
+
+
+def _key(entry: Json, key: str, where: str) -> int | str:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise reading.wrong(where, key, value, "a number or text")
+    return value
+
+
+def _shape(entry: Json, names: dict[Any, str], where: str, title: str, found: Annotations) -> Shape | None:
+    category = _key(entry, "category_id", where)
+    if category not in names:
+        raise FormatError(f"{where}: category_id is {category!r}; expected one of categories: {list(names)[:20]}.")
+    segmentation = entry.get("segmentation")
+    if not segmentation:
+        found.left_out["object with a box alone"] += 1
+        return None
+    order = CROWD_ORDER if entry.get("iscrowd") in (1, True) else 0.0
+    parts: tuple[Part, ...]
+    if isinstance(segmentation, dict):
+        parts = (_stamp(segmentation, where),)
+    else:
+        rings = reading.sequence(segmentation, where, "segmentation")
+        parts = tuple(Polygon(reading.flat_points(ring, where, "a polygon")) for ring in rings)
+    return Shape(names[category], parts, title, order)
+
+
+def _stamp(segmentation: Json, where: str) -> Stamp:
+    stated = reading.counts(segmentation.get("size"), where, "its size")
+    code = segmentation.get("counts")
+    counts = [] if isinstance(code, str) else reading.counts(code, where, "its counts")
+
+    def decode(size: Size) -> Any:
+        if tuple(stated) != size:
+            raise FormatError(f"its size is {stated}; expected that of the picture, {list(size)} (height, width)")
+        return decode_runs(text_to_counts(code) if isinstance(code, str) else counts, size, by_column=True)
+
+    return Stamp(0, 0, decode)
+
+
+def write(pictures: Iterable[Outlined], classes: Sequence[str], rle: str) -> tuple[Json, list[str]]:
+    """A COCO file's content, and what could not be said in it. rle: `auto` has run lengths for objects with holes,
+    `all` for all, `none` for none, so that holes are filled."""
+    images: list[Json] = []
+    annotations: list[Json] = []
+    filled = 0
+    for number, picture in enumerate(pictures, start=1):
+        height, width = picture.size
+        images.append({"id": number, "file_name": picture.name, "width": width, "height": height})
+        for outline in picture.outlines:
+            holes = bool(outline.polygon.holes)
+            filled += holes and rle == "none"
+            as_runs = rle == "all" or (rle == "auto" and holes)
+            size = outline.pixels.shape
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": classes.index(outline.label) + 1,
+                    "segmentation": _runs(outline, picture.size) if as_runs else [_flat(outline)],
+                    "area": int(outline.pixels.sum()),
+                    "bbox": [outline.left, outline.top, size[1], size[0]],
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(classes, start=1)]
+    remarks = [
+        f"{counted(filled, 'object')} with holes, which COCO's polygons have not: filled (rle=auto keeps them)"
+    ] * (filled > 0)
+    info = {"description": "masks of segkit", "version": "1.0"}
+    document = {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
+    return document, remarks
+
+
+def _flat(outline: Outline) -> list[float]:
+    flat: list[float] = outline.polygon.outer.ravel().tolist()
+    return flat
+
+
+def _runs(outline: Outline, size: Size) -> Json:
+    whole = np.zeros(size, np.bool_)
+    height, width = outline.pixels.shape
+    whole[outline.top : outline.top + height, outline.left : outline.left + width] = outline.pixels
+    return {"size": list(size), "counts": counts_to_text(encode_runs(whole, by_column=True))}

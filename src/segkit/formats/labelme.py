@@ -1,0 +1,107 @@
+"""LabelMe: a JSON for each picture. Polygons have no holes; what has some is a `mask`, a PNG in base64."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.formats import reading
+from segkit.formats.model import (
+    Annotations,
+    FormatError,
+    Json,
+    Outline,
+    Outlined,
+    Part,
+    Picture,
+    Pixels,
+    Polygon,
+    Shape,
+    Size,
+    Stamp,
+)
+from segkit.formats.packed import decode_picture, encode_picture
+from segkit.formats.raster import ellipse, rectangle
+
+VERSION = "5.5.0"  # of the files that are written
+AREAS = ("polygon", "rectangle", "circle", "mask", "oriented_rectangle")
+
+
+def recognise(document: Any) -> bool:
+    return isinstance(document, dict) and "shapes" in document and "imagePath" in document
+
+
+def read(paths: Iterable[Path]) -> Annotations:
+    """The annotations of LabelMe's files, one a picture."""
+    found = Annotations("labelme")
+    for path in paths:
+        document = reading.read_json(path)
+        if not recognise(document):
+            raise FormatError(f"{path} is no file of LabelMe, as others of its folder are. Remove it from there.")
+        shapes = []
+        for at, entry in enumerate(reading.sequence(document["shapes"], str(path), "shapes")):
+            where = f"{path}: shape {at}"
+            entry = reading.mapping(entry, where, "it")
+            kind = reading.text(entry.get("shape_type") or "polygon", where, "shape_type")
+            if kind not in AREAS:
+                found.left_out[kind] += 1
+                continue
+            label = reading.name(entry.get("label"), where, "label")
+            shapes.append(Shape(label, (_part(kind, entry, where),), f"shape {at}"))
+        stated = (document.get("imageHeight"), document.get("imageWidth"))
+        size = None if None in stated else reading.picture_size(*stated, str(path))
+        name = reading.text(document["imagePath"], str(path), "imagePath")
+        found.pictures.append(Picture(name, tuple(shapes), str(path), size, base=path.parent))
+    return found
+
+
+def _part(kind: str, entry: Json, where: str) -> Part:
+    points = reading.points(entry.get("points"), where, "points")
+    if kind in ("polygon", "oriented_rectangle"):
+        return Polygon(points)
+    if len(points) != 2:
+        raise FormatError(f"{where}: its {kind} has {len(points)} points; expected 2. {reading.AGAIN}")
+    (x1, y1), (x2, y2) = points.tolist()
+    if kind == "rectangle":
+        return Polygon(rectangle([x1, y1, x2 - x1, y2 - y1]))
+    if kind == "circle":
+        radius = float(np.hypot(x2 - x1, y2 - y1))
+        return Polygon(ellipse([x1, y1, radius, radius]))
+    if not (np.isfinite(points).all() and np.abs(points).max() < reading.LARGEST_NUMBER):
+        raise FormatError(f"{where}: the corners of its mask are {points.tolist()}; expected numbers of pixels.")
+    left, top = int(min(x1, x2)), int(min(y1, y2))
+    box = (int(max(y1, y2)) - top + 1, int(max(x1, x2)) - left + 1)
+    code = reading.text(entry.get("mask"), where, "mask")
+
+    def decode(size: Size) -> Pixels:
+        pixels = decode_picture(code, size, zipped=False)
+        if pixels.shape != box:
+            raise FormatError(f"its mask is {pixels.shape[1]}×{pixels.shape[0]}; its corners say {box[1]}×{box[0]}")
+        return pixels
+
+    return Stamp(left, top, decode)
+
+
+def write(picture: Outlined, folder: Path) -> Json:
+    """The content of a picture's file, which will lie in `folder`."""
+    height, width = picture.size
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": [_shape(outline) for outline in picture.outlines],
+        "imagePath": Path(os.path.relpath(picture.path.absolute(), folder.absolute())).as_posix(),
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def _shape(outline: Outline) -> Json:
+    common: Json = {"label": outline.label, "group_id": None, "description": "", "flags": {}}
+    if not outline.polygon.holes:
+        return common | {"shape_type": "polygon", "points": outline.polygon.outer.tolist(), "mask": None}
+    height, width = outline.pixels.shape
+    corners = [[outline.left, outline.top], [outline.left + width - 1, outline.top + height - 1]]
+    return common | {"shape_type": "mask", "points": corners, "mask": encode_picture(outline.pixels)}
