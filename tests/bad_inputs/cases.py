@@ -10,7 +10,7 @@ class Case:
     """A command line and how it must end. What holds for every row stands in `tests/test_bad_inputs.py`."""
 
     name: str
-    verb: str  # train, predict, evaluate, report, check
+    verb: str  # train, predict, evaluate, report, check, annotations
     words: tuple[str, ...]  # the command line after the verb; it is run in an empty folder
     says: tuple[str, ...]  # what its output must contain: the file or key, and the remedy
     make: Callable[[Path], None] | None = None  # writes the files it needs into that folder, see `makers`

@@ -50,6 +50,7 @@ PATH_KEYS = (
     "runs",
     "resume",
     "input",
+    "images",
     "output",
     "root",
     "pairs",

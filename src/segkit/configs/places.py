@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.configs.command import Folders
-from segkit.configs.composing import format_argument, is_weights_file
+from segkit.configs.composing import format_argument, is_weights_file, key_of
 from segkit.files.reading import read_yaml
 
 
@@ -28,6 +28,9 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
             check_weights_file(Path(config["weights"]).expanduser())
     elif "run" in config:
         find_checkpoint(config["run"])
+    if verb == "annotations":
+        check_annotations(config)
+        return
     if "input" in config and "output" in config:
         check_input(Path(config["input"]), Path(config["output"]))
     if config.get("notes") is not None:
@@ -115,6 +118,41 @@ def check_input(source: Path, output: Path) -> None:
             f"output={output} holds files that are not predictions by segkit. Choose a new folder; masks/, overlays/ "
             "and predictions.csv are created in it."
         )
+
+
+ONE_WAY = {  # settings of `annotations` that count with `to` or without it alone
+    True: ("threshold", "colors", "ignore_values", "mask_suffix", "tolerance", "rle", "prefix"),
+    False: ("from", "label", "unlabelled", "missing", "by_name"),
+}
+
+
+def check_annotations(config: Mapping[str, Any]) -> None:
+    """That there is something to convert, that it says what is needed, and that its result gets a place of its own."""
+    to, source, output = config["to"], Path(config["input"]), Path(config["output"])
+    said = [key_of(str(word)) for word in config.get("overrides") or []]
+    if useless := [key for key in ONE_WAY[to is None] if key in said]:
+        instead = "it is of masks, for to=…" if to is None else f"it is of an annotation file, and to={to} reads masks"
+        raise ValueError(f"{useless[0]} would change nothing: {instead}. Leave it out.")
+    if to is not None and config["classes"] is None:
+        raise ValueError(f"to={to} needs the names of the masks' classes, as in training: 'classes=[crack]'.")
+    if not (source.is_file() or source.is_dir()):
+        what = "is a pipe, a socket or a device" if source.exists() else "there is no such file or folder"
+        raise FileNotFoundError(f"input={source}: {what}. Give a file of annotations, or a folder of them.")
+    if to is not None and not source.is_dir():
+        raise NotADirectoryError(f"input={source} is a file; with to={to}, give the folder of the masks.")
+    if config["images"] is not None and not Path(config["images"]).is_dir():
+        what = "is a file" if Path(config["images"]).exists() else "there is no such folder"
+        raise FileNotFoundError(f"images={config['images']}: {what}. Give the folder of the pictures.")
+    if config["images"] is None and to is not None:
+        raise ValueError(f"images=null: with to={to}, give the folder of the pictures, images=….")
+    if to in ("coco", "label_studio"):
+        if output.exists() or output.is_symlink():
+            raise FileExistsError(f"output={output} is there already. Choose a new file, such as corrected.json.")
+        check_writable(str(output.parent))
+        return
+    if output.is_dir() and any(output.iterdir()):
+        raise FileExistsError(f"output={output} holds other files. Choose a new folder.")
+    check_writable(str(output))
 
 
 def check_notes(path: str) -> Path:

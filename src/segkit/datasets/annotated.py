@@ -1,0 +1,175 @@
+"""Which picture each entry of an annotation file is of. The names in the file are only compared with those of the
+pictures that lie below one folder; nothing else is ever opened, whatever they say."""
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from segkit.datasets.findings import Finding, Kind, tell
+from segkit.datasets.reading import EXTENSIONS
+from segkit.formats.model import Picture
+
+OUTSIDE = Kind(
+    "name that leads out of the folder of pictures",
+    "names that lead out of the folder of pictures",
+    "Expected names of files in images=…. Say by_name=true to look there for the file's name alone, without what "
+    "stands before it.",
+)
+MISSING = Kind(
+    "picture that is not there",
+    "pictures that are not there",
+    "Copy them there, set images= to their folder, or say missing=skip to go on without them.",
+)
+SEVERAL = Kind(
+    "name that several pictures have",
+    "names that several pictures have",
+    "Set images= to the folder that is meant, or remove the others.",
+)
+TWICE = Kind(
+    "picture that is listed twice",
+    "pictures that are listed twice",
+    "Expected one entry for each picture. Join them in the tool, or remove one of them.",
+)
+SAME_MASK = Kind(
+    "two pictures whose masks would have the same name",
+    "pairs of pictures whose masks would have the same name",
+    "A mask has the name of its picture up to the extension. Rename one of the two, in the annotation file as well.",
+)
+LINK_OUT = Kind(
+    "link that leads out of the folder of pictures",
+    "links that lead out of the folder of pictures",
+    "Copy the files there.",
+)
+
+
+class Matched(NamedTuple):
+    """An entry, the file of its picture, and that file's path below the folder of pictures."""
+
+    picture: Picture
+    file: Path
+    key: str
+
+
+class Matches(NamedTuple):
+    """Entries with their files; the names of those without, where they may be `missing`; and how many pictures of the
+    folder are in no entry."""
+
+    found: list[Matched]
+    missing: list[str]
+    unlisted: int
+
+
+def match(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool) -> Matches:
+    """The file of each picture. One that is not there is left out where `missing` is `skip`; that and all else that is
+    wrong is told (see `findings.tell`)."""
+    index = Index(folder)
+    found: list[Matched] = []
+    skipped: list[str] = []
+    for picture in pictures:
+        keys: list[str] = []
+        for name in (picture.name, *picture.others):
+            plain = plain_name(name, folder, picture.base, by_name)
+            if plain is None:
+                tell(Finding(OUTSIDE, f"{picture.where}: {name!r} is {describe(name)}."))
+                break
+            keys = index.find(plain, picture.stem)
+            if keys:
+                break
+        else:
+            if missing == "skip":
+                skipped.append(picture.name)
+            else:
+                tell(Finding(MISSING, f"{picture.where}: there is no {picture.name} in {folder}."))
+        if len(keys) > 1:
+            tell(Finding(SEVERAL, f"{picture.where}: {picture.name} may be {' or '.join(keys[:4])} in {folder}."))
+        elif keys and index.is_inside(keys[0]):
+            found.append(Matched(picture, folder / keys[0], keys[0]))
+    check_single(found)
+    return Matches(found, skipped, index.count - len(found))
+
+
+class Index:
+    """The pictures below a folder, by their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        self.by_name: dict[str, list[str]] = defaultdict(list)
+        for above, folders, names in os.walk(folder):
+            folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+            for name in sorted(names):
+                path = PurePosixPath(Path(above, name).relative_to(folder).as_posix())
+                if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+                    self.count += 1
+                    self.by_name[composed(path.name)].append(str(path))
+                    self.by_name[composed(path.stem) + "/"].append(str(path))  # which no file is called
+
+    def find(self, name: str, stem: bool) -> list[str]:
+        """The pictures that a name may mean: the one of that path, or those of which one path is the other's end."""
+        name = composed(name)
+        last = name.rpartition("/")[2]
+        keys = self.by_name.get(last + "/" if stem else last, [])
+        paths = [(key, composed(f"/{PurePosixPath(key).with_suffix('') if stem else key}")) for key in keys]
+        same = [key for key, path in paths if path == f"/{name}"]
+        return same or [key for key, path in paths if path.endswith(f"/{name}") or f"/{name}".endswith(path)]
+
+    def is_inside(self, key: str) -> bool:
+        """Whether a picture lies in the folder, also where it is a link; another one is told."""
+        target = (self.folder / key).resolve()
+        if target.is_relative_to(self.folder.resolve()) and target.is_file():
+            return True
+        tell(Finding(LINK_OUT, f"{self.folder / key} is a link to {target}, outside of {self.folder}."))
+        return False
+
+
+def composed(name: str) -> str:
+    """A name with letters such as ü as one character, which some file systems take apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def describe(name: str) -> str:
+    """Why a name is not that of a file in a folder; empty where it is."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name):
+        return "an address"
+    if re.match(r"[/\\~]|[A-Za-z]:", name):
+        return "a path from the root of a disk"
+    if ".." in re.split(r"[/\\]", name):
+        return "a path that leads upwards"
+    if not name.strip() or re.search(r"[\x00-\x1f]", name):
+        return "no name of a file"
+    return ""
+
+
+def plain_name(name: str, folder: Path, base: Path | None, by_name: bool) -> str | None:
+    """A name as a path below the folder of pictures, with `/` between its parts; None where it leads out of it. base:
+    the folder that a name with .. begins at."""
+    if by_name:
+        is_address = describe(name) == "an address"
+        name = re.split(r"[/\\]", unquote(re.sub(r"[?#].*", "", name)) if is_address else name)[-1]
+    if base is not None and describe(name) == "a path that leads upwards":
+        full = Path(os.path.normpath(base.absolute() / name.replace("\\", "/")))
+        root = Path(os.path.normpath(folder.absolute()))
+        return full.relative_to(root).as_posix() if full.is_relative_to(root) else None
+    if describe(name):
+        return None
+    return "/".join(part for part in re.split(r"[/\\]", name) if part not in ("", "."))
+
+
+def check_single(found: Sequence[Matched]) -> None:
+    """Tell of pictures that are listed twice, and of those whose masks would be one file."""
+    first: dict[str, Matched] = {}
+    masks: dict[str, str] = {}
+    for one in found:
+        if one.key in first:
+            tell(Finding(TWICE, f"{one.key} is that of {first[one.key].picture.where} and of {one.picture.where}."))
+            continue
+        first[one.key] = one
+        stem = str(PurePosixPath(one.key).with_suffix("")).casefold()
+        if stem in masks:
+            tell(Finding(SAME_MASK, f"{masks[stem]} and {one.key} are two pictures."))
+        masks[stem] = one.key

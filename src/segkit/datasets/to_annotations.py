@@ -1,0 +1,172 @@
+"""An annotation file from pictures and masks, for a person to correct in a tool."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segkit import IGNORE_INDEX
+from segkit.console import counted
+from segkit.datasets.findings import DataError, Finding, Kind, gathered, tell
+from segkit.datasets.from_annotations import NO_OBJECT, building, listed
+from segkit.datasets.listing import Pair, matched, pictures
+from segkit.datasets.masks import MaskValues
+from segkit.datasets.reading import picture_size
+from segkit.files.writing import write_text
+from segkit.formats import coco, label_studio, labelme
+from segkit.formats.model import Outlined
+from segkit.formats.outlines import find_outlines
+from segkit.formats.recognise import TITLES
+
+OTHER_SIZE = Kind(
+    "mask of another size than its picture",
+    "masks of another size than their pictures",
+    "The outlines would lie elsewhere. Give the pictures that the masks are of.",
+)
+
+
+@dataclass
+class Objects:
+    """What was found in the masks."""
+
+    classes: Counter[str] = field(default_factory=Counter)
+    with_holes: int = 0
+    ignored: list[str] = field(default_factory=list)  # pictures with pixels that do not count
+    alone: list[str] = field(default_factory=list)  # pictures without a mask
+
+
+def write_annotations(
+    to: str,
+    source: Path,
+    images: Path,
+    output: Path,
+    classes: Sequence[str],
+    *,
+    threshold: float = 127,
+    colors: Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
+    ignore_values: Sequence[int] = (),
+    mask_suffix: str = "",
+    tolerance: float = 0.35,
+    rle: str = "auto",
+    prefix: str | None = None,
+) -> list[str]:
+    """Write the masks below `source` as a file that a tool imports: COCO, LabelMe or Label Studio. Returns what was
+    done, line by line.
+
+    classes, threshold, colors, ignore_values: what the values of the masks mean, see `MaskValues`; an object is what
+    touches at a side or a corner and has one class. A class called background has no objects. For `tolerance` see
+    `find_outlines`, for `rle` `coco.write`, for `prefix` `label_studio.write`.
+    """
+    values = MaskValues(list(classes), threshold, colors, ignore_values)
+    objects = Objects()
+    try:
+        with gathered():
+            pairs = find_pairs(
+                source / "masks" if (source / "masks").is_dir() else source, images, mask_suffix, objects
+            )
+        found = outline_all(pairs, images, values, tolerance, objects)
+        if to == "labelme":
+            remarks = write_folder(found, output)
+        else:
+            prefix = prefix or f"{label_studio.LOCAL}{images.name}/"
+            remarks = write_file(to, found, output, values.classes, rle, prefix)
+    except DataError as error:
+        raise DataError(*map(in_own_words, error.findings)) from None
+    each = ", ".join(f"{name} {count}" for name, count in objects.classes.items())
+    total = counted(objects.classes.total(), "object")
+    said = [f"{output}: {counted(len(pairs), 'picture')}, {total}{f' ({each})' if each else ''}, for {TITLES[to]}"]
+    if objects.with_holes and not remarks:
+        kept = {"coco": "run lengths (RLE)", "labelme": "masks", "label_studio": "brush strokes"}[to]
+        said.append(f"{counted(objects.with_holes, 'object')} with holes, which its polygons have not: as {kept}")
+    if objects.alone:
+        said.append(f"{listed(objects.alone, 'picture')} left out, without a mask")
+    if objects.ignored:
+        said.append(f"{listed(objects.ignored, 'picture')} with ignored pixels, which the file cannot say: left out")
+    return [*said, *remarks, *next_steps(to, output, images, classes)]
+
+
+def in_own_words(finding: Finding) -> Finding:
+    """A finding of a data set's masks, whose settings are at the top here."""
+    kind = finding.kind._replace(remedy=finding.kind.remedy.replace("dataset.", ""))
+    return finding._replace(kind=kind, fact=finding.fact.replace("dataset.", ""))
+
+
+def find_pairs(source: Path, images: Path, mask_suffix: str, objects: Objects) -> list[Pair]:
+    """Masks and their pictures; a picture may be without a mask."""
+    masks = pictures(source, source, mask_suffix, follow_links=True)
+    found = pictures(images, images, follow_links=True)
+    if not masks or not found:
+        raise FileNotFoundError(
+            f"{images if masks else source} has no pictures. Give the folders of pictures and masks."
+        )
+    if found.keys() & masks.keys():
+        objects.alone = [key for key in found if key not in masks]
+        found = {key: path for key, path in found.items() if key in masks}
+    return matched(found, masks, source)
+
+
+def outline_all(
+    pairs: Sequence[Pair], images: Path, values: MaskValues, tolerance: float, objects: Objects
+) -> Iterator[Outlined]:
+    """The outlines of each picture. What is wrong with a mask is told."""
+    for image, path in pairs:
+        name = image.relative_to(images).as_posix()
+        try:
+            mask, size = values.read(path), picture_size(image)
+        except DataError as error:
+            tell(*error.findings)
+            continue
+        if mask.shape != size:
+            fact = f"mask {path} is {mask.shape[1]}×{mask.shape[0]} but its picture {image} is {size[1]}×{size[0]}."
+            tell(Finding(OTHER_SIZE, fact))
+            continue
+        if (mask == IGNORE_INDEX).any():
+            objects.ignored.append(name)
+        numbers = {number + (len(values.classes) == 1): title for number, title in enumerate(values.classes)}
+        outlines = [
+            outline
+            for number, title in numbers.items()
+            if title.casefold() not in NO_OBJECT
+            for outline in find_outlines(mask == number, title, tolerance)
+        ]
+        objects.classes.update(outline.label for outline in outlines)
+        objects.with_holes += sum(bool(outline.polygon.holes) for outline in outlines)
+        yield Outlined(name, image, size, tuple(outlines))
+
+
+def write_file(
+    to: str, found: Iterator[Outlined], output: Path, classes: Sequence[str], rle: str, prefix: str
+) -> list[str]:
+    """A file of COCO or Label Studio; returns what it cannot say."""
+    names = [name for name in classes if name.casefold() not in NO_OBJECT]
+    with gathered():
+        document, remarks = coco.write(found, names, rle) if to == "coco" else (label_studio.write(found, prefix), [])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, json.dumps(document))
+    return remarks
+
+
+def write_folder(found: Iterator[Outlined], output: Path) -> list[str]:
+    """LabelMe's files, one a picture; they can say everything."""
+    with building(output) as part, gathered():
+        for picture in found:
+            path = (part / picture.name).with_suffix(".json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(labelme.write(picture, (output / picture.name).parent)))
+    return []
+
+
+def next_steps(to: str, output: Path, images: Path, classes: Sequence[str]) -> list[str]:
+    """How the file gets into the tool, and back."""
+    back = f"Then: python -m segkit.annotations from={to} input=… images={images} output=corrected"
+    if to == "labelme":
+        return [f"Correct: labelme {output}", back.replace("input=…", f"input={output}")]
+    if to == "coco":
+        return [f"Correct: import {output} into a tool that takes COCO, such as CVAT, and export it again.", back]
+    names = [name for name in classes if name.casefold() not in NO_OBJECT]
+    return [
+        f"Correct: import {output} into a project of Label Studio with this labelling interface, then export JSON:",
+        label_studio.labelling_config(names),
+        back,
+    ]
