@@ -571,3 +571,39 @@ def test_settings_of_masks_have_their_own_names(masks: Path) -> None:
     write_annotations(
         "coco", masks / "masks", masks / "photos", masks / "x.json", CLASSES[:2], ignore_values=[2], mask_suffix=""
     )
+
+
+# What must not happen.
+
+
+def test_nothing_is_left_of_a_conversion_that_stops(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_coco(place)
+    written: list[Path] = []
+
+    def stop(path: Path, content: bytes) -> None:
+        written.append(path)
+        assert not (place / "new" / "out" / "images").exists()
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        path.write_bytes(content)
+
+    monkeypatch.setattr("segkit.datasets.from_annotations.write_bytes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make_data_set(place / "coco.json", place / "photos", place / "new" / "out")
+    assert len(written) == 5
+    assert not (place / "new").exists()
+
+
+def test_files_that_are_too_large_are_not_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_coco(place)
+    monkeypatch.setattr("segkit.formats.reading.LARGEST", 2**10)
+    with pytest.raises(FormatError, match=r"coco\.json has \d+ MB; at most .* MB are read\. Export it in parts"):
+        convert(place, "coco.json")
+
+
+def test_a_link_to_annotations_elsewhere_is_refused(place: Path) -> None:
+    files.write_labelme(place)
+    (place / "labelme" / "x.json").symlink_to(place / "other.json")
+    write(place / "other.json", files.labelme("p0.png"))
+    with pytest.raises(FormatError, match=r"x\.json is a link to .*other\.json, outside of .*labelme"):
+        convert(place, "labelme")
