@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from segkit.datasets.findings import Finding, Kind, tell
+from segkit.datasets.findings import Finding, Kind, report_faults
 from segkit.datasets.reading import EXTENSIONS
 from segkit.formats.model import Picture
 
@@ -66,7 +66,7 @@ class Matches(NamedTuple):
 
 def match(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool) -> Matches:
     """The file of each picture. One that is not there is left out where `missing` is `skip`; that and all else that is
-    wrong is told (see `findings.tell`)."""
+    wrong is told (see `findings.report_faults`)."""
     index = Index(folder)
     found: list[Matched] = []
     skipped: list[str] = []
@@ -75,7 +75,7 @@ def match(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool
         for name in (picture.name, *picture.others):
             plain = plain_name(name, folder, picture.base, by_name)
             if plain is None:
-                tell(Finding(OUTSIDE, f"{picture.where}: {name!r} is {describe(name)}."))
+                report_faults(Finding(OUTSIDE, f"{picture.where}: {name!r} is {describe(name)}."))
                 break
             keys = index.find(plain, picture.stem)
             if keys:
@@ -84,9 +84,11 @@ def match(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool
             if missing == "skip":
                 skipped.append(picture.name)
             else:
-                tell(Finding(MISSING, f"{picture.where}: there is no {picture.name} in {folder}."))
+                report_faults(Finding(MISSING, f"{picture.where}: there is no {picture.name} in {folder}."))
         if len(keys) > 1:
-            tell(Finding(SEVERAL, f"{picture.where}: {picture.name} may be {' or '.join(keys[:4])} in {folder}."))
+            report_faults(
+                Finding(SEVERAL, f"{picture.where}: {picture.name} may be {' or '.join(keys[:4])} in {folder}.")
+            )
         elif keys and index.is_inside(keys[0]):
             found.append(Matched(picture, folder / keys[0], keys[0]))
     check_single(found)
@@ -123,7 +125,7 @@ class Index:
         target = (self.folder / key).resolve()
         if target.is_relative_to(self.folder.resolve()) and target.is_file():
             return True
-        tell(Finding(LINK_OUT, f"{self.folder / key} is a link to {target}, outside of {self.folder}."))
+        report_faults(Finding(LINK_OUT, f"{self.folder / key} is a link to {target}, outside of {self.folder}."))
         return False
 
 
@@ -166,10 +168,12 @@ def check_single(found: Sequence[Matched]) -> None:
     masks: dict[str, str] = {}
     for one in found:
         if one.key in first:
-            tell(Finding(TWICE, f"{one.key} is that of {first[one.key].picture.where} and of {one.picture.where}."))
+            report_faults(
+                Finding(TWICE, f"{one.key} is that of {first[one.key].picture.where} and of {one.picture.where}.")
+            )
             continue
         first[one.key] = one
         stem = str(PurePosixPath(one.key).with_suffix("")).casefold()
         if stem in masks:
-            tell(Finding(SAME_MASK, f"{masks[stem]} and {one.key} are two pictures."))
+            report_faults(Finding(SAME_MASK, f"{masks[stem]} and {one.key} are two pictures."))
         masks[stem] = one.key

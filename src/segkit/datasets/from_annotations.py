@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segkit.configs.composing import argument
-from segkit.console import counted
+from segkit.configs.composing import format_argument
+from segkit.console import format_count
 from segkit.datasets.annotated import Matched, match
-from segkit.datasets.findings import DataError, Finding, Kind, gathered, tell
+from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
 from segkit.datasets.masks import Mask
 from segkit.datasets.reading import orientation_of, picture_size
 from segkit.files.writing import write_bytes
@@ -75,17 +75,19 @@ def make_data_set(
     names = choose_classes(annotations, classes)
     counts = Counts()
     with building(output) as part:
-        with gathered():
+        with gather_findings():
             matches = match(annotations.pictures, images, missing, by_name)
-        with gathered():
+        with gather_findings():
             written = [one.picture.name for one in matches.found if write_pair(one, names, part, unlabelled, counts)]
         if not written:
-            raise FormatError(f"{source} lists {counted(len(annotations.pictures), 'picture')}, of which none is left.")
+            raise FormatError(
+                f"{source} lists {format_count(len(annotations.pictures), 'picture')}, of which none is left."
+            )
     said = describe(annotations, source, counts, unlabelled)
     if matches.missing:
         said.append(f"{listed(matches.missing, 'picture')} left out, not in {images}")
     if matches.unlisted:
-        said.append(f"{counted(matches.unlisted, 'picture')} of {images} left out, not in {source.name}")
+        said.append(f"{format_count(matches.unlisted, 'picture')} of {images} left out, not in {source.name}")
     return [*said, *next_steps(output, names, len(written))]
 
 
@@ -144,10 +146,10 @@ def write_pair(one: Matched, names: Sequence[str], folder: Path, unlabelled: str
     try:
         size = picture_size(one.file)
     except DataError as error:
-        tell(*error.findings)
+        report_faults(*error.findings)
         return False
     if picture.size not in (None, size):
-        tell(Finding(OTHER_SIZE, describe_sizes(one, size)))
+        report_faults(Finding(OTHER_SIZE, describe_sizes(one, size)))
         return False
     mask, drawn = draw_mask(one, names, size, counts)
     if not drawn:
@@ -178,7 +180,7 @@ def draw_mask(one: Matched, names: Sequence[str], size: Size, counts: Counts) ->
         try:
             parts = draw(shape, size)
         except FormatError as error:
-            tell(Finding(NO_SHAPE, f"{one.picture.where}, {shape.where}: {error}."))
+            report_faults(Finding(NO_SHAPE, f"{one.picture.where}, {shape.where}: {error}."))
             continue
         for top, left, pixels in parts:
             mask[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = number
@@ -202,17 +204,17 @@ def describe_sizes(one: Matched, size: Size) -> str:
 
 def describe(annotations: Annotations, source: Path, counts: Counts, unlabelled: str) -> list[str]:
     """What was read and what not, line by line."""
-    total = counted(counts.objects.total(), "object")
+    total = format_count(counts.objects.total(), "object")
     each = ", ".join(f"{name} {count}" for name, count in counts.objects.items())
-    lists = f"lists {counted(len(annotations.pictures), 'picture')}"
+    lists = f"lists {format_count(len(annotations.pictures), 'picture')}"
     said = [f"{source} is {TITLES[annotations.format]} and {lists}; drawn: {total}{f' ({each})' if each else ''}"]
     said += annotations.remarks
     if annotations.left_out:
         kinds = ", ".join(f"{name} {count}" for name, count in annotations.left_out.items())
-        said.append(f"{counted(annotations.left_out.total(), 'entry', 'entries')} left out, no areas: {kinds}")
+        said.append(f"{format_count(annotations.left_out.total(), 'entry', 'entries')} left out, no areas: {kinds}")
     if counts.other_classes:
         kinds = ", ".join(f"{name} {count}" for name, count in counts.other_classes.items())
-        said.append(f"{counted(counts.other_classes.total(), 'object')} of other classes left out: {kinds}")
+        said.append(f"{format_count(counts.other_classes.total(), 'object')} of other classes left out: {kinds}")
     if counts.undrawn:
         said.append(f"{listed(counts.undrawn, 'object')} left out, no pixel's centre is in it")
     if counts.clipped:
@@ -226,17 +228,17 @@ def describe(annotations: Annotations, source: Path, counts: Counts, unlabelled:
 def listed(names: Sequence[str], one: str) -> str:
     """How many things there are, and the first of them."""
     more = ", …" if len(names) > SHOWN else ""
-    return f"{counted(len(names), one)} ({', '.join(names[:SHOWN])}{more})"
+    return f"{format_count(len(names), one)} ({', '.join(names[:SHOWN])}{more})"
 
 
 def next_steps(output: Path, names: Sequence[str], count: int) -> list[str]:
     """What lies in the folder, and the command that trains on it."""
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(names))
     values = f"0 and 255, where {names[0]} is" if len(names) == 1 else f"numbers: {numbers}"
-    said = [f"{output}: {counted(count, 'picture')} in images/, masks in masks/ ({values})"]
+    said = [f"{output}: {format_count(count, 'picture')} in images/, masks in masks/ ({values})"]
     if count < LEAST:
         said.append(f"Training needs {LEAST} pictures at least: annotate {LEAST - count} more.")
-    root, classes = argument("dataset.root", output), list_argument("dataset.classes", names)
+    root, classes = format_argument("dataset.root", output), list_argument("dataset.classes", names)
     return [*said, f"Train: python -m segkit.train dataset=folder {root} {classes}"]
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit import IGNORE_INDEX
-from segkit.console import counted
-from segkit.datasets.findings import DataError, Finding, Kind, gathered, tell
+from segkit.console import format_count
+from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
 from segkit.datasets.from_annotations import NO_OBJECT, building, listed
-from segkit.datasets.listing import Pair, matched, pictures
+from segkit.datasets.listing import Pair, find_pictures, match_pairs
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
 from segkit.files.writing import write_text
@@ -61,7 +61,7 @@ def write_annotations(
     values = MaskValues(list(classes), threshold, colors, ignore_values)
     objects = Objects()
     try:
-        with gathered():
+        with gather_findings():
             pairs = find_pairs(
                 source / "masks" if (source / "masks").is_dir() else source, images, mask_suffix, objects
             )
@@ -74,11 +74,11 @@ def write_annotations(
     except DataError as error:
         raise DataError(*map(in_own_words, error.findings)) from None
     each = ", ".join(f"{name} {count}" for name, count in objects.classes.items())
-    total = counted(objects.classes.total(), "object")
-    said = [f"{output}: {counted(len(pairs), 'picture')}, {total}{f' ({each})' if each else ''}, for {TITLES[to]}"]
+    total = format_count(objects.classes.total(), "object")
+    said = [f"{output}: {format_count(len(pairs), 'picture')}, {total}{f' ({each})' if each else ''}, for {TITLES[to]}"]
     if objects.with_holes and not remarks:
         kept = {"coco": "run lengths (RLE)", "labelme": "masks", "label_studio": "brush strokes"}[to]
-        said.append(f"{counted(objects.with_holes, 'object')} with holes, which its polygons have not: as {kept}")
+        said.append(f"{format_count(objects.with_holes, 'object')} with holes, which its polygons have not: as {kept}")
     if objects.alone:
         said.append(f"{listed(objects.alone, 'picture')} left out, without a mask")
     if objects.ignored:
@@ -94,8 +94,8 @@ def in_own_words(finding: Finding) -> Finding:
 
 def find_pairs(source: Path, images: Path, mask_suffix: str, objects: Objects) -> list[Pair]:
     """Masks and their pictures; a picture may be without a mask."""
-    masks = pictures(source, source, mask_suffix, follow_links=True)
-    found = pictures(images, images, follow_links=True)
+    masks = find_pictures(source, source, mask_suffix, follow_links=True)
+    found = find_pictures(images, images, follow_links=True)
     if not masks or not found:
         raise FileNotFoundError(
             f"{images if masks else source} has no pictures. Give the folders of pictures and masks."
@@ -103,7 +103,7 @@ def find_pairs(source: Path, images: Path, mask_suffix: str, objects: Objects) -
     if found.keys() & masks.keys():
         objects.alone = [key for key in found if key not in masks]
         found = {key: path for key, path in found.items() if key in masks}
-    return matched(found, masks, source)
+    return match_pairs(found, masks, source)
 
 
 def outline_all(
@@ -115,11 +115,11 @@ def outline_all(
         try:
             mask, size = values.read(path), picture_size(image)
         except DataError as error:
-            tell(*error.findings)
+            report_faults(*error.findings)
             continue
         if mask.shape != size:
             fact = f"mask {path} is {mask.shape[1]}×{mask.shape[0]} but its picture {image} is {size[1]}×{size[0]}."
-            tell(Finding(OTHER_SIZE, fact))
+            report_faults(Finding(OTHER_SIZE, fact))
             continue
         if (mask == IGNORE_INDEX).any():
             objects.ignored.append(name)
@@ -140,7 +140,7 @@ def write_file(
 ) -> list[str]:
     """A file of COCO or Label Studio; returns what it cannot say."""
     names = [name for name in classes if name.casefold() not in NO_OBJECT]
-    with gathered():
+    with gather_findings():
         document, remarks = coco.write(found, names, rle) if to == "coco" else (label_studio.write(found, prefix), [])
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, json.dumps(document))
@@ -149,7 +149,7 @@ def write_file(
 
 def write_folder(found: Iterator[Outlined], output: Path) -> list[str]:
     """LabelMe's files, one a picture; they can say everything."""
-    with building(output) as part, gathered():
+    with building(output) as part, gather_findings():
         for picture in found:
             path = (part / picture.name).with_suffix(".json")
             path.parent.mkdir(parents=True, exist_ok=True)

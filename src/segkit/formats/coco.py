@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.console import counted
+from segkit.console import format_count
 from segkit.formats import reading
 from segkit.formats.model import Annotations, FormatError, Json, Outline, Outlined, Part, Polygon, Shape, Size, Stamp
 from segkit.formats.model import Picture as Listed
@@ -119,7 +119,7 @@ def write(pictures: Iterable[Outlined], classes: Sequence[str], rle: str) -> tup
             )
     categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(classes, start=1)]
     remarks = [
-        f"{counted(filled, 'object')} with holes, which COCO's polygons have not: filled (rle=auto keeps them)"
+        f"{format_count(filled, 'object')} with holes, which COCO's polygons have not: filled (rle=auto keeps them)"
     ] * (filled > 0)
     info = {"description": "masks of segkit", "version": "1.0"}
     document = {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 
-from segkit.console import counted
+from segkit.console import format_count
 from segkit.formats import reading
 from segkit.formats.brush import decode_brush, encode_brush
 from segkit.formats.model import (
@@ -49,7 +49,7 @@ def read(path: Path, document: list[Any]) -> Annotations:
         if any(drawn):
             found.remarks.append("no picture has an annotation: the predictions are taken, which nobody has corrected")
     if several := sum(len(one) > 1 for one in drawn):
-        found.remarks.append(f"{counted(several, 'picture')} with several annotations: the newest counts")
+        found.remarks.append(f"{format_count(several, 'picture')} with several annotations: the newest counts")
     for at, (task, versions) in enumerate(zip(tasks, drawn, strict=True)):
         where = f"{path}: task {task.get('id', at)}"
         results = reading.sequence(versions[-1].get("result", []) if versions else [], where, "result")
