@@ -226,8 +226,15 @@ def write_yolo(folder: Path) -> None:
         write(root / "labels" / "train" / f"{Path(name).stem}.txt", "\n".join(lines) + "\n")
 
 
+def to_pixels(line: Line) -> Line:
+    """The pixels at the corners of a rectangle."""
+    (left, top), (right, bottom) = np.min(line, axis=0).tolist(), np.max(line, axis=0).tolist()
+    return [[left, top], [right - 1, top], [right - 1, bottom - 1], [left, bottom - 1]]
+
+
 def supervisely_object(label: str, points: Line, *holes: Line) -> Json:
-    shape = {"exterior": points, "interior": list(holes)}
+    """Its coordinates are pixels that belong to the object, or to the hole."""
+    shape = {"exterior": to_pixels(points), "interior": [to_pixels(hole) for hole in holes]}
     return {"classTitle": label, "geometryType": "polygon", "description": "", "tags": [], "points": shape}
 
 

@@ -49,6 +49,15 @@ def test_coco_crowds_lie_below_and_several_polygons_are_one_object(place: Path) 
     assert (mask == 2).sum() == WIDTH * HEIGHT - 425
 
 
+def test_a_class_that_is_declared_only(place: Path) -> None:
+    document = files.coco()
+    document["categories"].insert(0, {"id": 0, "name": "cracks", "supercategory": "none"})
+    write(place / "a.json", document)
+    said = "\n".join(convert(place, "a.json"))
+    assert "no object: cracks ('classes=[crack,road]' leaves such classes out)" in said
+    assert "'dataset.classes=[background,cracks,crack,road]'" in said
+
+
 def test_later_objects_lie_on_earlier_ones(place: Path) -> None:
     document = files.via(NAMES[:1])
     over = files.via_region("road", {"name": "rect", "x": 20, "y": 20, "width": 20, "height": 20})
@@ -76,7 +85,7 @@ def test_via_shapes(place: Path) -> None:
         said = "\n".join(make_data_set(place / "a.json", place / "photos", output, classes=["crack"]))
         mask = read_picture(output / "masks" / "p0.png", 0)
         assert (mask > 0).sum() == pytest.approx(area, rel=0.03)
-        assert (f"1 entry left out, no areas: {shape['name']} 1" in said) == (area == 0)
+        assert (f"left out: 1 × {shape['name']} (p0.png7301, region 0)" in said) == (area == 0)
 
 
 def test_via_exported_annotations_and_version_1(place: Path) -> None:
@@ -93,9 +102,9 @@ def test_via_attributes(place: Path) -> None:
         for region in entry["regions"]:
             region["region_attributes"]["sure"] = {"yes": True}
     write(place / "a.json", document)
-    with pytest.raises(FormatError, match=r"several attributes of regions: class, sure\. Say which .*: label=class\."):
+    with pytest.raises(FormatError, match=r"several region attributes: class, sure\. Say which .*label=class\."):
         convert(place, "a.json")
-    with pytest.raises(FormatError, match=r"label=klass: .* has no such attribute of regions; it has class, sure"):
+    with pytest.raises(FormatError, match=r"label=klass: .* has no such region attribute; it has class, sure"):
         convert(place, "a.json", label="klass")
     assert (painted(place, "a.json", label="class") == scene()).all()
 
@@ -120,7 +129,7 @@ def test_via_options_and_objects_without_a_class(place: Path) -> None:
     entry["regions"].append(files.via_region("", files.via_polygon(CRACK)))
     write(place / "a.json", document)
     said = "\n".join(convert(place, "a.json"))
-    assert "object without class 1" in said
+    assert "left out: 1 × object without class (p0.png7301, region 2)" in said
     assert "0 background, 1 road, 2 crack" in said  # as the file declares them
 
 
@@ -146,10 +155,17 @@ def test_labelme_circles_and_masks(place: Path) -> None:
     ]
     write(place / "a.json", document)
     said = "\n".join(convert(place, "a.json"))
-    assert "no areas: linestrip 1" in said
+    assert "left out: 1 × linestrip (" in said
     mask = mask_of(place) > 0
     assert (mask[20:29, 40:47] == ring).all()
     assert mask[:, :30].sum() == pytest.approx(np.pi * 25, rel=0.05)
+
+
+def test_labelme_rectangles_of_four_points(place: Path) -> None:
+    document = files.labelme("p0.png")
+    document["shapes"][1] |= {"points": [[35, 5], [55, 5], [55, 15], [35, 15]]}
+    write(place / "a.json", document)
+    assert (painted(place, "a.json") == scene()).all()
 
 
 def test_labelme_pictures_beside_it_or_elsewhere(place: Path) -> None:
@@ -173,7 +189,22 @@ def test_cvat_shapes_and_z_order(place: Path) -> None:
     assert mask[30:32, 50:55].tolist() == [[0, 0, 0, 2, 2], [0, 2, 2, 0, 0]]
     assert mask[20, 20] == 1  # above the ellipse of order −1
     assert np.argwhere(mask[28:] == 2).min(axis=0).tolist() == [0, 14]  # 10×2 about (15, 33), turned upright
-    assert "2 entries left out, no areas: polyline 1, points 1" in said
+    assert "left out: 1 × polyline (image 0, polyline 5)" in said
+    assert "left out: 1 × points (image 0, points 7)" in said
+    assert "tag" not in said
+
+
+def test_a_mask_that_reaches_out_or_lies_outside(place: Path) -> None:
+    runs = ", ".join(["0", "200"])  # 10×20 pixels
+    inside, below, aside = (
+        f'<mask label="road" rle="{runs}" left="{left}" top="{top}" width="10" height="20" z_order="0"/>'
+        for left, top in ((55, 30), (0, 50), (70, 0))
+    )
+    write(place / "a.xml", files.cvat(NAMES[:1], inside + below + aside))
+    said = "\n".join(convert(place, "a.xml"))
+    assert (mask_of(place)[30:, 55:] == 2).all()
+    assert (mask_of(place) == 2).sum() == 200 + 10 * 5
+    assert "2 objects (p0.png, mask 3, p0.png, mask 4) left out: no pixel's centre is inside" in said
 
 
 def test_label_studio_brushes_and_ellipses(place: Path) -> None:
@@ -192,13 +223,14 @@ def test_label_studio_brushes_and_ellipses(place: Path) -> None:
     mask = mask_of(place)
     assert ((mask == 1) == crack).all()
     assert (mask == 2).sum() == pytest.approx(np.pi * 6 * 4, rel=0.1)
-    assert "no areas: keypoint 1" in said
+    assert "left out: 1 × keypoint (task 1, result 2)" in said
 
 
 def test_label_studio_addresses_and_versions(place: Path) -> None:
     tasks = files.label_studio(NAMES[:4])
     tasks[0]["data"]["image"] = "/data/local-files/?d=photos/p0.png"
     tasks[1]["data"] = {"text": "x.y", "image": "/data/upload/p1.png"}
+    tasks[2]["data"] = {"author": "somebody", "photo": "/data/upload/p2.png"}
     old = {"id": 8, "result": [], "updated_at": "2024-01-01"}
     tasks[2]["annotations"] = [tasks[2]["annotations"][0] | {"updated_at": "2024-02-01"}, old]
     tasks[3]["annotations"][0]["was_cancelled"] = True
@@ -219,8 +251,25 @@ def test_yolo_of_roboflow_and_boxes(place: Path) -> None:
     said = "\n".join(make_data_set(place / "yolo", None, place / "out"))
     mask = read_picture(place / "out" / "masks" / "train" / "images" / "p0.png", 0)
     assert (mask == 2).sum() == WIDTH * HEIGHT / 4
-    assert "object with a box alone 1" in said
+    assert "left out: 1 × object with only a box (" in said
     assert "without objects" in said
+
+
+def test_supervisely_points_between_pixels(place: Path) -> None:
+    """A polygon of pixels has its outline, as in Supervisely; one with fractions is read as in other tools."""
+    whole, part = files.supervisely_object("crack", CRACK), files.supervisely_object("road", CRACK)
+    whole["points"]["exterior"] = [[2, 2], [2, 6], [6, 2]]
+    part["points"]["exterior"] = [[22.5, 2.5], [22.5, 6.5], [26.5, 2.5]]
+    box = {"classTitle": "road", "geometryType": "rectangle"}
+    boxed = box | {"points": {"exterior": [[40.0, 10.5], [44.0, 12.5]], "interior": []}}
+    write(
+        place / "ann" / "p0.png.json",
+        {"size": {"height": HEIGHT, "width": WIDTH}, "objects": [whole, part, boxed]},
+    )
+    mask = painted(place, "ann")
+    assert mask[2:7, 2:7].sum(axis=1).tolist() == [5, 4, 3, 2, 1]
+    assert (mask[2:7, 22:27] == 2).sum(axis=1).tolist() == [4, 3, 2, 1, 0]  # the centres inside of the polygon
+    assert (mask[:, 40:] == 2).sum() == 8
 
 
 def test_supervisely_holes_rectangles_and_bitmaps(place: Path) -> None:
@@ -244,6 +293,7 @@ def test_supervisely_holes_rectangles_and_bitmaps(place: Path) -> None:
     said = "\n".join(convert(place, "ann"))
     mask = mask_of(place)
     assert (mask == 1).sum() == 400 - 25
+    assert not mask[15:20, 15:20].any()
     assert (mask[30:34, 40:46] == 2 * pixels).all()
     assert (mask == 2).sum() == 18 + 6
-    assert "no areas: line 1" in said
+    assert "left out: 1 × line (" in said

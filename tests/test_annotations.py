@@ -57,24 +57,25 @@ def test_every_tool_gives_the_same_masks(place: Path, tool: str) -> None:
     assert [path.name for path in (place / "out").iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_printed_line_trains(place: Path) -> None:
+TINY_RUN = ("budget=null", "dataset.size=32", "dataset.batch_size=2", "callbacks.pictures=null", *TINY_NET)
+
+
+def printed(said: str, title: str) -> list[str]:
+    """The words after `python -m segkit.<verb>` in the line that begins with a title."""
+    (line,) = (line for line in said.splitlines() if line.startswith(f"{title}: python -m segkit."))
+    return shlex.split(line)[4:]
+
+
+def test_from_a_via_project_to_a_tested_model_in_three_commands(place: Path) -> None:
     files.write_via(place)
-    done = segkit(
-        "from=via",
-        "input=via.json",
-        "images=photos/",
-        "output=my data",
-        "classes=[crack]",
-        cwd=place,
-        module="annotations",
-    )
+    words = ("from=via", "input=via.json", "images=photos/", "output=my data", "classes=[crack]")
+    done = segkit(*words, cwd=place, module="annotations")
     assert done.returncode == 0, done.stderr
     assert "7 objects of other classes left out: road 7" in done.stdout
-    line = next(line for line in done.stdout.splitlines() if line.startswith("Train: python -m segkit.train "))
-    words = shlex.split(line)[4:]
-    tiny = ("dataset.size=32", "dataset.batch_size=2", "callbacks.pictures=null", *TINY_NET, "hydra.run.dir=run")
-    done = segkit(*words, *tiny, cwd=place)
-    assert done.returncode == 0, done.stderr
+    checked = segkit(*printed(done.stdout, "Check"), cwd=place, module="check")
+    assert checked.returncode == 0, checked.stderr
+    trained = segkit(*printed(done.stdout, "Train"), *TINY_RUN, "hydra.run.dir=run", cwd=place)
+    assert trained.returncode == 0, trained.stderr
     assert "test/iou" in results(place / "run")["metrics"]
 
 
@@ -82,10 +83,8 @@ def test_several_classes_train(place: Path) -> None:
     files.write_coco(place)
     done = segkit("input=coco.json", "images=photos", "output=out", cwd=place, module="annotations")
     assert done.returncode == 0, done.stderr
-    words = shlex.split(next(line for line in done.stdout.splitlines() if line.startswith("Train: ")))[4:]
-    tiny = ("dataset.size=32", "dataset.batch_size=2", "callbacks.pictures=null", *TINY_NET, "hydra.run.dir=run")
-    done = segkit(*words, *tiny, cwd=place)
-    assert done.returncode == 0, done.stderr
+    trained = segkit(*printed(done.stdout, "Train"), *TINY_RUN, "hydra.run.dir=run", cwd=place)
+    assert trained.returncode == 0, trained.stderr
     assert "test/iou/road" in results(place / "run")["metrics"]
 
 
@@ -108,7 +107,7 @@ def test_one_class_has_black_and_white(place: Path) -> None:
 def test_fewer_than_six_pictures_are_said(place: Path) -> None:
     write(place / "via.json", files.via(NAMES[:2]))
     said = convert(place, "via.json")
-    assert "Training needs 6 pictures at least: annotate 4 more." in said
+    assert "Training needs at least 6 pictures: annotate 4 more." in said
     assert f"5 pictures of {place / 'photos'} left out, not in via.json" in said
 
 
@@ -129,9 +128,7 @@ def test_pictures_without_objects(place: Path) -> None:
 
 def test_missing_pictures(place: Path) -> None:
     write(place / "a.json", files.coco([*NAMES, "gone.png", "lost.png"]))
-    with pytest.raises(
-        DataError, match=r"(?s)2 pictures that are not there:.*no gone\.png.*no lost\.png.*missing=skip"
-    ):
+    with pytest.raises(DataError, match=r"(?s)2 missing pictures:.*no gone\.png.*no lost\.png.*missing=skip"):
         convert(place, "a.json")
     assert not (place / "out").exists()
     said = "\n".join(convert(place, "a.json", missing="skip"))
@@ -182,7 +179,9 @@ def test_turned_photos_are_named(place: Path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (WIDTH, HEIGHT)).save(place / "photos" / "p0.jpg", exif=exif)
     write(place / "a.json", files.coco(["p0.jpg"]))
-    with pytest.raises(DataError, match=r"is 40×60, turned by its EXIF orientation, but .* says 60×40"):
+    with pytest.raises(
+        DataError, match=r"is 40×60 when turned by its EXIF orientation \(6\), but .* says 60×40\.\n.*Remove the tag"
+    ):
         convert(place, "a.json")
 
 
@@ -221,9 +220,16 @@ def test_files_that_are_too_large_are_not_read(place: Path, monkeypatch: pytest.
         convert(place, "coco.json")
 
 
+def test_json_of_too_many_values_is_not_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_coco(place)
+    monkeypatch.setattr("segkit.formats.reading.MOST_CONTAINERS", 20)
+    with pytest.raises(FormatError, match=r"coco\.json cannot be read .* more than 20 lists and mappings"):
+        convert(place, "coco.json")
+
+
 def test_a_link_to_annotations_elsewhere_is_refused(place: Path) -> None:
     files.write_labelme(place)
     (place / "labelme" / "x.json").symlink_to(place / "other.json")
     write(place / "other.json", files.labelme("p0.png"))
-    with pytest.raises(FormatError, match=r"x\.json is a link to .*other\.json, outside of .*labelme"):
+    with pytest.raises(FormatError, match=r"x\.json is a link to .*other\.json, outside .*labelme"):
         convert(place, "labelme")

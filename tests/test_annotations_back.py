@@ -78,7 +78,7 @@ def test_coco_without_runs_fills_holes_and_says_so(masks: Path) -> None:
     said = "\n".join(
         write_annotations("coco", masks / "masks", masks / "photos", masks / "x.json", CLASSES, rle="none")
     )
-    assert "with holes, which COCO's polygons have not: filled (rle=auto keeps them)" in said
+    assert "with holes, which COCO's polygons cannot have: filled (rle=auto keeps them)" in said
     document = json.loads((masks / "x.json").read_text())
     assert all(isinstance(one["segmentation"], list) for one in document["annotations"])
     assert [one["name"] for one in document["categories"]] == CLASSES[1:]
@@ -141,7 +141,7 @@ def test_pictures_without_masks_and_ignored_pixels(masks: Path) -> None:
     cv2.imwrite(str(masks / "masks" / "a.png"), mask)
     said = "\n".join(write_annotations("coco", masks / "masks", masks / "photos", masks / "x.json", CLASSES))
     assert "1 picture (c) left out, without a mask" in said
-    assert "1 picture (a.png) with ignored pixels, which the file cannot say: left out" in said
+    assert "1 picture (a.png) with ignored pixels, which the format cannot express: left out" in said
 
 
 def test_settings_of_masks_have_their_own_names(masks: Path) -> None:

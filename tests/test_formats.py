@@ -111,6 +111,14 @@ def test_coordinates_that_are_none_are_refused(bad: float) -> None:
             painted(Polygon(made))
 
 
+def test_a_polygon_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    zigzag = np.array([(at % 60, 40 * (at % 2)) for at in range(1001)], float)
+    painted(Polygon(zigzag))
+    monkeypatch.setattr("segkit.formats.raster.MOST_CUTS", 10_000)
+    with pytest.raises(FormatError, match=r"its 1,001 points cross 40,000 rows; expected at most 10,000"):
+        painted(Polygon(zigzag))
+
+
 def blobs(seed: int, size: tuple[int, int] = (90, 120)) -> np.ndarray:
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.random(size), (0, 0), rng.uniform(0.6, 6))
@@ -192,11 +200,11 @@ def test_polygons_against_pycocotools() -> None:
 @pytest.mark.parametrize(
     ("counts", "size", "message"),
     [
-        ([5, 5], (2, 3), "its runs hold 10 pixels; expected those of 3×2, 6"),
-        ([3], (2, 3), "its runs hold 3 pixels"),
-        ([7, -1], (2, 3), "a run is -1 pixels long"),
-        ([10**30, 1], (2, 3), "its runs hold 1,000,0"),
-        ([0, 10**18], (2, 3), "its runs hold"),
+        ([5, 5], (2, 3), "its runs have 10 pixels in all; expected 6, for 3×2"),
+        ([3], (2, 3), "its runs have 3 pixels"),
+        ([7, -1], (2, 3), "a run has -1 pixels"),
+        ([10**30, 1], (2, 3), "its runs have 1,000,0"),
+        ([0, 10**18], (2, 3), "its runs have"),
     ],
 )
 def test_runs_that_do_not_fill_the_picture(counts: list[int], size: tuple[int, int], message: str) -> None:
@@ -235,10 +243,10 @@ def test_brush_strokes_by_hand() -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (PUBLISHED[:-4], "ends in the middle"),
-        ([], "ends in the middle"),
-        ([255] * 4 + PUBLISHED[4:], r"is of 4,294,967,295 values; expected 80, 4 for each pixel of 5×4"),
-        ([*PUBLISHED[:7], 255, *PUBLISHED[8:]], "holds more than the 80 values"),
+        (PUBLISHED[:-4], "is cut off"),
+        ([], "is cut off"),
+        ([255] * 4 + PUBLISHED[4:], r"has 4,294,967,295 values; expected 80, 4 for each pixel of 5×4"),
+        ([*PUBLISHED[:7], 255, *PUBLISHED[8:]], "has more than the 80 values"),
     ],
 )
 def test_damaged_brush_strokes(code: list[int], message: str) -> None:

@@ -1,5 +1,5 @@
-"""`python -m segkit.annotations input=project.json images=photos/ output=my_data`: a data set from what was drawn in
-another tool, and masks as a file that such a tool imports."""
+"""`python -m segkit.annotations input=project.json images=photos/ output=my_data`: makes a data set from outlines drawn
+in another tool, or writes masks as a file that such a tool imports."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from segkit import console
 from segkit.configs.command import command
 from segkit.configs.settings import check_settings
 
-MASKS = ("threshold", "colors", "ignore_values")  # what the values of masks mean
+MASKS = ("threshold", "colors", "ignore_values")  # what mask values mean
 
 
 def annotations(cfg: DictConfig) -> list[str]:
-    """With `to` an annotation file of masks in `input`; without it pictures and masks of an annotation file there.
-    Prints what was done and what comes next, and returns it."""
+    """Make a data set from the annotations in `input`, or with `to`, an annotation file from the masks there. Prints
+    what was done and what to do next, and returns it."""
     settings = check_settings(cfg, "annotations")
     source, output = Path(settings["input"]), Path(settings["output"])
     images = None if settings["images"] is None else Path(settings["images"])

@@ -120,24 +120,22 @@ def check_input(source: Path, output: Path) -> None:
         )
 
 
-ONE_WAY = {  # settings of `annotations` that count with `to` or without it alone
-    True: ("threshold", "colors", "ignore_values", "mask_suffix", "tolerance", "rle", "prefix"),
-    False: ("from", "label", "unlabelled", "missing", "by_name"),
-}
+FOR_MASKS = ("threshold", "colors", "ignore_values", "mask_suffix", "tolerance", "rle", "prefix")
+FOR_FILES = ("from", "label", "unlabelled", "missing", "by_name")
 
 
 def check_annotations(config: Mapping[str, Any]) -> None:
-    """That there is something to convert, that it says what is needed, and that its result gets a place of its own."""
+    """ValueError or OSError unless `annotations` has all that it needs and writes to a place of its own."""
     to, source, output = config["to"], Path(config["input"]), Path(config["output"])
-    said = [key_of(str(word)) for word in config.get("overrides") or []]
-    if useless := [key for key in ONE_WAY[to is None] if key in said]:
-        instead = "it is of masks, for to=…" if to is None else f"it is of an annotation file, and to={to} reads masks"
-        raise ValueError(f"{useless[0]} would change nothing: {instead}. Leave it out.")
+    given = [key_of(str(word)) for word in config.get("overrides") or []]
+    if useless := [key for key in (FOR_MASKS if to is None else FOR_FILES) if key in given]:
+        why = "it is about masks, with to=…" if to is None else f"it is about annotation files, and to={to} reads masks"
+        raise ValueError(f"{useless[0]} would change nothing: {why}. Leave it out.")
     if to is not None and config["classes"] is None:
-        raise ValueError(f"to={to} needs the names of the masks' classes, as in training: 'classes=[crack]'.")
+        raise ValueError(f"to={to} needs the names of the classes in the masks, as in training: 'classes=[crack]'.")
     if not (source.is_file() or source.is_dir()):
         what = "is a pipe, a socket or a device" if source.exists() else "there is no such file or folder"
-        raise FileNotFoundError(f"input={source}: {what}. Give a file of annotations, or a folder of them.")
+        raise FileNotFoundError(f"input={source}: {what}. Give an annotation file, or a folder of them.")
     if to is not None and not source.is_dir():
         raise NotADirectoryError(f"input={source} is a file; with to={to}, give the folder of the masks.")
     if config["images"] is not None and not Path(config["images"]).is_dir():
@@ -147,7 +145,7 @@ def check_annotations(config: Mapping[str, Any]) -> None:
         raise ValueError(f"images=null: with to={to}, give the folder of the pictures, images=….")
     if to in ("coco", "label_studio"):
         if output.exists() or output.is_symlink():
-            raise FileExistsError(f"output={output} is there already. Choose a new file, such as corrected.json.")
+            raise FileExistsError(f"output={output} exists. Choose a new file, such as for_correction.json.")
         check_writable(str(output.parent))
         return
     if output.is_dir() and any(output.iterdir()):

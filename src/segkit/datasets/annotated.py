@@ -1,5 +1,5 @@
-"""Which picture each entry of an annotation file is of. The names in the file are only compared with those of the
-pictures that lie below one folder; nothing else is ever opened, whatever they say."""
+"""Finding the picture of each entry in an annotation file. Names in the file are only compared with those of pictures
+below one folder; nothing else is ever opened, whatever they say."""
 
 import os
 import re
@@ -17,28 +17,28 @@ from segkit.formats.model import Picture
 OUTSIDE = Kind(
     "name that leads out of the folder of pictures",
     "names that lead out of the folder of pictures",
-    "Expected names of files in images=…. Say by_name=true to look there for the file's name alone, without what "
-    "stands before it.",
+    "Expected names of files below images=…. by_name=true looks there for the file name alone, ignoring the path or "
+    "address before it.",
 )
 MISSING = Kind(
-    "picture that is not there",
-    "pictures that are not there",
-    "Copy them there, set images= to their folder, or say missing=skip to go on without them.",
+    "missing picture",
+    "missing pictures",
+    "Copy them there, set images= to their folder, or say missing=skip to leave them out.",
 )
 SEVERAL = Kind(
-    "name that several pictures have",
-    "names that several pictures have",
-    "Set images= to the folder that is meant, or remove the others.",
+    "ambiguous name",
+    "ambiguous names",
+    "Set images= to the folder that is meant, or remove the other pictures.",
 )
 TWICE = Kind(
     "picture that is listed twice",
     "pictures that are listed twice",
-    "Expected one entry for each picture. Join them in the tool, or remove one of them.",
+    "Expected one entry for each picture. Merge them in the tool, or remove one of them.",
 )
 SAME_MASK = Kind(
     "two pictures whose masks would have the same name",
     "pairs of pictures whose masks would have the same name",
-    "A mask has the name of its picture up to the extension. Rename one of the two, in the annotation file as well.",
+    "A mask has the name of its picture up to the extension. Rename one of the two, also in the annotation file.",
 )
 LINK_OUT = Kind(
     "link that leads out of the folder of pictures",
@@ -47,7 +47,7 @@ LINK_OUT = Kind(
 )
 
 
-class Matched(NamedTuple):
+class Match(NamedTuple):
     """An entry, the file of its picture, and that file's path below the folder of pictures."""
 
     picture: Picture
@@ -56,26 +56,25 @@ class Matched(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """Entries with their files; the names of those without, where they may be `missing`; and how many pictures of the
-    folder are in no entry."""
+    """Entries with their files, names of entries without one, and the number of pictures without an entry."""
 
-    found: list[Matched]
+    found: list[Match]
     missing: list[str]
     unlisted: int
 
 
-def match(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool) -> Matches:
-    """The file of each picture. One that is not there is left out where `missing` is `skip`; that and all else that is
-    wrong is told (see `findings.report_faults`)."""
+def match_entries(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool) -> Matches:
+    """The file of each picture. A missing one is a fault unless `missing` is `skip`; all faults are reported (see
+    `findings.report_faults`)."""
     index = Index(folder)
-    found: list[Matched] = []
+    found: list[Match] = []
     skipped: list[str] = []
     for picture in pictures:
         keys: list[str] = []
         for name in (picture.name, *picture.others):
-            plain = plain_name(name, folder, picture.base, by_name)
+            plain = resolve_name(name, folder, picture.base, by_name)
             if plain is None:
-                report_faults(Finding(OUTSIDE, f"{picture.where}: {name!r} is {describe(name)}."))
+                report_faults(Finding(OUTSIDE, f"{picture.where}: {name!r} is {describe_name(name)}."))
                 break
             keys = index.find(plain, picture.stem)
             if keys:
@@ -90,8 +89,8 @@ def match(pictures: Sequence[Picture], folder: Path, missing: str, by_name: bool
                 Finding(SEVERAL, f"{picture.where}: {picture.name} may be {' or '.join(keys[:4])} in {folder}.")
             )
         elif keys and index.is_inside(keys[0]):
-            found.append(Matched(picture, folder / keys[0], keys[0]))
-    check_single(found)
+            found.append(Match(picture, folder / keys[0], keys[0]))
+    check_unique(found)
     return Matches(found, skipped, index.count - len(found))
 
 
@@ -108,34 +107,34 @@ class Index:
                 path = PurePosixPath(Path(above, name).relative_to(folder).as_posix())
                 if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
                     self.count += 1
-                    self.by_name[composed(path.name)].append(str(path))
-                    self.by_name[composed(path.stem) + "/"].append(str(path))  # which no file is called
+                    self.by_name[compose_letters(path.name)].append(str(path))
+                    self.by_name[compose_letters(path.stem) + "/"].append(str(path))  # no file is called that
 
     def find(self, name: str, stem: bool) -> list[str]:
-        """The pictures that a name may mean: the one of that path, or those of which one path is the other's end."""
-        name = composed(name)
+        """The pictures that a name may mean: the one with that path, or those whose path ends with it or is its end."""
+        name = compose_letters(name)
         last = name.rpartition("/")[2]
         keys = self.by_name.get(last + "/" if stem else last, [])
-        paths = [(key, composed(f"/{PurePosixPath(key).with_suffix('') if stem else key}")) for key in keys]
+        paths = [(key, compose_letters(f"/{PurePosixPath(key).with_suffix('') if stem else key}")) for key in keys]
         same = [key for key, path in paths if path == f"/{name}"]
         return same or [key for key, path in paths if path.endswith(f"/{name}") or f"/{name}".endswith(path)]
 
     def is_inside(self, key: str) -> bool:
-        """Whether a picture lies in the folder, also where it is a link; another one is told."""
+        """Whether a picture is in the folder, with links resolved; if not, that is reported."""
         target = (self.folder / key).resolve()
         if target.is_relative_to(self.folder.resolve()) and target.is_file():
             return True
-        report_faults(Finding(LINK_OUT, f"{self.folder / key} is a link to {target}, outside of {self.folder}."))
+        report_faults(Finding(LINK_OUT, f"{self.folder / key} is a link to {target}, outside {self.folder}."))
         return False
 
 
-def composed(name: str) -> str:
-    """A name with letters such as ü as one character, which some file systems take apart."""
+def compose_letters(name: str) -> str:
+    """A name with letters such as ü as one character; some file systems store them as two."""
     return unicodedata.normalize("NFC", name)
 
 
-def describe(name: str) -> str:
-    """Why a name is not that of a file in a folder; empty where it is."""
+def describe_name(name: str) -> str:
+    """What a name is if it is not that of a file in a folder, else ""."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name):
         return "an address"
     if re.match(r"[/\\~]|[A-Za-z]:", name):
@@ -143,37 +142,37 @@ def describe(name: str) -> str:
     if ".." in re.split(r"[/\\]", name):
         return "a path that leads upwards"
     if not name.strip() or re.search(r"[\x00-\x1f]", name):
-        return "no name of a file"
+        return "not the name of a file"
     return ""
 
 
-def plain_name(name: str, folder: Path, base: Path | None, by_name: bool) -> str | None:
-    """A name as a path below the folder of pictures, with `/` between its parts; None where it leads out of it. base:
-    the folder that a name with .. begins at."""
+def resolve_name(name: str, folder: Path, base: Path | None, by_name: bool) -> str | None:
+    """A name as a path below the folder of pictures, with `/` between its parts; None if it leads out of it. base: the
+    folder that names with .. are relative to."""
     if by_name:
-        is_address = describe(name) == "an address"
+        is_address = describe_name(name) == "an address"
         name = re.split(r"[/\\]", unquote(re.sub(r"[?#].*", "", name)) if is_address else name)[-1]
-    if base is not None and describe(name) == "a path that leads upwards":
+    if base is not None and describe_name(name) == "a path that leads upwards":
         full = Path(os.path.normpath(base.absolute() / name.replace("\\", "/")))
         root = Path(os.path.normpath(folder.absolute()))
         return full.relative_to(root).as_posix() if full.is_relative_to(root) else None
-    if describe(name):
+    if describe_name(name):
         return None
     return "/".join(part for part in re.split(r"[/\\]", name) if part not in ("", "."))
 
 
-def check_single(found: Sequence[Matched]) -> None:
-    """Tell of pictures that are listed twice, and of those whose masks would be one file."""
-    first: dict[str, Matched] = {}
+def check_unique(found: Sequence[Match]) -> None:
+    """Report pictures that are listed twice, and those whose masks would be the same file."""
+    first: dict[str, Match] = {}
     masks: dict[str, str] = {}
     for one in found:
         if one.key in first:
             report_faults(
-                Finding(TWICE, f"{one.key} is that of {first[one.key].picture.where} and of {one.picture.where}.")
+                Finding(TWICE, f"{one.key} is listed by {first[one.key].picture.where} and by {one.picture.where}.")
             )
             continue
         first[one.key] = one
         stem = str(PurePosixPath(one.key).with_suffix("")).casefold()
         if stem in masks:
-            report_faults(Finding(SAME_MASK, f"{masks[stem]} and {one.key} are two pictures."))
+            report_faults(Finding(SAME_MASK, f"{masks[stem]} and {one.key} would have the same mask."))
         masks[stem] = one.key

@@ -1,4 +1,4 @@
-"""A data set of pictures and masks from an annotation file."""
+"""Making a data set of pictures and masks from an annotation file."""
 
 import re
 import shlex
@@ -15,34 +15,42 @@ import numpy as np
 
 from segkit.configs.composing import format_argument
 from segkit.console import format_count
-from segkit.datasets.annotated import Matched, match
+from segkit.datasets.annotated import Match, match_entries
 from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
 from segkit.datasets.masks import Mask
 from segkit.datasets.reading import orientation_of, picture_size
 from segkit.files.writing import write_bytes
 from segkit.formats.model import Annotations, FormatError, Size
-from segkit.formats.raster import draw, reaches_out, scaled
+from segkit.formats.raster import draw, reaches_out, scale_shapes
 from segkit.formats.recognise import TITLES, read
 
 BACKGROUND = "background"
-NO_OBJECT = (BACKGROUND, "_background_")  # names of classes whose objects are drawn as background
-MOST_CLASSES = 255  # values of a mask that are not to be ignored
+NO_OBJECT = (BACKGROUND, "_background_")  # objects of these classes are drawn as background
+MOST_CLASSES = 255  # of a mask's values, 255 is ignored
 LEAST = 6  # pictures that can be split
 SHOWN = 3  # names in a list
 
 OTHER_SIZE = Kind(
-    "picture of another size than in the annotation file",
-    "pictures of other sizes than in the annotation file",
-    "The outlines would lie elsewhere. Give the pictures that were annotated, or annotate these.",
+    "picture whose size differs from the annotation file",
+    "pictures whose sizes differ from the annotation file",
+    "The outlines would be misplaced. Give the pictures that were annotated, or annotate these.",
+)
+ON_ITS_SIDE = Kind(
+    "picture that was annotated on its side",
+    "pictures that were annotated on their side",
+    "Pictures are read as viewers show them, turned by their EXIF orientation, but the tool ignored it. Remove the tag "
+    "from the pictures, or annotate them as they are shown.",
 )
 NO_SHAPE = Kind(
-    "entry that cannot be drawn", "entries that cannot be drawn", "Mend them in the tool, or remove them from the file."
+    "entry that cannot be drawn",
+    "entries that cannot be drawn",
+    "Correct them in the tool, or remove them from the file.",
 )
 
 
 @dataclass
 class Counts:
-    """What became of the pictures and objects."""
+    """What became of pictures and objects."""
 
     objects: Counter[str] = field(default_factory=Counter)
     other_classes: Counter[str] = field(default_factory=Counter)
@@ -63,85 +71,91 @@ def make_data_set(
     missing: str = "error",
     by_name: bool = False,
 ) -> list[str]:
-    """Copies of the annotated pictures and their masks in `output`, as `dataset=folder` takes them; returns what was
-    done, line by line.
+    """Write copies of the annotated pictures, and their masks, to `output`, as `dataset=folder` reads them; returns
+    what was done, line by line.
 
-    A mask of one class has 0 and 255, of several the classes' numbers, with 0 for the background. Later objects lie on
-    earlier ones. images: None for where `source` is. DataError lists everything that is wrong; then nothing is left in
-    `output`.
+    Masks of one class have the values 0 and 255; of several, the numbers of the classes, with 0 for background. Later
+    objects are drawn over earlier ones. images: the folder of the pictures, None for that of `source`. format, label:
+    see `recognise.read`. classes: see `choose_classes`. unlabelled: `keep` gives pictures without objects an empty
+    mask, `skip` leaves them out. missing, by_name: see `match_entries`. DataError lists everything that is wrong, and
+    nothing is left in `output`.
     """
-    images = images or pictures_beside(source)
+    images = images or find_pictures_beside(source)
     annotations = read(source, format, label)
     names = choose_classes(annotations, classes)
     counts = Counts()
-    with building(output) as part:
+    with build_folder(output) as part:
         with gather_findings():
-            matches = match(annotations.pictures, images, missing, by_name)
+            matches = match_entries(annotations.pictures, images, missing, by_name)
         with gather_findings():
             written = [one.picture.name for one in matches.found if write_pair(one, names, part, unlabelled, counts)]
         if not written:
             raise FormatError(
                 f"{source} lists {format_count(len(annotations.pictures), 'picture')}, of which none is left."
             )
-    said = describe(annotations, source, counts, unlabelled)
+    said = describe(annotations, source, names, counts, unlabelled)
     if matches.missing:
-        said.append(f"{listed(matches.missing, 'picture')} left out, not in {images}")
+        said.append(f"{format_list(matches.missing, 'picture')} left out, not in {images}")
     if matches.unlisted:
         said.append(f"{format_count(matches.unlisted, 'picture')} of {images} left out, not in {source.name}")
-    return [*said, *next_steps(output, names, len(written))]
+    return [*said, *describe_next_steps(output, names, len(written))]
 
 
-def pictures_beside(source: Path) -> Path:
-    """Where the pictures of an annotation file are, if nobody says it: in `images` beside it, or beside it."""
+def find_pictures_beside(source: Path) -> Path:
+    """The folder of an annotation file's pictures, if not given: `images` beside it if there is one, else its own."""
     folder = source if source.is_dir() else source.parent
     return folder / "images" if (folder / "images").is_dir() else folder
 
 
 def choose_classes(annotations: Annotations, wanted: Sequence[str] | None) -> list[str]:
-    """The classes by number: those that are wanted, or all, in the file's order. Of several, background is number 0."""
+    """The classes by number: `wanted`, or all in the file's order. If there are several, background is number 0."""
     used = {shape.label for picture in annotations.pictures for shape in picture.shapes}
     known = [*annotations.declared, *sorted(used - set(annotations.declared))]
     names = [name for name in (known if wanted is None else wanted) if name.casefold() not in NO_OBJECT]
     if wanted is not None and (unknown := [name for name in names if name not in known]):
         raise FormatError(f"classes={unknown[0]}: there is no such class; the file has {', '.join(known) or 'none'}.")
+    if twice := [name for name, count in Counter(names).items() if count > 1 and wanted is not None]:
+        raise FormatError(f"classes has {twice[0]} twice. Name each class once.")
     if not names:
-        raise FormatError("the file has no object and declares no class. Draw some, or say classes=[…].")
+        raise FormatError("the file has no objects and declares no class. Draw some objects first.")
     alike: dict[str, str] = {}
     for name in names:
         other = alike.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name and wanted is None:
             raise FormatError(
-                f"the classes {other} and {name} differ in upper and lower case alone. Make them one in the tool; if "
-                f"they are two, name all classes: {list_argument('classes', names)}."
+                f"the classes {other} and {name} differ only in upper and lower case. Merge them in the tool, or if "
+                f"they really are two classes, name all: {list_argument('classes', names)}."
             )
     if len(names) == 1:
         return names
     if len(names) >= MOST_CLASSES:
-        raise FormatError(f"there are {len(names)} classes; a mask holds {MOST_CLASSES - 1}. Name some: classes=[…].")
+        raise FormatError(
+            f"there are {len(names)} classes; a mask holds {MOST_CLASSES - 1} at most. Choose some: classes=[…]."
+        )
     return [BACKGROUND, *names]
 
 
 @contextmanager
-def building(output: Path) -> Iterator[Path]:
-    """A folder for parts of `output`, which are moved to their places at the end, all or none."""
+def build_folder(output: Path) -> Iterator[Path]:
+    """A temporary folder whose contents become those of `output` at the end, or not at all."""
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     part = output / ".part"
     try:
         part.mkdir(parents=True)
         yield part
-        for path in sorted(part.iterdir(), reverse=True):  # the pictures last: without them it is no data set
+        for path in sorted(part.iterdir(), reverse=True):  # images/ last: without it, this is no data set
             path.rename(output / path.name)
         part.rmdir()
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):  # such as one that holds something else by now
+        with suppress(OSError):  # a folder may hold something else by now
             for folder in made:
                 folder.rmdir()
         raise
 
 
-def write_pair(one: Matched, names: Sequence[str], folder: Path, unlabelled: str, counts: Counts) -> bool:
-    """Write a picture and its mask; whether it was to be written. What is wrong with it is told."""
+def write_pair(one: Match, names: Sequence[str], folder: Path, unlabelled: str, counts: Counts) -> bool:
+    """Write a picture and its mask, and return whether they were to be written. Faults are reported."""
     picture = one.picture
     try:
         size = picture_size(one.file)
@@ -149,7 +163,7 @@ def write_pair(one: Matched, names: Sequence[str], folder: Path, unlabelled: str
         report_faults(*error.findings)
         return False
     if picture.size not in (None, size):
-        report_faults(Finding(OTHER_SIZE, describe_sizes(one, size)))
+        report_faults(find_other_size(one, size))
         return False
     mask, drawn = draw_mask(one, names, size, counts)
     if not drawn:
@@ -166,12 +180,12 @@ def write_pair(one: Matched, names: Sequence[str], folder: Path, unlabelled: str
     return True
 
 
-def draw_mask(one: Matched, names: Sequence[str], size: Size, counts: Counts) -> tuple[Mask, int]:
-    """A picture's mask with the numbers of the classes, of one class 0 and 1; and how many objects are in it."""
+def draw_mask(one: Match, names: Sequence[str], size: Size, counts: Counts) -> tuple[Mask, int]:
+    """A picture's mask of class numbers (0 and 1 for a single class), and the number of objects drawn in it."""
     numbers = {name: number + (len(names) == 1) for number, name in enumerate(names)}
     mask = np.zeros(size, np.uint8)
     drawn = 0
-    shapes = scaled(one.picture.shapes, size) if one.picture.relative else one.picture.shapes
+    shapes = scale_shapes(one.picture.shapes, size) if one.picture.relative else one.picture.shapes
     for shape in sorted(shapes, key=lambda shape: shape.order):
         number = 0 if shape.label.casefold() in NO_OBJECT else numbers.get(shape.label)
         if number is None:
@@ -195,55 +209,64 @@ def draw_mask(one: Matched, names: Sequence[str], size: Size, counts: Counts) ->
     return mask, drawn
 
 
-def describe_sizes(one: Matched, size: Size) -> str:
-    """What differs between a picture and its entry."""
+def find_other_size(one: Match, size: Size) -> Finding:
+    """The fault of a picture whose size is not that of its entry."""
     height, width = one.picture.size or size
-    turned = ", turned by its EXIF orientation" if orientation_of(one.file) > 1 else ""
-    return f"{one.file} is {size[1]}×{size[0]}{turned}, but {one.picture.where} says {width}×{height}."
+    says = f"but {one.picture.where} says {width}×{height}."
+    if (orientation := orientation_of(one.file)) >= 5 and (width, height) == size:
+        fact = f"{one.file} is {size[1]}×{size[0]} when turned by its EXIF orientation ({orientation}), {says}"
+        return Finding(ON_ITS_SIDE, fact)
+    return Finding(OTHER_SIZE, f"{one.file} is {size[1]}×{size[0]}, {says}")
 
 
-def describe(annotations: Annotations, source: Path, counts: Counts, unlabelled: str) -> list[str]:
-    """What was read and what not, line by line."""
+def describe(
+    annotations: Annotations, source: Path, names: Sequence[str], counts: Counts, unlabelled: str
+) -> list[str]:
+    """What was drawn and what was left out, line by line."""
     total = format_count(counts.objects.total(), "object")
     each = ", ".join(f"{name} {count}" for name, count in counts.objects.items())
     lists = f"lists {format_count(len(annotations.pictures), 'picture')}"
     said = [f"{source} is {TITLES[annotations.format]} and {lists}; drawn: {total}{f' ({each})' if each else ''}"]
     said += annotations.remarks
-    if annotations.left_out:
-        kinds = ", ".join(f"{name} {count}" for name, count in annotations.left_out.items())
-        said.append(f"{format_count(annotations.left_out.total(), 'entry', 'entries')} left out, no areas: {kinds}")
+    for kind, entries in annotations.left_out.items():
+        first = "; ".join(entry.removeprefix(f"{source}: ") for entry in entries[:SHOWN])
+        said.append(f"left out: {len(entries)} × {kind} ({first}{'; …' if len(entries) > SHOWN else ''})")
     if counts.other_classes:
         kinds = ", ".join(f"{name} {count}" for name, count in counts.other_classes.items())
         said.append(f"{format_count(counts.other_classes.total(), 'object')} of other classes left out: {kinds}")
+    if (unused := [name for name in names if name not in (BACKGROUND, *counts.objects)]) and counts.objects:
+        used = [name for name in names if name in counts.objects and name != BACKGROUND]
+        said.append(f"no object: {', '.join(unused)} ({list_argument('classes', used)} leaves such classes out)")
     if counts.undrawn:
-        said.append(f"{listed(counts.undrawn, 'object')} left out, no pixel's centre is in it")
+        said.append(f"{format_list(counts.undrawn, 'object')} left out: no pixel's centre is inside")
     if counts.clipped:
-        said.append(f"{listed(counts.clipped, 'object')} clipped at the border of the picture")
+        said.append(f"{format_list(counts.clipped, 'object')} clipped at the border of the picture")
     if counts.empty:
         what = "left out" if unlabelled == "skip" else "an empty mask (unlabelled=skip leaves such pictures out)"
-        said.append(f"{listed(counts.empty, 'picture')} without objects: {what}")
+        said.append(f"{format_list(counts.empty, 'picture')} without objects: {what}")
     return said
 
 
-def listed(names: Sequence[str], one: str) -> str:
+def format_list(names: Sequence[str], one: str) -> str:
     """How many things there are, and the first of them."""
     more = ", …" if len(names) > SHOWN else ""
     return f"{format_count(len(names), one)} ({', '.join(names[:SHOWN])}{more})"
 
 
-def next_steps(output: Path, names: Sequence[str], count: int) -> list[str]:
-    """What lies in the folder, and the command that trains on it."""
+def describe_next_steps(output: Path, names: Sequence[str], count: int) -> list[str]:
+    """What is in the folder, and the commands that check it and train on it."""
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(names))
     values = f"0 and 255, where {names[0]} is" if len(names) == 1 else f"numbers: {numbers}"
     said = [f"{output}: {format_count(count, 'picture')} in images/, masks in masks/ ({values})"]
     if count < LEAST:
-        said.append(f"Training needs {LEAST} pictures at least: annotate {LEAST - count} more.")
-    root, classes = format_argument("dataset.root", output), list_argument("dataset.classes", names)
-    return [*said, f"Train: python -m segkit.train dataset=folder {root} {classes}"]
+        said.append(f"Training needs at least {LEAST} pictures: annotate {LEAST - count} more.")
+    data = f"{format_argument('dataset.root', output)} {list_argument('dataset.classes', names)}"
+    said.append(f"Check: python -m segkit.check dataset=folder {data}")
+    return [*said, f"Train: python -m segkit.train experiment=own_class {data}"]
 
 
 def list_argument(key: str, names: Sequence[str]) -> str:
-    """`key=[a,b]` as it can be typed: names quoted that Hydra would take for something else, and all for the shell."""
+    """`key=[a,b]` as it can be typed: quoted for the shell, and names that Hydra would take for something else, too."""
     plain = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
     quoted = (name if plain.fullmatch(name) else '"' + name.replace('"', '\\"') + '"' for name in names)
     return shlex.quote(f"{key}=[{','.join(quoted)}]")

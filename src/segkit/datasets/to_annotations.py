@@ -1,15 +1,17 @@
-"""An annotation file from pictures and masks, for a person to correct in a tool."""
+"""Writing masks as an annotation file, for correction in a tool."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit import IGNORE_INDEX
+from segkit.configs.composing import format_argument
 from segkit.console import format_count
 from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
-from segkit.datasets.from_annotations import NO_OBJECT, building, listed
+from segkit.datasets.from_annotations import NO_OBJECT, build_folder, format_list
 from segkit.datasets.listing import Pair, find_pictures, match_pairs
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
@@ -20,20 +22,20 @@ from segkit.formats.outlines import find_outlines
 from segkit.formats.recognise import TITLES
 
 OTHER_SIZE = Kind(
-    "mask of another size than its picture",
-    "masks of another size than their pictures",
-    "The outlines would lie elsewhere. Give the pictures that the masks are of.",
+    "mask whose size differs from its picture's",
+    "masks whose sizes differ from their pictures'",
+    "The outlines would be misplaced. Give the pictures that the masks belong to.",
 )
 
 
 @dataclass
 class Objects:
-    """What was found in the masks."""
+    """What was found in masks."""
 
     classes: Counter[str] = field(default_factory=Counter)
     with_holes: int = 0
-    ignored: list[str] = field(default_factory=list)  # pictures with pixels that do not count
-    alone: list[str] = field(default_factory=list)  # pictures without a mask
+    ignored: list[str] = field(default_factory=list)  # pictures with ignored pixels
+    without_mask: list[str] = field(default_factory=list)  # pictures
 
 
 def write_annotations(
@@ -51,11 +53,11 @@ def write_annotations(
     rle: str = "auto",
     prefix: str | None = None,
 ) -> list[str]:
-    """Write the masks below `source` as a file that a tool imports: COCO, LabelMe or Label Studio. Returns what was
-    done, line by line.
+    """Write the masks below `source` as a file that COCO tools, LabelMe or Label Studio import; returns what was done,
+    line by line.
 
-    classes, threshold, colors, ignore_values: what the values of the masks mean, see `MaskValues`; an object is what
-    touches at a side or a corner and has one class. A class called background has no objects. For `tolerance` see
+    classes, threshold, colors, ignore_values: what the values of the masks mean; see `MaskValues`. An object is a group
+    of pixels of one class that touch at a side or a corner. The class background has no objects. For `tolerance` see
     `find_outlines`, for `rle` `coco.write`, for `prefix` `label_studio.write`.
     """
     values = MaskValues(list(classes), threshold, colors, ignore_values)
@@ -72,36 +74,38 @@ def write_annotations(
             prefix = prefix or f"{label_studio.LOCAL}{images.name}/"
             remarks = write_file(to, found, output, values.classes, rle, prefix)
     except DataError as error:
-        raise DataError(*map(in_own_words, error.findings)) from None
+        raise DataError(*map(rename_settings, error.findings)) from None
     each = ", ".join(f"{name} {count}" for name, count in objects.classes.items())
     total = format_count(objects.classes.total(), "object")
     said = [f"{output}: {format_count(len(pairs), 'picture')}, {total}{f' ({each})' if each else ''}, for {TITLES[to]}"]
     if objects.with_holes and not remarks:
         kept = {"coco": "run lengths (RLE)", "labelme": "masks", "label_studio": "brush strokes"}[to]
-        said.append(f"{format_count(objects.with_holes, 'object')} with holes, which its polygons have not: as {kept}")
-    if objects.alone:
-        said.append(f"{listed(objects.alone, 'picture')} left out, without a mask")
+        said.append(f"{format_count(objects.with_holes, 'object')} with holes, which polygons cannot have, as {kept}")
+    if objects.without_mask:
+        said.append(f"{format_list(objects.without_mask, 'picture')} left out, without a mask")
     if objects.ignored:
-        said.append(f"{listed(objects.ignored, 'picture')} with ignored pixels, which the file cannot say: left out")
-    return [*said, *remarks, *next_steps(to, output, images, classes)]
+        said.append(
+            f"{format_list(objects.ignored, 'picture')} with ignored pixels, which the format cannot express: left out"
+        )
+    return [*said, *remarks, *describe_next_steps(to, output, images, classes)]
 
 
-def in_own_words(finding: Finding) -> Finding:
-    """A finding of a data set's masks, whose settings are at the top here."""
+def rename_settings(finding: Finding) -> Finding:
+    """A finding about a data set's masks, with the names that settings have in this command."""
     kind = finding.kind._replace(remedy=finding.kind.remedy.replace("dataset.", ""))
     return finding._replace(kind=kind, fact=finding.fact.replace("dataset.", ""))
 
 
 def find_pairs(source: Path, images: Path, mask_suffix: str, objects: Objects) -> list[Pair]:
-    """Masks and their pictures; a picture may be without a mask."""
+    """Pictures and their masks; pictures may lack a mask."""
     masks = find_pictures(source, source, mask_suffix, follow_links=True)
     found = find_pictures(images, images, follow_links=True)
     if not masks or not found:
         raise FileNotFoundError(
-            f"{images if masks else source} has no pictures. Give the folders of pictures and masks."
+            f"{images if masks else source} has no pictures. Set input= to the masks and images= to the pictures."
         )
     if found.keys() & masks.keys():
-        objects.alone = [key for key in found if key not in masks]
+        objects.without_mask = [key for key in found if key not in masks]
         found = {key: path for key, path in found.items() if key in masks}
     return match_pairs(found, masks, source)
 
@@ -109,7 +113,7 @@ def find_pairs(source: Path, images: Path, mask_suffix: str, objects: Objects) -
 def outline_all(
     pairs: Sequence[Pair], images: Path, values: MaskValues, tolerance: float, objects: Objects
 ) -> Iterator[Outlined]:
-    """The outlines of each picture. What is wrong with a mask is told."""
+    """The outlines in each picture's mask. Faults of masks are reported."""
     for image, path in pairs:
         name = image.relative_to(images).as_posix()
         try:
@@ -138,7 +142,7 @@ def outline_all(
 def write_file(
     to: str, found: Iterator[Outlined], output: Path, classes: Sequence[str], rle: str, prefix: str
 ) -> list[str]:
-    """A file of COCO or Label Studio; returns what it cannot say."""
+    """Write one file, for COCO or Label Studio; returns remarks on what it cannot represent."""
     names = [name for name in classes if name.casefold() not in NO_OBJECT]
     with gather_findings():
         document, remarks = coco.write(found, names, rle) if to == "coco" else (label_studio.write(found, prefix), [])
@@ -148,8 +152,8 @@ def write_file(
 
 
 def write_folder(found: Iterator[Outlined], output: Path) -> list[str]:
-    """LabelMe's files, one a picture; they can say everything."""
-    with building(output) as part, gather_findings():
+    """Write LabelMe's files, one for each picture; they represent everything."""
+    with build_folder(output) as part, gather_findings():
         for picture in found:
             path = (part / picture.name).with_suffix(".json")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,16 +161,20 @@ def write_folder(found: Iterator[Outlined], output: Path) -> list[str]:
     return []
 
 
-def next_steps(to: str, output: Path, images: Path, classes: Sequence[str]) -> list[str]:
-    """How the file gets into the tool, and back."""
-    back = f"Then: python -m segkit.annotations from={to} input=… images={images} output=corrected"
+def describe_next_steps(to: str, output: Path, images: Path, classes: Sequence[str]) -> list[str]:
+    """How to get the file into the tool, and the result back."""
+    pictures, written = format_argument("images", images), shlex.quote(str(output))
+    back = f"Then: python -m segkit.annotations from={to} input=… {pictures} output=corrected"
     if to == "labelme":
-        return [f"Correct: labelme {output}", back.replace("input=…", f"input={output}")]
+        return [
+            f"Correct: labelme {shlex.quote(str(images))} --output {written}",
+            back.replace("input=…", format_argument("input", output)),
+        ]
     if to == "coco":
-        return [f"Correct: import {output} into a tool that takes COCO, such as CVAT, and export it again.", back]
+        return [f"Correct: import {output} into a tool that reads COCO, such as CVAT, and export it again.", back]
     names = [name for name in classes if name.casefold() not in NO_OBJECT]
     return [
-        f"Correct: import {output} into a project of Label Studio with this labelling interface, then export JSON:",
+        f"Correct: import {output} into a Label Studio project with this labelling interface, then export JSON:",
         label_studio.labelling_config(names),
         back,
     ]

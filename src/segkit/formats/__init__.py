@@ -1,1 +1,1 @@
-"""Annotation files of other tools, read and written: outlines and masks of objects, without pictures."""
+"""Reading and writing the annotation files of other tools: outlines and masks of objects, without the pictures."""

@@ -1,5 +1,5 @@
-"""COCO: one JSON with `images`, `annotations` and `categories`. A segmentation is the union of a list of polygons, or
-run lengths by column, as numbers or as text. COCO's polygons have no holes."""
+"""COCO: one JSON file with `images`, `annotations` and `categories`. A segmentation is the union of a list of polygons,
+or a run-length code (RLE) by columns, as numbers or text. COCO's polygons have no holes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from segkit.formats.model import Annotations, FormatError, Json, Outline, Outlin
 from segkit.formats.model import Picture as Listed
 from segkit.formats.runs import counts_to_text, decode_runs, encode_runs, text_to_counts
 
-CROWD_ORDER = -1.0  # groups lie below single objects
+CROWD_ORDER = -1.0  # crowds are drawn below single objects
 
 
 def recognise(document: Any) -> bool:
@@ -25,31 +25,32 @@ def read(path: Path, document: Json) -> Annotations:
     """The annotations of a COCO file, in the order of its images."""
     found = Annotations("coco")
     names: dict[Any, str] = {}
-    for at, entry in enumerate(reading.sequence(document.get("categories", []), str(path), "categories")):
+    for at, entry in enumerate(reading.as_list(document.get("categories", []), str(path), "categories")):
         where = f"{path}: category {at}"
-        entry = reading.mapping(entry, where, "it")
-        names[_key(entry, "id", where)] = reading.name(entry.get("name"), where, "name")
+        entry = reading.as_mapping(entry, where, "it")
+        names[_key(entry, "id", where)] = reading.as_name(entry.get("name"), where, "name")
     found.declared = list(dict.fromkeys(names.values()))
     shapes: dict[Any, list[Shape]] = {}
-    images = reading.sequence(document["images"], str(path), "images")
-    entries = [reading.mapping(entry, f"{path}: image {at}", "it") for at, entry in enumerate(images)]
+    images = reading.as_list(document["images"], str(path), "images")
+    entries = [reading.as_mapping(entry, f"{path}: image {at}", "it") for at, entry in enumerate(images)]
     ids = [_key(entry, "id", f"{path}: image {at}") for at, entry in enumerate(entries)]
-    for at, entry in enumerate(reading.sequence(document["annotations"], str(path), "annotations")):
+    for at, entry in enumerate(reading.as_list(document["annotations"], str(path), "annotations")):
         where = f"{path}: annotation {at}"
-        entry = reading.mapping(entry, where, "it")
+        entry = reading.as_mapping(entry, where, "it")
         image = _key(entry, "image_id", where)
-        shape = _shape(entry, names, where, f"annotation {entry.get('id', at)}", found)
+        shape = _shape(entry, names, path, at, found)
         if shape is not None:
             shapes.setdefault(image, []).append(shape)
     if twice := [key for key, count in Counter(ids).items() if count > 1]:
-        raise FormatError(f"{path}: images has {twice[0]!r} several times as id; expected another one for each.")
+        raise FormatError(f"{path}: images has {twice[0]!r} as the id of several entries; expected different ones.")
     if unknown := sorted(shapes.keys() - set(ids), key=str):
-        entry = f"{shapes[unknown[0]][0].where} is of image {unknown[0]!r}"
-        raise FormatError(f"{path}: {entry}, which images does not list. {reading.AGAIN}")
+        first = shapes[unknown[0]][0].where
+        raise FormatError(f"{path}: {first} has image_id {unknown[0]!r}, which images does not list. {reading.AGAIN}")
     for at, (key, entry) in enumerate(zip(ids, entries, strict=True)):
         where = f"{path}: image {at}"
-        size = reading.picture_size(entry["height"], entry["width"], where) if "height" in entry else None
-        name = reading.text(entry.get("file_name"), where, "file_name")
+        is_sized = entry.get("height") is not None
+        size = reading.as_size(entry["height"], entry.get("width"), where) if is_sized else None
+        name = reading.as_text(entry.get("file_name"), where, "file_name")
         found.pictures.append(Listed(name, tuple(shapes.get(key, ())), f"{path}: image {key}", size))
     return found
 
@@ -57,44 +58,45 @@ def read(path: Path, document: Json) -> Annotations:
 def _key(entry: Json, key: str, where: str) -> int | str:
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise reading.wrong(where, key, value, "a number or text")
+        raise reading.mismatch(where, key, value, "a number or text")
     return value
 
 
-def _shape(entry: Json, names: dict[Any, str], where: str, title: str, found: Annotations) -> Shape | None:
+def _shape(entry: Json, names: dict[Any, str], path: Path, at: int, found: Annotations) -> Shape | None:
+    where, title = f"{path}: annotation {at}", f"annotation {entry.get('id', at)}"
     category = _key(entry, "category_id", where)
     if category not in names:
         raise FormatError(f"{where}: category_id is {category!r}; expected one of categories: {list(names)[:20]}.")
     segmentation = entry.get("segmentation")
     if not segmentation:
-        found.left_out["object with a box alone"] += 1
+        found.left_out["object with only a box"].append(f"{path}: {title}")
         return None
     order = CROWD_ORDER if entry.get("iscrowd") in (1, True) else 0.0
     parts: tuple[Part, ...]
     if isinstance(segmentation, dict):
         parts = (_stamp(segmentation, where),)
     else:
-        rings = reading.sequence(segmentation, where, "segmentation")
-        parts = tuple(Polygon(reading.flat_points(ring, where, "a polygon")) for ring in rings)
+        rings = reading.as_list(segmentation, where, "segmentation")
+        parts = tuple(Polygon(reading.as_flat_points(ring, where, "a polygon")) for ring in rings)
     return Shape(names[category], parts, title, order)
 
 
 def _stamp(segmentation: Json, where: str) -> Stamp:
-    stated = reading.counts(segmentation.get("size"), where, "its size")
+    stated = reading.as_integers(segmentation.get("size"), where, "its size")
     code = segmentation.get("counts")
-    counts = [] if isinstance(code, str) else reading.counts(code, where, "its counts")
+    counts = [] if isinstance(code, str) else reading.as_integers(code, where, "its counts")
 
     def decode(size: Size) -> Any:
         if tuple(stated) != size:
-            raise FormatError(f"its size is {stated}; expected that of the picture, {list(size)} (height, width)")
+            raise FormatError(f"its size is {stated}; expected the picture's, {list(size)} (height, width)")
         return decode_runs(text_to_counts(code) if isinstance(code, str) else counts, size, by_column=True)
 
     return Stamp(0, 0, decode)
 
 
 def write(pictures: Iterable[Outlined], classes: Sequence[str], rle: str) -> tuple[Json, list[str]]:
-    """A COCO file's content, and what could not be said in it. rle: `auto` has run lengths for objects with holes,
-    `all` for all, `none` for none, so that holes are filled."""
+    """The content of a COCO file, and remarks on what it cannot represent. rle: which objects get a run-length code:
+    those with holes (`auto`), `all`, or `none`, so that holes are filled."""
     images: list[Json] = []
     annotations: list[Json] = []
     filled = 0
@@ -119,9 +121,9 @@ def write(pictures: Iterable[Outlined], classes: Sequence[str], rle: str) -> tup
             )
     categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(classes, start=1)]
     remarks = [
-        f"{format_count(filled, 'object')} with holes, which COCO's polygons have not: filled (rle=auto keeps them)"
+        f"{format_count(filled, 'object')} with holes, which COCO's polygons cannot have: filled (rle=auto keeps them)"
     ] * (filled > 0)
-    info = {"description": "masks of segkit", "version": "1.0"}
+    info = {"description": "masks from segkit", "version": "1.0"}
     document = {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
     return document, remarks
 

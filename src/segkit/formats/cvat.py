@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: an XML with an `image` for each picture. Masks are run lengths by row, in a box."""
+"""CVAT for images 1.1: an XML file with an `image` for each picture. Masks are run-length codes by rows, in a box."""
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -9,7 +9,7 @@ from segkit.formats.raster import ellipse, rectangle
 from segkit.formats.runs import decode_runs
 
 VERSION = "1.1"
-NOT_SHAPES = ("attribute", "tag")  # of an image: attributes, and classes of the whole picture
+NOT_SHAPES = ("attribute", "tag")  # they describe the whole picture
 
 
 def recognise(root: ET.Element) -> bool:
@@ -17,12 +17,12 @@ def recognise(root: ET.Element) -> bool:
 
 
 def read(path: Path, root: ET.Element) -> Annotations:
-    """The annotations of a CVAT file. Shapes with a higher z_order are drawn later."""
+    """The annotations in a CVAT file. Shapes with a higher z_order are drawn later."""
     version = root.findtext("version", VERSION)
     if version != VERSION:
         raise FormatError(f"{path} is version {version} of CVAT's format; expected {VERSION}. Export it again.")
     if root.find("track") is not None:
-        raise FormatError(f"{path} is of CVAT for video. Export it again as “CVAT for images 1.1”.")
+        raise FormatError(f"{path} is in the format “CVAT for video”. Export it again as “CVAT for images 1.1”.")
     found = Annotations("cvat")
     names = [label.findtext("name", "").strip() for label in root.findall("meta//labels/label")]
     found.declared = list(dict.fromkeys(filter(None, names)))
@@ -31,25 +31,25 @@ def read(path: Path, root: ET.Element) -> Annotations:
         shapes = []
         for number, element in enumerate(image):
             here = f"{where}, {element.tag} {number}"
-            part = _part(element, here)
             if element.tag in NOT_SHAPES:
                 continue
+            part = _part(element, here)
             if part is None:
-                found.left_out[element.tag] += 1
+                found.left_out[element.tag].append(here)
                 continue
-            order = reading.whole(element.get("z_order", "0"), here, "z_order")
-            label = reading.name(element.get("label"), here, "label")
+            order = reading.as_integer(element.get("z_order", "0"), here, "z_order")
+            label = reading.as_name(element.get("label"), here, "label")
             shapes.append(Shape(label, (part,), f"{element.tag} {number}", order))
-        size = reading.picture_size(image.get("height"), image.get("width"), where)
-        found.pictures.append(Picture(reading.text(image.get("name"), where, "name"), tuple(shapes), where, size))
+        size = reading.as_size(image.get("height"), image.get("width"), where)
+        found.pictures.append(Picture(reading.as_text(image.get("name"), where, "name"), tuple(shapes), where, size))
     return found
 
 
 def _part(element: ET.Element, where: str) -> Part | None:
     def take(*keys: str) -> list[float]:
-        return [reading.number(element.get(key), where, key) for key in keys]
+        return [reading.as_number(element.get(key), where, key) for key in keys]
 
-    turn = reading.number(element.get("rotation", "0"), where, "rotation")
+    turn = reading.as_number(element.get("rotation", "0"), where, "rotation")
     if element.tag == "polygon":
         return Polygon(_points(element.get("points"), where))
     if element.tag == "box":
@@ -61,20 +61,20 @@ def _part(element: ET.Element, where: str) -> Part | None:
 
 
 def _points(value: str | None, where: str) -> Points:
-    pairs = [pair.split(",") for pair in reading.text(value, where, "points").split(";")]
-    return reading.points(pairs, where, "points")
+    pairs = [pair.split(",") for pair in reading.as_text(value, where, "points").split(";")]
+    return reading.as_points(pairs, where, "points")
 
 
 def _mask(element: ET.Element, where: str) -> Stamp:
     left, top, width, height = (
-        reading.whole(element.get(key), where, key) for key in ("left", "top", "width", "height")
+        reading.as_integer(element.get(key), where, key) for key in ("left", "top", "width", "height")
     )
-    code = reading.text(element.get("rle"), where, "rle")
-    counts = reading.counts(code.split(","), where, "rle")
+    code = reading.as_text(element.get("rle"), where, "rle")
+    counts = reading.as_integers(code.split(","), where, "rle")
 
     def decode(size: Size) -> Pixels:
         if not (0 < height <= size[0] and 0 < width <= size[1]):
-            raise FormatError(f"its mask is {width}×{height}; expected pixels, no more than {size[1]}×{size[0]}")
+            raise FormatError(f"its mask is {width}×{height}; expected 1×1 to {size[1]}×{size[0]}")
         return decode_runs(counts, (height, width))
 
     return Stamp(left, top, decode)

@@ -1,4 +1,4 @@
-"""LabelMe: a JSON for each picture. Polygons have no holes; what has some is a `mask`, a PNG in base64."""
+"""LabelMe: a JSON file for each picture. Polygons have no holes; an object with holes is a `mask`, a PNG in base64."""
 
 import os
 from collections.abc import Iterable
@@ -26,7 +26,8 @@ from segkit.formats.packed import decode_picture, encode_picture
 from segkit.formats.raster import ellipse, rectangle
 
 VERSION = "5.5.0"  # of the files that are written
-AREAS = ("polygon", "rectangle", "circle", "mask", "oriented_rectangle")
+CORNERS = ("polygon", "oriented_rectangle", "rotation")  # shapes of which all points are listed
+AREAS = (*CORNERS, "rectangle", "circle", "mask")
 
 
 def recognise(document: Any) -> bool:
@@ -34,32 +35,32 @@ def recognise(document: Any) -> bool:
 
 
 def read(paths: Iterable[Path]) -> Annotations:
-    """The annotations of LabelMe's files, one a picture."""
+    """The annotations in LabelMe's files, one for each picture."""
     found = Annotations("labelme")
     for path in paths:
         document = reading.read_json(path)
         if not recognise(document):
-            raise FormatError(f"{path} is no file of LabelMe, as others of its folder are. Remove it from there.")
+            raise FormatError(f"{path} is not a LabelMe file, unlike others in its folder. Remove it from there.")
         shapes = []
-        for at, entry in enumerate(reading.sequence(document["shapes"], str(path), "shapes")):
+        for at, entry in enumerate(reading.as_list(document["shapes"], str(path), "shapes")):
             where = f"{path}: shape {at}"
-            entry = reading.mapping(entry, where, "it")
-            kind = reading.text(entry.get("shape_type") or "polygon", where, "shape_type")
+            entry = reading.as_mapping(entry, where, "it")
+            kind = reading.as_text(entry.get("shape_type") or "polygon", where, "shape_type")
             if kind not in AREAS:
-                found.left_out[kind] += 1
+                found.left_out[kind].append(where)
                 continue
-            label = reading.name(entry.get("label"), where, "label")
+            label = reading.as_name(entry.get("label"), where, "label")
             shapes.append(Shape(label, (_part(kind, entry, where),), f"shape {at}"))
         stated = (document.get("imageHeight"), document.get("imageWidth"))
-        size = None if None in stated else reading.picture_size(*stated, str(path))
-        name = reading.text(document["imagePath"], str(path), "imagePath")
+        size = None if None in stated else reading.as_size(*stated, str(path))
+        name = reading.as_text(document["imagePath"], str(path), "imagePath")
         found.pictures.append(Picture(name, tuple(shapes), str(path), size, base=path.parent))
     return found
 
 
 def _part(kind: str, entry: Json, where: str) -> Part:
-    points = reading.points(entry.get("points"), where, "points")
-    if kind in ("polygon", "oriented_rectangle"):
+    points = reading.as_points(entry.get("points"), where, "points")
+    if kind in CORNERS or (kind == "rectangle" and len(points) == 4):  # as LabelMe's descendants write it
         return Polygon(points)
     if len(points) != 2:
         raise FormatError(f"{where}: its {kind} has {len(points)} points; expected 2. {reading.AGAIN}")
@@ -70,10 +71,10 @@ def _part(kind: str, entry: Json, where: str) -> Part:
         radius = float(np.hypot(x2 - x1, y2 - y1))
         return Polygon(ellipse([x1, y1, radius, radius]))
     if not (np.isfinite(points).all() and np.abs(points).max() < reading.LARGEST_NUMBER):
-        raise FormatError(f"{where}: the corners of its mask are {points.tolist()}; expected numbers of pixels.")
+        raise FormatError(f"{where}: the corners of its mask are {points.tolist()}; expected pixels.")
     left, top = int(min(x1, x2)), int(min(y1, y2))
     box = (int(max(y1, y2)) - top + 1, int(max(x1, x2)) - left + 1)
-    code = reading.text(entry.get("mask"), where, "mask")
+    code = reading.as_text(entry.get("mask"), where, "mask")
 
     def decode(size: Size) -> Pixels:
         pixels = decode_picture(code, size, zipped=False)
@@ -85,7 +86,7 @@ def _part(kind: str, entry: Json, where: str) -> Part:
 
 
 def write(picture: Outlined, folder: Path) -> Json:
-    """The content of a picture's file, which will lie in `folder`."""
+    """The content of a picture's file, which will be in `folder`."""
     height, width = picture.size
     return {
         "version": VERSION,

@@ -1,9 +1,10 @@
-"""What an annotation file says, whichever tool wrote it.
+"""What annotation files contain, whichever tool wrote them.
 
-Coordinates are in pixels, from the picture's top left corner: the first pixel reaches from 0 to 1, its centre is 0.5.
+Coordinates are in pixels from the picture's top left corner: the first pixel extends from 0 to 1, its centre is at 0.5.
+They refer to the picture as viewers show it, turned by its EXIF orientation.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,19 +19,19 @@ Size = tuple[int, int]  # height and width
 
 
 class FormatError(ValueError):
-    """An annotation file that cannot be read: which file and entry, what it has, what was expected."""
+    """An annotation file that cannot be read: the file and entry, what was found, what was expected."""
 
 
 class Polygon(NamedTuple):
-    """What is inside `outer` and in no hole."""
+    """The area inside `outer` and outside of all holes."""
 
     outer: Points
     holes: tuple[Points, ...] = ()
 
 
 class Stamp(NamedTuple):
-    """Pixels with a place. `decode` gets the picture's size, makes no more pixels than that has, and raises
-    FormatError for a code that does not fit."""
+    """Pixels with the position of their corner. `decode` is given the picture's size, allocates no more pixels than the
+    picture has, and raises FormatError for a code that does not fit."""
 
     left: int
     top: int
@@ -42,41 +43,43 @@ Part = Polygon | Stamp
 
 @dataclass(frozen=True)
 class Shape:
-    """An object: the union of its parts. `where`: the entry, for messages, such as "region 3"."""
+    """An object, the union of its parts. `where` names its entry in messages, such as "region 3"."""
 
     label: str
     parts: tuple[Part, ...]
     where: str
-    order: float = 0  # later ones are drawn over earlier ones; of the same number, in the file's order
+    order: float = 0  # higher ones are drawn over lower ones; equal ones in the file's order
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that a file lists. `others`: names that it may have instead, which the tool has changed."""
+    """A picture listed in a file. `others`: names it may have had before the tool changed them."""
 
     name: str
     shapes: tuple[Shape, ...]
     where: str  # the file and entry, for messages
-    size: Size | None = None  # as the file has it
-    base: Path | None = None  # the folder that the name begins at, where it is not the pictures' own
-    relative: bool = False  # coordinates are shares of the picture's width and height
+    size: Size | None = None  # as the file states it
+    base: Path | None = None  # the folder that the name is relative to, if not the folder of pictures
+    relative: bool = False  # coordinates are fractions of the picture's width and height
     others: tuple[str, ...] = ()
-    stem: bool = False  # the name is without the extension
+    stem: bool = False  # the name lacks the extension
 
 
 @dataclass
 class Annotations:
-    """An annotation file: pictures in its order, and the classes as it declares them, if it does."""
+    """The content of an annotation file: pictures in its order, and the classes that it declares, if any."""
 
     format: str
     declared: list[str] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)  # what is no area, such as "point", and how often
+    left_out: dict[str, list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # entries by kind, such as "point"
     remarks: list[str] = field(default_factory=list)
 
 
 class Outline(NamedTuple):
-    """An object of a mask: its polygon, and its pixels with their place."""
+    """An object in a mask: its polygon, and its pixels with the position of their corner."""
 
     label: str
     polygon: Polygon
@@ -86,7 +89,7 @@ class Outline(NamedTuple):
 
 
 class Outlined(NamedTuple):
-    """A picture for a file to be written. `path`: where it lies; `name`: from the folder of all pictures."""
+    """A picture for a file to be written. `name`: its path below the folder of pictures."""
 
     name: str
     path: Path

@@ -1,4 +1,4 @@
-"""Pixels to polygons: outlines of a mask's objects, so that filling them gives the mask again."""
+"""Tracing the outlines of objects in a mask, so that filling them gives the mask again."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from segkit.formats.model import Outline, Pixels, Points, Polygon
 
-# Right, down, left, up: the edges of a pixel, clockwise, with the pixel on the right hand.
+# Right, down, left, up: along the sides of a pixel, clockwise, with the pixel on the right-hand side.
 STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 
 
 def find_outlines(pixels: Pixels, label: str, tolerance: float = 0.35) -> list[Outline]:
-    """The objects of a mask, from top to bottom: pixels that touch at a side or a corner are one.
+    """The objects in a mask, from top to bottom: pixels that touch at a side or a corner belong to one object.
 
-    A polygon runs through the middles of the pixels' sides, and has only the points that keep it within `tolerance`
-    pixels of that line. A pixel's centre is 0.35 from it or more: up to there, no pixel changes sides.
+    A polygon runs through the midpoints of the pixels' sides, simplified to within `tolerance` pixels of that line. All
+    pixel centres are at least 0.35 away from it, so that up to 0.35 no pixel changes sides.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
     outers: dict[int, Points] = {}
@@ -37,8 +37,8 @@ def find_outlines(pixels: Pixels, label: str, tolerance: float = 0.35) -> list[O
 
 
 def trace(pixels: Pixels) -> Iterator[tuple[Points, int, int]]:
-    """Each closed line around pixels: the middles of the pixels' sides along it, and a pixel at it (x, y). Clockwise
-    around an object, counterclockwise around a hole."""
+    """Each closed line around pixels: the midpoints of the pixels' sides along it, and one of these pixels (x, y).
+    Clockwise around an object, counterclockwise around a hole."""
     x, y, way = sides_of(pixels)
     if not len(x):
         return
@@ -48,7 +48,7 @@ def trace(pixels: Pixels) -> Iterator[tuple[Points, int, int]]:
     x, y, way, start = x[order], y[order], way[order], start[order]
     following = follow(x + STEPS[way, 0], y + STEPS[way, 1], way, start, wide).tolist()
     middles = np.stack([x, y], axis=1) + STEPS[way] / 2
-    # The pixel on the right hand of a side that starts at (x, y).
+    # The pixel on the right-hand side of what starts at (x, y)
     inside = np.stack([x - np.isin(way, (1, 2)), y - np.isin(way, (2, 3))], axis=1)
     seen = bytearray(len(following))
     for first in range(len(following)):
@@ -63,7 +63,7 @@ def trace(pixels: Pixels) -> Iterator[tuple[Points, int, int]]:
 
 
 def sides_of(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The sides between a pixel of the mask and one that is not in it: where each starts (x, y), and its way."""
+    """The sides between a pixel in the mask and one outside: the start (x, y) of each, and its direction."""
     framed = np.pad(pixels, 1)
     middle = framed[1:-1, 1:-1]
     neighbours = (framed[:-2, 1:-1], framed[1:-1, 2:], framed[2:, 1:-1], framed[1:-1, :-2])  # above, right, below, left
@@ -77,8 +77,8 @@ def sides_of(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
 def follow(
     x: NDArray[np.int64], y: NDArray[np.int64], way: NDArray[np.int64], start: NDArray[np.int64], wide: int
 ) -> NDArray[np.int64]:
-    """Which side follows each that ends at (x, y): the one on the left, else straight on, else on the right. With the
-    left first, pixels that touch at a corner are one object. start: of all sides, sorted."""
+    """The side that follows each side ending at (x, y): the one to the left, else straight on, else to the right. Left
+    comes first so that pixels that touch at a corner are one object. start: the keys of all sides, sorted."""
     following = np.full(len(x), -1, np.int64)
     for turn in (3, 0, 1):
         wanted = (y * wide + x) * 4 + (way + turn) % 4
@@ -89,12 +89,12 @@ def follow(
 
 
 def simplify(points: Points, tolerance: float) -> Points:
-    """The polygon with fewer points, none of the old ones further than `tolerance` from it (Douglas and Peucker)."""
+    """The polygon with fewer points: none of the old ones is further than `tolerance` away (Douglas and Peucker)."""
     fewer = cv2.approxPolyDP(points.astype(np.float32)[:, None], tolerance, True)[:, 0].astype(np.float64)
     return fewer if len(fewer) >= 3 and signed_area(fewer) != 0 else points
 
 
 def signed_area(points: Points) -> float:
-    """The area inside a polygon: above 0 for one that runs clockwise on the screen."""
+    """The area inside a polygon, positive if it runs clockwise on the screen."""
     x, y = points.T
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)

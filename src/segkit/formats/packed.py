@@ -1,4 +1,4 @@
-"""Masks that stand in a file as a small picture: LabelMe's and Supervisely's PNGs in base64."""
+"""Masks stored as base64 PNGs: LabelMe's and Supervisely's."""
 
 import base64
 import binascii
@@ -10,18 +10,18 @@ from PIL import Image
 
 from segkit.formats.model import FormatError, Pixels, Size
 
-MOST_BYTES = 64 * 2**20  # of an unpacked PNG
+MOST_BYTES = 64 * 2**20  # of a decompressed PNG
 
 
 def decode_picture(text: str, size: Size, zipped: bool) -> Pixels:
-    """A PNG in base64, `zipped` before that, as a mask: its alpha above 0, or without alpha its values. It may have no
-    more pixels than `size`."""
+    """The mask in a base64 PNG: where its alpha is above 0, or without alpha its values. It may not be larger than
+    `size`. zipped: the PNG was compressed with zlib first."""
     try:
         content = base64.b64decode(text, validate=True)
-        content = _unpacked(content) if zipped else content
+        content = _unpack(content) if zipped else content
         image: Image.Image = Image.open(io.BytesIO(content), formats=["PNG"])
     except (binascii.Error, zlib.error, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FormatError(f"its mask is no PNG in base64 ({error})") from None
+        raise FormatError(f"its mask is not a PNG in base64 ({error})") from None
     if image.width > size[1] or image.height > size[0]:
         raise FormatError(f"its mask is {image.width}×{image.height}, larger than the picture, {size[1]}×{size[0]}")
     try:
@@ -33,16 +33,16 @@ def decode_picture(text: str, size: Size, zipped: bool) -> Pixels:
         raise FormatError(f"its mask is a damaged PNG ({error})") from None
 
 
-def _unpacked(content: bytes) -> bytes:
+def _unpack(content: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     found = unpacker.decompress(content, MOST_BYTES)
     if unpacker.unconsumed_tail:
-        raise FormatError(f"its mask is larger than {MOST_BYTES // 2**20} MB unpacked")
+        raise FormatError(f"its mask is larger than {MOST_BYTES // 2**20} MB when decompressed")
     return found
 
 
 def encode_picture(pixels: Pixels) -> str:
-    """A mask as a PNG of 0 and 1 in base64, as LabelMe has it."""
+    """A mask as a base64 PNG of 0 and 1, as LabelMe writes it."""
     stream = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()

@@ -1,7 +1,7 @@
-"""Shapes to pixels. **A pixel is inside a polygon if its centre is.** A centre on an edge belongs to what is right of
-it or below it, so that two polygons with a common edge share no pixel and leave none out. Where a polygon crosses
-itself, what is enclosed twice is outside (even-odd). The method is scan conversion: each row's centre line is cut with
-all edges, and inside is what lies behind an odd number of cuts.
+"""Drawing shapes as pixels. **A pixel is inside a polygon if its centre is.** A centre on an edge belongs to the area
+to the right of it or below it, so that two polygons with a common edge share no pixel and leave none out. Where a
+polygon crosses itself, an area enclosed twice is outside (even-odd). The method is scan conversion: the centre line of
+each row is cut by the edges, and a pixel is inside if it lies behind an odd number of cuts.
 """
 
 import math
@@ -13,12 +13,12 @@ import numpy as np
 from segkit.formats.model import FormatError, Pixels, Points, Polygon, Shape, Size, Stamp
 
 FARTHEST = 1e6  # pixels from the corner of a picture
-MOST_CUTS = 4_000_000  # of edges with rows, at a time
-FLATTEST = 0.01  # pixels that an ellipse's polygon may lie inside of it
+MOST_CUTS = 10_000_000  # of a polygon's edges by rows
+FLATTEST = 0.01  # pixels that the polygon of an ellipse may lie inside of it
 
 
 class Drawn(NamedTuple):
-    """Where a part lies in the picture, and its pixels there."""
+    """The pixels of a part that are in the picture, with the position of their corner."""
 
     top: int
     left: int
@@ -46,40 +46,40 @@ def ellipse(axes: Sequence[float], degrees: float = 0) -> Points:
 
 
 def _turn(degrees: float) -> Points:
-    angle = math.radians(degrees) if math.isfinite(degrees) else 0.0
+    angle = math.radians(degrees) if math.isfinite(degrees) else math.nan  # which `check_points` refuses
     return np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
 
 
 def check_points(points: Points) -> None:
-    """FormatError for what is no polygon or no number, or far outside of any picture."""
+    """FormatError for coordinates that are not finite, or far outside of any picture."""
     if not np.isfinite(points).all():
-        raise FormatError("a coordinate is no finite number")
+        raise FormatError("a coordinate is not a finite number")
     if points.size and (farthest := float(np.abs(points).max())) > FARTHEST:
-        raise FormatError(f"a coordinate is {farthest:g}; expected pixels, {FARTHEST:,.0f} at most")
+        raise FormatError(f"a coordinate is {farthest:g}; expected at most {FARTHEST:,.0f} pixels")
 
 
 def fill(points: Points, top: int, left: int, height: int, width: int) -> Pixels:
-    """The pixels inside a polygon, of a window of the picture."""
+    """The pixels inside a polygon, in a window of the picture."""
     flips = np.zeros((height, width + 1), np.uint8)
     first, second = points - [left, top], np.roll(points, -1, axis=0) - [left, top]
     down = (first[:, 1] <= second[:, 1])[:, None]
     upper, lower = np.where(down, first, second), np.where(down, second, first)
     begin = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.int64)  # the first row whose centre is cut
     cuts = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.int64) - begin
-    edges = np.flatnonzero(cuts > 0)
-    for some in np.array_split(edges, max(1, math.ceil(cuts[edges].sum() / MOST_CUTS))):
-        each = np.repeat(some, cuts[some])
-        rows = np.arange(len(each)) - np.repeat(np.cumsum(cuts[some]) - cuts[some], cuts[some]) + begin[each]
-        slope = (lower[each, 0] - upper[each, 0]) / (lower[each, 1] - upper[each, 1])
-        at = upper[each, 0] + (rows + 0.5 - upper[each, 1]) * slope
-        columns = np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)  # the first centre at the cut or behind it
-        places, counts = np.unique(rows * (width + 1) + columns, return_counts=True)
-        flips.flat[places] ^= (counts & 1).astype(np.uint8)
+    if cuts.sum() > MOST_CUTS:  # such as 1,000 edges from top to bottom of a picture of 10,000 rows
+        raise FormatError(f"its {len(points):,} points cross {cuts.sum():,} rows; expected at most {MOST_CUTS:,}")
+    each = np.repeat(np.arange(len(cuts)), cuts)
+    rows = np.arange(len(each)) - np.repeat(np.cumsum(cuts) - cuts, cuts) + begin[each]
+    slope = (lower[each, 0] - upper[each, 0]) / (lower[each, 1] - upper[each, 1])
+    at = upper[each, 0] + (rows + 0.5 - upper[each, 1]) * slope
+    columns = np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)  # the first centre at the cut or behind it
+    places, counts = np.unique(rows * (width + 1) + columns, return_counts=True)
+    flips.flat[places] = counts & 1
     return np.bitwise_xor.accumulate(flips, axis=1)[:, :width].astype(bool)
 
 
 def draw_polygon(polygon: Polygon, size: Size) -> Drawn | None:
-    """The pixels of a polygon without its holes; None where it holds no pixel's centre."""
+    """The pixels of a polygon without its holes; None if it contains no pixel's centre."""
     drawn = draw_ring(polygon.outer, size)
     for hole in polygon.holes:
         cut = draw_ring(hole, size)
@@ -94,7 +94,7 @@ def draw_polygon(polygon: Polygon, size: Size) -> Drawn | None:
 
 
 def draw_ring(points: Points, size: Size) -> Drawn | None:
-    """The pixels inside a closed line that are in the picture; None where it lies outside or has no area."""
+    """The pixels in the picture that a closed line encloses; None if it lies outside or has no area."""
     check_points(points)
     if len(points) < 3:
         return None
@@ -107,10 +107,11 @@ def draw_ring(points: Points, size: Size) -> Drawn | None:
 
 
 def draw_stamp(stamp: Stamp, size: Size) -> Drawn | None:
-    """The pixels of a stamp that lie in the picture; None if there are none."""
+    """The pixels of a stamp that are in the picture; None if there are none."""
     pixels = stamp.decode(size)
     top, left = max(stamp.top, 0), max(stamp.left, 0)
-    pixels = pixels[top - stamp.top : size[0] - stamp.top, left - stamp.left : size[1] - stamp.left]
+    bottom, right = max(size[0], top), max(size[1], left)  # a stamp may lie outside
+    pixels = pixels[top - stamp.top : bottom - stamp.top, left - stamp.left : right - stamp.left]
     return Drawn(top, left, pixels) if pixels.any() else None
 
 
@@ -121,13 +122,13 @@ def draw(shape: Shape, size: Size) -> list[Drawn]:
 
 
 def reaches_out(shape: Shape, size: Size) -> bool:
-    """Whether an object lies more than a pixel outside of its picture somewhere."""
+    """Whether an object extends more than a pixel beyond the picture."""
     outers = [part.outer for part in shape.parts if isinstance(part, Polygon) and len(part.outer)]
     return any((points < -1).any() or (points > [size[1] + 1, size[0] + 1]).any() for points in outers)
 
 
-def scaled(shapes: Sequence[Shape], size: Size) -> list[Shape]:
-    """Shapes whose coordinates are shares of the picture's width and height, in pixels."""
+def scale_shapes(shapes: Sequence[Shape], size: Size) -> list[Shape]:
+    """Shapes in pixels, from coordinates that are fractions of the picture's width and height."""
     by = np.array([size[1], size[0]], float)
     found = []
     for shape in shapes:

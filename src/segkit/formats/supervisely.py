@@ -1,14 +1,30 @@
-"""Supervisely: a JSON for each picture in a folder `ann`, and the classes in `meta.json`. Polygons have holes; bitmaps
-are zipped PNGs in base64."""
+"""Supervisely: a JSON file for each picture in a folder `ann`, and the classes in `meta.json`. Polygons may have holes;
+bitmaps are base64 PNGs, compressed with zlib. Whole coordinates are pixels, which belong to the object; others are
+points."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from segkit.formats import reading
-from segkit.formats.model import Annotations, FormatError, Json, Part, Picture, Pixels, Polygon, Shape, Size, Stamp
+from segkit.formats.model import (
+    Annotations,
+    FormatError,
+    Json,
+    Part,
+    Picture,
+    Pixels,
+    Points,
+    Polygon,
+    Shape,
+    Size,
+    Stamp,
+)
 from segkit.formats.packed import decode_picture
-from segkit.formats.raster import rectangle
+from segkit.formats.raster import check_points, rectangle
 
 
 def recognise(document: Any) -> bool:
@@ -16,29 +32,30 @@ def recognise(document: Any) -> bool:
 
 
 def read(paths: Iterable[Path], folder: Path, meta: Path | None) -> Annotations:
-    """The annotations of Supervisely's files in a folder, one a picture. meta: the project's meta.json."""
+    """The annotations in a folder's Supervisely files, one for each picture. meta: the project's meta.json."""
     found = Annotations("supervisely")
     if meta is not None:
-        classes = reading.mapping(reading.read_json(meta), str(meta), "it").get("classes", [])
-        for at, entry in enumerate(reading.sequence(classes, str(meta), "classes")):
+        classes = reading.as_mapping(reading.read_json(meta), str(meta), "it").get("classes", [])
+        for at, entry in enumerate(reading.as_list(classes, str(meta), "classes")):
             where = f"{meta}: class {at}"
-            found.declared.append(reading.name(reading.mapping(entry, where, "it").get("title"), where, "title"))
+            title = reading.as_mapping(entry, where, "it").get("title")
+            found.declared.append(reading.as_name(title, where, "title"))
     for path in paths:
         document = reading.read_json(path)
         if not recognise(document):
-            raise FormatError(f"{path} is no file of Supervisely, as others of its folder are. Remove it from there.")
+            raise FormatError(f"{path} is not a Supervisely file, unlike others in its folder. Remove it from there.")
         shapes = []
-        for at, entry in enumerate(reading.sequence(document["objects"], str(path), "objects")):
+        for at, entry in enumerate(reading.as_list(document["objects"], str(path), "objects")):
             where = f"{path}: object {at}"
-            entry = reading.mapping(entry, where, "it")
-            kind = reading.text(entry.get("geometryType") or _kind(entry), where, "geometryType")
+            entry = reading.as_mapping(entry, where, "it")
+            kind = reading.as_text(entry.get("geometryType") or _kind(entry), where, "geometryType")
             part = _part(kind, entry, where)
             if part is None:
-                found.left_out[kind] += 1
+                found.left_out[kind].append(where)
                 continue
-            shapes.append(Shape(reading.name(entry.get("classTitle"), where, "classTitle"), (part,), f"object {at}"))
-        stated = reading.mapping(document["size"], str(path), "size")
-        size = reading.picture_size(stated.get("height"), stated.get("width"), str(path))
+            shapes.append(Shape(reading.as_name(entry.get("classTitle"), where, "classTitle"), (part,), f"object {at}"))
+        stated = reading.as_mapping(document["size"], str(path), "size")
+        size = reading.as_size(stated.get("height"), stated.get("width"), str(path))
         parts = ["img" if part == "ann" else part for part in path.relative_to(folder).parts]
         found.pictures.append(Picture("/".join(parts).removesuffix(".json"), tuple(shapes), str(path), size))
     return found
@@ -51,24 +68,47 @@ def _kind(entry: Json) -> str:
 
 def _part(kind: str, entry: Json, where: str) -> Part | None:
     if kind == "bitmap":
-        bitmap = reading.mapping(entry.get("bitmap"), where, "bitmap")
-        origin = reading.counts(bitmap.get("origin"), where, "origin")
-        if len(origin) != 2:
-            raise reading.wrong(where, "origin", origin, "an x and a y")
-        code = reading.text(bitmap.get("data"), where, "data")
-
-        def decode(size: Size) -> Pixels:
-            return decode_picture(code, size, zipped=True)
-
-        return Stamp(origin[0], origin[1], decode)
+        return _bitmap(reading.as_mapping(entry.get("bitmap"), where, "bitmap"), where)
     if kind not in ("polygon", "rectangle"):
         return None
-    given = reading.mapping(entry.get("points"), where, "points")
-    outer = reading.points(given.get("exterior"), where, "exterior")
-    inner = reading.sequence(given.get("interior", []), where, "interior")
+    given = reading.as_mapping(entry.get("points"), where, "points")
+    outer = reading.as_points(given.get("exterior"), where, "exterior")
+    interior = reading.as_list(given.get("interior", []), where, "interior")
+    holes = tuple(reading.as_points(one, where, "interior") for one in interior if one)
+    is_of_pixels = all((ring == np.floor(ring)).all() for ring in (outer, *holes))
     if kind == "polygon":
-        return Polygon(outer, tuple(reading.points(one, where, "interior") for one in inner))
+        return _pixels_inside(outer, holes) if is_of_pixels else Polygon(outer, holes)
     if len(outer) != 2:
         raise FormatError(f"{where}: its rectangle has {len(outer)} points; expected 2. {reading.AGAIN}")
-    low, high = outer.min(axis=0), outer.max(axis=0) + 1  # both are pixels of it
+    low, high = outer.min(axis=0), outer.max(axis=0) + is_of_pixels
     return Polygon(rectangle([*low, *(high - low)]))
+
+
+def _bitmap(bitmap: Json, where: str) -> Stamp:
+    origin = reading.as_integers(bitmap.get("origin"), where, "origin")
+    if len(origin) != 2:
+        raise reading.mismatch(where, "origin", origin, "an x and a y")
+    code = reading.as_text(bitmap.get("data"), where, "data")
+
+    def decode(size: Size) -> Pixels:
+        return decode_picture(code, size, zipped=True)
+
+    return Stamp(origin[0], origin[1], decode)
+
+
+def _pixels_inside(outer: Points, holes: tuple[Points, ...]) -> Part:
+    """A polygon whose points are pixels, filled as Supervisely fills it: its outline belongs to it, and the outlines of
+    holes to the holes."""
+    if not len(outer):
+        return Polygon(outer)
+
+    def decode(size: Size) -> Pixels:
+        for ring in (outer, *holes):
+            check_points(ring)
+        filled = np.zeros(size, np.uint8)
+        cv2.fillPoly(filled, [outer.astype(np.int32)], 1)
+        for hole in holes:
+            cv2.fillPoly(filled, [hole.astype(np.int32)], 0)
+        return filled > 0
+
+    return Stamp(0, 0, decode)

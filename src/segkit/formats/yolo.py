@@ -1,5 +1,5 @@
-"""YOLO segmentation: a text file for each picture, a line for each polygon: the class's number, then x and y of each
-point as shares of the picture's width and height. The names stand in data.yaml, classes.txt or obj.names."""
+"""YOLO segmentation: a text file for each picture, with a line for each polygon: the number of the class, then x and y
+of each point as fractions of the picture's width and height. data.yaml, classes.txt or obj.names has the names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ def recognise(folder: Path, texts: Sequence[Path]) -> bool:
 
 
 def read(folder: Path, texts: Sequence[Path]) -> Annotations:
-    """The annotations of a folder. A picture is listed if it has a text file, which may be empty."""
+    """The annotations in a folder. A picture is listed if it has a text file, which may be empty."""
     found = Annotations("yolo")
-    found.declared = class_names(folder)
+    found.declared = find_class_names(folder)
     for path in texts:
         if path.name.lower() in NOT_LABELS:
             continue
@@ -32,16 +32,16 @@ def read(folder: Path, texts: Sequence[Path]) -> Annotations:
         for at, line in enumerate(_lines(path), start=1):
             where = f"{path}: line {at}"
             words = line.split()
-            number = reading.whole(words[0], where, "the class's number")
+            number = reading.as_integer(words[0], where, "the class number")
             if not 0 <= number < len(found.declared):
                 names = f"0 to {len(found.declared) - 1}, for {', '.join(found.declared[:10])}"
-                raise FormatError(f"{where}: the class's number is {number}; expected {names}.")
+                raise FormatError(f"{where}: the class number is {number}; expected {names}.")
             if len(words) == 5:
-                found.left_out["object with a box alone"] += 1
+                found.left_out["object with only a box"].append(where)
                 continue
-            points = reading.flat_points(words[1:], where, "it")
+            points = reading.as_flat_points(words[1:], where, "it")
             if np.isfinite(points).all() and points.size and np.abs(points).max() > 2:
-                raise FormatError(f"{where}: a coordinate is {np.abs(points).max():g}; expected shares, from 0 to 1.")
+                raise FormatError(f"{where}: a coordinate is {np.abs(points).max():g}; expected fractions from 0 to 1.")
             shapes.append(Shape(found.declared[number], (Polygon(points),), f"line {at}"))
         name = path.relative_to(folder).with_suffix("")
         parts = ["images" if part == "labels" else part for part in name.parts]
@@ -55,8 +55,8 @@ def _lines(path: Path) -> list[str]:
     return [line for line in reading.read_text(path).splitlines() if line.strip()]
 
 
-def class_names(folder: Path) -> list[str]:
-    """The names of the classes, by number. They may stand above the folders `labels` and those of splits."""
+def find_class_names(folder: Path) -> list[str]:
+    """The names of the classes, by number. Their file may be above the folders `labels` and those of splits."""
     places = [folder]
     while places[-1].name in ("labels", "train", "val", "valid", "test"):
         places.append(places[-1].parent)
@@ -67,19 +67,19 @@ def class_names(folder: Path) -> list[str]:
         for name in NAMES:
             if (place / name).is_file():
                 return [line.strip() for line in _lines(place / name)]
-    raise FormatError(f"{folder} has neither data.yaml nor classes.txt, which say what the numbers of classes mean.")
+    raise FormatError(f"{folder} has neither data.yaml nor classes.txt. One of them must name the classes.")
 
 
 def _from_yaml(path: Path) -> list[str]:
     try:
-        names = reading.mapping(read_yaml(path), str(path), "it").get("names")
+        names = reading.as_mapping(read_yaml(path), str(path), "it").get("names")
     except FormatError:
         raise
     except ValueError as error:
         raise FormatError(str(error)) from None
     if isinstance(names, dict):
-        keys = [reading.whole(key, str(path), "a number of names") for key in names]
+        keys = [reading.as_integer(key, str(path), "a number of names") for key in names]
         if sorted(keys) != list(range(len(keys))):
             raise FormatError(f"{path}: names has the numbers {keys[:20]}; expected 0 to {len(keys) - 1}.")
         names = [name for _, name in sorted(zip(keys, names.values(), strict=True))]
-    return [reading.name(name, str(path), "a name") for name in reading.sequence(names, str(path), "names")]
+    return [reading.as_name(name, str(path), "a name") for name in reading.as_list(names, str(path), "names")]
