@@ -137,6 +137,12 @@ CASES = (
         "input=a.xml",
     ),
     row(
+        "xml_encoding",
+        ("a.xml names an unknown encoding",),
+        text(files.cvat().replace("utf-8", "ut-8"), "a.xml"),
+        "input=a.xml",
+    ),
+    row(
         "xml_bomb",
         ("declares a document type or entities", "remove <!DOCTYPE"),
         text(

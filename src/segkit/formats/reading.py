@@ -97,6 +97,10 @@ def read_xml(path: Path) -> ET.Element:
     try:
         parser.Parse(read_bytes(path), True)
         return builder.close()
+    except FormatError:
+        raise
+    except (LookupError, ValueError):  # what expat says of encodings
+        raise FormatError(f"{path} names an unknown encoding in its first line. Export it again.") from None
     except expat.ExpatError as error:
         is_cut_off = error.code in (3, 5)  # no element found, unclosed token
         what = "is cut off" if is_cut_off else f"is not XML: {expat.ErrorString(error.code)},"
