@@ -18,7 +18,7 @@ MISTAKES = {
     "train: a monitor": ("train", "monitor=iou"),
     "train: a loss of several classes": ("train", "loss=ce"),
     "train: float16 on a CPU": ("train", "trainer=cpu", "precision=16"),
-    "train: quotes left out": ("train", "dataset.group=(IMG)"),
+    "train: quotes left out": ("train", "dataset.groups=(IMG)"),
     "train: a setting of another data set": ("train", "datset.root=x"),
     "train: a budget": ("train", "budget=long"),
     "train: a run": ("train", "resume=nowhere"),

@@ -90,7 +90,7 @@ def write_grid(root: Path, effect: float = 0.1, pictures: int = 40, seeds: int =
 
 SETTINGS: dict[str, Any] = {
     "metric": None,
-    "group": None,
+    "groups": None,
     "baseline": None,
     "gallery": False,
     "trust": [],

@@ -243,14 +243,14 @@ def test_a_sample_knows_the_numbers_but_compares_no_pictures(root: Path) -> None
 def test_hints_stand_in_the_summary_on_the_page_and_in_the_table(root: Path, tmp_path: Path) -> None:
     hints = (
         Hint("layout", "pictures in a, masks in b", brief=True),
-        Hint("groups", "5 groups of 2 pictures", "dataset.group='(.*)_'"),
+        Hint("groups", "5 groups of 2 pictures", "dataset.groups='(.*)_'"),
     )
     found = replace(checkup(root), hints=hints)
     assert found.summary()[1].endswith("; pictures in a, masks in b")
-    assert found.summary()[-1] == "try: dataset.group='(.*)_' (5 groups of 2 pictures)"
-    assert "<code>dataset.group=&#39;(.*)_&#39;</code>" in render(found)
+    assert found.summary()[-1] == "try: dataset.groups='(.*)_' (5 groups of 2 pictures)"
+    assert "<code>dataset.groups=&#39;(.*)_&#39;</code>" in render(found)
     write_checkup(found, tmp_path / "seen")
-    assert "5 groups of 2 pictures,dataset.group='(.*)_'" in (tmp_path / "seen/findings.csv").read_text()
+    assert "5 groups of 2 pictures,dataset.groups='(.*)_'" in (tmp_path / "seen/findings.csv").read_text()
 
 
 def test_what_is_written(root: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def folder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "dataset.eval=native",
         "dataset.fractions=[0.4,0.2,0.4]",
         "loss=dice",
-        "dataset.group='p(\\d+)'",
+        "dataset.groups='p(\\d+)'",
         "optimizer.lr=0.03",
         "trainer.max_epochs=24",
         f"run_dir={base / 'run'}",

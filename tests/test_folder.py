@@ -464,7 +464,7 @@ def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path) -> No
         for eye in "LR":
             write(tmp_path / "images" / f"child{patient}-{eye}.png", np.full((6, 8, 3), patient))
             write(tmp_path / "masks" / f"child{patient}-{eye}.png", MASK)
-    parts = [Folder(tmp_path, split, ["crack"], group=r"(child\d+)-") for split in SPLITS]
+    parts = [Folder(tmp_path, split, ["crack"], groups=r"(child\d+)-") for split in SPLITS]
     assert parts[0].groups[:2] == [parts[0].names[0].removeprefix("images/").partition("-")[0]] * 2
     members = [set(part.groups) for part in parts]
     assert sum(map(len, members)) == len(set.union(*members)) == 8
@@ -477,10 +477,12 @@ def test_groups_are_what_a_pattern_finds_and_stay_together(tmp_path: Path) -> No
         part.groups = groups_of(part.names, r"child\d+")  # without a capture group it is the whole match
     shared = describe_shared_groups(apart)
     assert re.search(r"groups of pictures are spread over several splits: \d in train and", shared)
-    with pytest.raises(ValueError, match=r"dataset\.group=\(eye\) finds no group in images/child\d-L\.png and 15 more"):
-        Folder(tmp_path, "train", ["crack"], group="(eye)")
-    with pytest.raises(ValueError, match=r"dataset\.group=\(: not a regular expression"):
-        Folder(tmp_path, "train", ["crack"], group="(")
+    with pytest.raises(
+        ValueError, match=r"dataset\.groups=\(eye\) finds no group in images/child\d-L\.png and 15 more"
+    ):
+        Folder(tmp_path, "train", ["crack"], groups="(eye)")
+    with pytest.raises(ValueError, match=r"dataset\.groups=\(: not a regular expression"):
+        Folder(tmp_path, "train", ["crack"], groups="(")
 
 
 def test_groups_of_one_picture_are_split_as_pictures_are() -> None:
@@ -499,5 +501,5 @@ def test_groups_of_one_picture_are_split_as_pictures_are() -> None:
     ],
 )
 def test_the_data_sets_know_their_photographs_and_videos(name: str, path: str, group: str) -> None:
-    pattern = compose(f"dataset={name}", "dataset.root=x").dataset.group
+    pattern = compose(f"dataset={name}", "dataset.root=x").dataset.groups
     assert groups_of([path], pattern) == [group]

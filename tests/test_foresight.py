@@ -33,8 +33,8 @@ def test_groups_are_counted_by_names_alone(tmp_path: Path) -> None:
         (tmp_path / "ph2" / "PH2 Dataset images" / f"IMD{number:03}").mkdir(parents=True)
     pattern = r"(IMG\d+)-"
     assert foresight.count_clusters({"root": str(tmp_path / "a"), "fractions": [0.5, 0.25, 0.25]}) == 3
-    assert foresight.count_clusters({"root": str(tmp_path / "a"), "fractions": [0.5, 0, 0.5], "group": pattern}) == 2
-    assert foresight.count_clusters({"root": str(tmp_path / "b"), "group": pattern}) == 4
+    assert foresight.count_clusters({"root": str(tmp_path / "a"), "fractions": [0.5, 0, 0.5], "groups": pattern}) == 2
+    assert foresight.count_clusters({"root": str(tmp_path / "b"), "groups": pattern}) == 4
     assert foresight.count_clusters({"root": str(tmp_path / "ph2"), "fractions": [0.5, 0.25, 0.25]}) == 3
     assert foresight.count_clusters({"root": "???"}) is None
 

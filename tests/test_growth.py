@@ -50,6 +50,6 @@ def test_a_batch_of_grown_pictures_has_room(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pattern_is_not_looked_for_in_a_path_of_any_length() -> None:
-    with pytest.raises(ValueError, match=r"more than 512 letters, too many to search for dataset\.group"):
+    with pytest.raises(ValueError, match=r"more than 512 letters, too many to search for dataset\.groups"):
         groups_of(["a" * 513], "(a)")
     assert groups_of(["ab" * 256], "(b)") == ["b"]

@@ -389,7 +389,7 @@ def test_a_file_of_pairs_names_splits_and_groups(listed: Path) -> None:
     train, val = (Folder(listed, split, pairs="pairs.csv", fractions=[0.5, 0.5, 0]) for split in ("train", "val"))
     assert {*train.groups}.isdisjoint(val.groups)
     assert len(train) + len(val) == 5
-    assert Folder(listed, "train", pairs="pairs.csv", fractions=[1, 0, 0], group=r"a\d").groups[0] == "a1"
+    assert Folder(listed, "train", pairs="pairs.csv", fractions=[1, 0, 0], groups=r"a\d").groups[0] == "a1"
 
 
 def test_names_in_a_file_of_pairs_are_looked_up_in_the_folders_that_are_named(listed: Path) -> None:

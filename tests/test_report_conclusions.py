@@ -55,11 +55,13 @@ def test_pictures_of_one_photograph_are_no_independent_ones(tmp_path: Path) -> N
     assert told.means[0].mean == untold.means[0].mean  # the estimate is that of pictures all the same
     assert "Only 6 independent groups of test pictures" in " ".join(conclusions.warnings(told, []))
     assert "6 independent groups (photographs, patients or videos)" in report_of(tmp_path / "told").read_text()
-    page = report_of(tmp_path / "untold", r"group='(IMG_\d+)-'").read_text()
+    page = report_of(tmp_path / "untold", r"groups='(IMG_\d+)-'").read_text()
     assert "6 independent groups (photographs, patients or videos)" in page
     assert "30 test pictures, taken as independent" in report_of(tmp_path / "untold").read_text()
-    with pytest.raises(ValueError, match=r"^group=\(X\) finds no group in IMG_0-0.png and 29 more; expected"):
-        report_of(tmp_path / "untold", "group='(X)'")
+    with pytest.raises(
+        ValueError, match=r"^groups=\(X\) finds no group in IMG_0-0.png and 29 more of 30 pictures; expected"
+    ):
+        report_of(tmp_path / "untold", "groups='(X)'")
 
 
 def test_of_single_runs_no_setting_is_called_better(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ SMP = {"_target_": "segkit.models.encoders.Smp", "architecture": "Unet", "encode
         ("logger", {"_target_": "lightning.pytorch.loggers.WandbLogger"}, "is not a logger"),
         ("trainer", {"_target_": "lightning.Trainer", "plugins": []}, r"it\.plugins is not among"),
         ("trainer", {"_target_": "lightning.Trainer", "max_epochs": float("nan")}, r"it\.max_epochs is nan"),
-        ("dataset", {"_target_": "segkit.datasets.folder.Folder", "group": "(a+)+$"}, r"it\.group is .*regular exp"),
+        ("dataset", {"_target_": "segkit.datasets.folder.Folder", "groups": "(a+)+$"}, r"it\.groups is .*regular exp"),
         ("dataset", {"_target_": "segkit.datasets.pets.Pets", "download": "http://x"}, r"it\.download is"),
     ],
 )
@@ -169,7 +169,7 @@ def test_what_is_not_in_the_table_is_refused_by_its_key(family: str, node: dict[
     ],
 )
 def test_plain_patterns_may_be_stored(pattern: str | None) -> None:
-    check("dataset", {"_target_": "segkit.datasets.folder.Folder", "group": pattern})
+    check("dataset", {"_target_": "segkit.datasets.folder.Folder", "groups": pattern})
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_plain_patterns_may_be_stored(pattern: str | None) -> None:
     ],
 )
 def test_other_patterns_are_not_run(pattern: Any) -> None:
-    with pytest.raises(ValueError, match=r"it\.group is .*\+dataset\.group="):
-        check("dataset", {"_target_": "segkit.datasets.folder.Folder", "group": pattern})
+    with pytest.raises(ValueError, match=r"it\.groups is .*\+dataset\.groups="):
+        check("dataset", {"_target_": "segkit.datasets.folder.Folder", "groups": pattern})
 
 
 def test_a_pattern_of_the_persons_own_takes_the_stored_ones_place() -> None:
-    stored_one = {"_target_": "segkit.datasets.folder.Folder", "root": "x", "group": "(a|b)+"}
-    assert stored_configs.merge_stored_dataset(stored_one, {"group": "(a|b)"}, "file", [])["group"] == "(a|b)"
+    stored_one = {"_target_": "segkit.datasets.folder.Folder", "root": "x", "groups": "(a|b)+"}
+    assert stored_configs.merge_stored_dataset(stored_one, {"groups": "(a|b)"}, "file", [])["groups"] == "(a|b)"
 
 
 def own(*words: str) -> None:
@@ -237,7 +237,7 @@ def test_what_could_not_be_resumed_is_not_trained(word: str, key: str) -> None:
         ["dataset.batch_size=10000"],
         ["dataset.split_seed=-1"],
         ["dataset=folder", "dataset.root=/x", "dataset.ignore_values=[300]"],
-        ["dataset=folder", "dataset.root=/x", "dataset.group='(a|b)+'"],
+        ["dataset=folder", "dataset.root=/x", "dataset.groups='(a|b)+'"],
         ["logger=wandb"],
         ["logger=mlflow"],
         ["loss._target_=mine.Loss"],

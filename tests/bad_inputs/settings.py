@@ -179,7 +179,7 @@ LINES = (
     told("added_seed_of_the_task", "+model.seed=3", says=("+model.seed=3", "Say seed=…")),
     told("added_though_there", "+seed=3", says=("+seed: this setting exists already", "leave out the +")),
     told("no_equals_sign", "seed", says=("seed: the = and the value are missing; type seed=…",)),
-    told("brackets_without_quotes", r"dataset.group=(IMG_\d+)", says=(r"dataset.group='(IMG_\d+)'",)),
+    told("brackets_without_quotes", r"dataset.groups=(IMG_\d+)", says=(r"dataset.groups='(IMG_\d+)'",)),
     told("brackets_in_a_path", "dataset.root=my data(1)", says=("needs quotes", "\"dataset.root='my data(1)'\"")),
     told("equals_sign_in_a_path", "dataset.root=/data/x=y", says=("\"dataset.root='/data/x=y'\"",)),
     told("list_without_an_end", "dataset.classes=[a b", says=("the list has no ]; type 'dataset.classes=[a,b]'",)),

@@ -90,6 +90,18 @@ def as_rgb(value: Any) -> tuple[int, ...] | None:
     return found if len(found) == 3 and all(is_whole(one) and 0 <= one <= 255 for one in found) else None
 
 
+def is_grouping(value: Any) -> bool:
+    """Whether a value can be `dataset.groups`: a regular expression or folder:1 … folder:9."""
+    try:
+        return isinstance(value, str) and bool(re.compile(value)) and not re.fullmatch(r"folder:(?![1-9]$).*", value)
+    except re.error:
+        return False
+
+
+def is_split_file(value: Any) -> bool:
+    return isinstance(value, str) and value.lower().endswith((".json", ".csv"))
+
+
 NULL = Kind("null", lambda value: value is None)
 UNSAID = NULL.called("")  # null, where messages need not mention it
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
@@ -165,6 +177,9 @@ OWN: dict[str, Kind] = {
     "dataset.protocol": word("honest", "published"),
     "dataset.holdout": PART,
     "dataset.fractions": several(SHARE, "three shares that sum to 1, such as [0.7,0.15,0.15]", 3, 3),
+    "dataset.groups": NULL | Kind("a regular expression, or a level of folders such as folder:1", is_grouping),
+    "dataset.stratify": TRUTH,
+    "dataset.split_file": NULL | Kind("a .json or .csv file", is_split_file),
     "dataset.split_seed": Kind("a whole number", is_whole),
     "dataset.counts": several(COUNT, "whole numbers for train, val and test, such as [400,100,100]", 3, 3),
     "dataset.empty_fraction": SHARE,

@@ -1,4 +1,4 @@
-"""Classes in stored configs that have moved since the runs were trained."""
+"""Names in stored configs that have changed since the runs were trained."""
 
 from typing import Any
 
@@ -11,13 +11,21 @@ MOVED = {  # _target_ in runs from before 0.1.0, and its current name
     "segkit.callbacks.StochasticAveraging": "segkit.training.averaging.StochasticAveraging",
     "segkit.schedules.cosine_with_warmup": "segkit.training.schedules.cosine_with_warmup",
 }
+FOLDER = "segkit.datasets.folder.Folder"
+RENAMED = {FOLDER: {"group": "groups"}}  # settings
+ADDED: dict[str, dict[str, Any]] = {  # settings that are newer than some runs, with the value that changes nothing
+    FOLDER: {"stratify": False, "split_file": None}
+    | dict.fromkeys(("images", "masks", "image_pattern", "mask_pattern", "pairs", "ignore_masks")),
+}
 
 
 def update_names(node: Any) -> Any:
-    """A copy of a stored config, plain containers, in which every `_target_` that has moved has its current name."""
+    """A copy of a stored config, plain containers, with every `_target_` and setting under its current name, and with
+    settings that are newer: so it is the same as that of a run of today."""
     if isinstance(node, dict):
-        return {
-            key: MOVED.get(value, value) if key == "_target_" and isinstance(value, str) else update_names(value)
-            for key, value in node.items()
-        }
+        target = node.get("_target_")
+        target = MOVED.get(target, target) if isinstance(target, str) else None
+        names = RENAMED.get(target, {}) if target else {}
+        found = {names.get(key, key): update_names(value) for key, value in node.items()}
+        return ADDED.get(target, {}) | found | {"_target_": target} if target else found
     return [update_names(entry) for entry in node] if isinstance(node, list) else node

@@ -21,6 +21,10 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
     if own and dataset.get("root") is not None and dataset.get("download") is not True:
         hint = dataset.get("download")
         find_root(dataset["root"], hint if isinstance(hint, str) else "")
+    if own and dataset.get("split_file") is not None and not Path(dataset["split_file"]).expanduser().is_file():
+        raise FileNotFoundError(
+            f"dataset.split_file={dataset['split_file']}: there is no such file. Give a run's split.json, or a CSV."
+        )
     if verb == "train":
         if config["init_from"] is not None:
             find_checkpoint(config["init_from"], "init_from")

@@ -69,7 +69,8 @@ MAY_CHANGE = {
     "dataset.root",
     "dataset.cache",
     "dataset.workers",
-    "dataset.group",  # the split must stay the same: other pictures in it are refused
+    "dataset.groups",  # the split must stay the same: other pictures in it are refused
+    "dataset.split_file",
 }
 OF_STAGES = ("loss", "model")  # groups that each stage sets for itself
 MAY_BE_NULL = ("augment", "callbacks", "logger")  # groups that need no choice

@@ -28,7 +28,7 @@ log = logging.getLogger("segkit")
 
 UNLEARNABLE = ("masks from which nothing can be learnt",) * 2
 UNIFORM = Kind("split whose masks are all alike", "splits whose masks are all alike", "Its scores will say nothing.")
-SPREAD = Kind("group in two splits", "groups in two splits", "Split by group: dataset.group, or other folders.")
+SPREAD = Kind("group in two splits", "groups in two splits", "Split by group: dataset.groups, or other folders.")
 SMALL = ("picture that does not fit dataset.crops", "pictures that do not fit dataset.crops")
 
 

@@ -19,6 +19,7 @@ from segkit.datasets.listing import Pair
 from segkit.datasets.masks import Mask, MaskValues
 from segkit.datasets.reading import UNREADABLE, orientation_of, read_oriented, turn
 from segkit.datasets.source import Sample, Source, extras_of
+from segkit.datasets.strata import Strata, balance
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -120,10 +121,7 @@ def split_indices(
             f"dataset.fractions={list(fractions)} sum to {sum(fractions):g}; expected three shares, for "
             "train, val and test, that sum to 1, such as [0.7, 0.15, 0.15]."
         )
-    together: dict[str | int, list[int]] = {}
-    for index in range(n):
-        together.setdefault(groups[index] if groups else index, []).append(index)
-    members = list(together.values())
+    members = units_of(n, groups)
     order = sorted(range(len(members)), key=lambda at: blake2b(f"{seed}/{at}".encode(), digest_size=16).digest())
     limits = [n * share + 1e-9 for share in (fractions[0], fractions[0] + fractions[1])]
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
@@ -135,11 +133,27 @@ def split_indices(
     return sorted(parts[0]), sorted(parts[1]), sorted(parts[2])
 
 
+def units_of(n: int, groups: Sequence[str] = ()) -> list[list[int]]:
+    """The indices 0..n-1 by group, in the order of their first ones; each alone without groups."""
+    together: dict[str | int, list[int]] = {}
+    for index in range(n):
+        together.setdefault(groups[index] if groups else index, []).append(index)
+    return list(together.values())
+
+
 def select_split(
-    pairs: Sequence[Pair], split: Split, fractions: Sequence[float], seed: int, groups: Sequence[str] = ()
+    pairs: Sequence[Pair],
+    split: Split,
+    fractions: Sequence[float],
+    seed: int,
+    groups: Sequence[str] = (),
+    strata: Sequence[Strata] = (),
 ) -> list[Pair]:
-    """The pairs of one split, with groups kept whole; ValueError if it is empty."""
-    shares = split_indices(len(pairs), fractions, seed, groups)
+    """The pairs of one split, with groups kept whole, and with `strata`, what each picture shows, similar to the other
+    splits (see `balance`); ValueError if it is empty."""
+    shares: Sequence[Sequence[int]] = split_indices(len(pairs), fractions, seed, groups)
+    if strata:
+        shares = balance(shares, fractions, units_of(len(pairs), groups), strata)
     chosen = shares[SPLITS.index(split)]
     if pairs and not chosen:
         counts = ", ".join(f"{len(share)} {name}" for name, share in zip(SPLITS, shares, strict=True))

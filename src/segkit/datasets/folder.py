@@ -10,12 +10,14 @@ from segkit.configs.places import find_root
 from segkit.datasets.choosing import Given
 from segkit.datasets.common import Split, check_split, read_sample, select_split
 from segkit.datasets.findings import gather_findings
-from segkit.datasets.grouping import groups_of
+from segkit.datasets.grouping import check_several, groups_of
 from segkit.datasets.layout import read_layout
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
 from segkit.datasets.source import Color, Sample
+from segkit.datasets.splitting import pick_named
+from segkit.datasets.strata import read_strata
 
 
 class Folder(Dataset[Sample]):
@@ -34,12 +36,14 @@ class Folder(Dataset[Sample]):
     that images' names lack, such as `_mask`. `ignore_masks`: a folder, or a pattern of names, of masks of the field of
     view: what is black in them is ignored.
 
-    For `threshold`, `colors` and `ignore_values` see `MaskValues`. `group`: a
-    regular expression that finds a picture's photograph, patient or video in its path below `root` (see
-    `groups_of`); pictures of one group stay together when a folder is split, and the report does not treat them as
-    independent. `palette`: the colours in which the classes are drawn. `download`: how to get the data, for the
-    message that it is missing. `follow_links`: follow links out of `root`, too; only for a root that the user has
-    named.
+    For `threshold`, `colors` and `ignore_values` see `MaskValues`. `groups`: a regular expression that finds a
+    picture's photograph, patient or video in its path below `root`, or a level of folders (see `groups_of`), in place
+    of the groups in `pairs`; pictures of one group stay together when a folder is split, and the report does not treat
+    them as independent. `stratify`: when a folder is split, exchange groups until classes have similar shares in all
+    splits (see `strata.balance`), for which all masks are read. `split_file`: which picture is in which split (see
+    `pick_named`), whatever folders they lie in. `palette`: the colours in which the classes are drawn. `download`: how
+    to get the data, for the message that it is missing. `follow_links`: follow links out of `root`, too; only for a
+    root that the user has named.
 
     Raises FileNotFoundError and ValueError, saying what to do, if files are missing or do not match.
     """
@@ -60,7 +64,9 @@ class Folder(Dataset[Sample]):
         pairs: str | None = None,
         ignore_masks: str | None = None,
         mask_suffix: str = "",
-        group: str | None = None,
+        groups: str | None = None,
+        stratify: bool = False,
+        split_file: str | Path | None = None,
         resize_masks: bool = False,
         protocol: Literal["honest", "published"] = "honest",
         holdout: float = 0.1,
@@ -79,7 +85,8 @@ class Folder(Dataset[Sample]):
         self._values = MaskValues(classes, threshold, colors, ignore_values)
         self.classes = tuple(classes)
         self.colors = display_colors(self.classes, colors, palette)
-        self._group, self._resize_masks = group, resize_masks
+        self._grouping, self._stratify, self._resize_masks = groups, stratify, resize_masks
+        self._split_file = Path(split_file).expanduser() if split_file is not None else None
         self.shared = 0  # number of pictures of which this split is a share, if a folder is split
         given = Given(images, masks, pairs, image_pattern, mask_pattern, mask_suffix, ignore_masks)
         with gather_findings():
@@ -107,14 +114,17 @@ class Folder(Dataset[Sample]):
 
     def _groups(self, pairs: Sequence[Pair]) -> list[str]:
         """The group of each picture, by the pattern or else by the file of pairs."""
-        if self._group is None and self._layout.groups:
+        if self._grouping is None and self._layout.groups:
             return [self._layout.groups[pair.image] for pair in pairs]
-        return groups_of([self._name(pair) for pair in pairs], self._group)
+        return groups_of([self._name(pair) for pair in pairs], self._grouping)
 
     def _files(
         self, split: Split, protocol: str, holdout: float, fractions: Sequence[float], split_seed: int
     ) -> list[Pair]:
         """The pairs of a split."""
+        if self._split_file is not None:
+            pairs = [pair for list_pairs in self._layout.splits.values() for pair in list_pairs()]
+            return [pairs[at] for at in pick_named([self._name(pair) for pair in pairs], split, self._split_file)]
         part, is_share = self._layout.find_part(split, protocol)
         pairs = self._layout.splits[part]()
         if not is_share:
@@ -124,7 +134,10 @@ class Folder(Dataset[Sample]):
         else:
             kept = 0.0 if protocol == "published" else holdout
             fractions = (1 - kept, kept, 0.0)
-        return select_split(pairs, split, fractions, split_seed, self._groups(pairs))
+        groups = self._groups(pairs)
+        check_several([self._name(pair) for pair in pairs], groups, self._grouping)
+        strata = read_strata([pair.mask for pair in pairs], self._values) if self._stratify else ()
+        return select_split(pairs, split, fractions, split_seed, groups, strata)
 
 
 def display_colors(

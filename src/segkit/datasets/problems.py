@@ -21,8 +21,8 @@ SPECK_LEAST = 4  # pixels that a speck may have, however small the picture
 RATIO, SURE = 1.5, 3.0  # of shares that differ between splits, and standard errors of their difference
 
 LEAK = (
-    "Scores on the one say little about new pictures if training has the other. Put both into one split (dataset.group "
-    "keeps pictures together), or let fix=true leave out the one in training."
+    "Scores on the one say little about new pictures if training has the other. Put both into one split "
+    "(dataset.groups keeps pictures together), or let fix=true leave out the one in training."
 )
 TWICE = "It counts twice. Remove one of the two with its mask unless that is meant."
 NEAR_ACROSS = Kind("near-duplicate across splits", "near-duplicates across splits", LEAK)

@@ -41,7 +41,7 @@ class Analysis:
         self.tested_pictures = scores[0].shape[1]
         kept = scored_by_all(scores, self.column)
         self.names = [name for name, has in zip(self.paired[0].runs[0].names, kept, strict=True) if has]
-        clusters = clusters_of(self.paired, settings["group"])
+        clusters = clusters_of(self.paired, settings["groups"])
         self.has_clusters = bool(clusters)  # whether it is known which pictures belong together
         self.sample = statistics.Sample(
             [values[:, kept] for values in scores], np.array(clusters)[kept].tolist() if clusters else None
@@ -181,11 +181,8 @@ def clusters_of(groups: Sequence[Group], pattern: str | None) -> list[str]:
 
 
 def match_clusters(names: Sequence[str], pattern: str) -> list[str]:
-    """What the pattern finds in each name; errors name the report's setting `group`."""
-    try:
-        return groups_of(names, pattern)
-    except ValueError as error:
-        raise ValueError(str(error).replace("dataset.group", "group").replace(" below dataset.root", "")) from None
+    """What the pattern finds in each name; errors name the report's setting `groups`."""
+    return groups_of(names, pattern, "groups")
 
 
 def scored_by_all(scores: Sequence[Array], column: str) -> NDArray[np.bool_]:

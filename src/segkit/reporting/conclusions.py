@@ -81,7 +81,7 @@ def picture_warnings(report: Analysis) -> list[str]:
     if not report.has_clusters:
         found.append(
             "It is not known which test pictures belong together, so they are taken as independent. If several show "
-            "one photograph, patient or video, say which: dataset.group=… in training, or group=… here. Otherwise "
+            "one photograph, patient or video, say which: dataset.groups=… in training, or groups=… here. Otherwise "
             "intervals are too narrow, and differences are found too easily."
         )
     if uniform := uniform_differences(report):

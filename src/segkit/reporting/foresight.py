@@ -24,7 +24,9 @@ SPLIT = (
     "counts",
     "fractions",
     "split_seed",
-    "group",
+    "groups",
+    "stratify",
+    "split_file",
     "protocol",
     "holdout",
     "kind",
@@ -71,7 +73,7 @@ def count_clusters(dataset: dict[str, Any]) -> int | None:
         return int(counts[2])
     root = Path(str(dataset.get("root"))).expanduser()
     share = float((dataset.get("fractions") or [0, 0, 0])[2])
-    pattern = dataset.get("group")
+    pattern = dataset.get("groups")
     for name in ("test", "valid", "val"):
         if (root / name / "images").is_dir():
             return len(group_names(list_files(root / name / "images", root), pattern)) or None

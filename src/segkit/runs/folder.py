@@ -158,7 +158,7 @@ def _resolve(cfg: DictConfig, own: bool) -> dict[str, Any]:
 
 def _with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
     dataset = config["dataset"]
-    for place, key in ((dataset, "root"), (config, "init_from"), (config, "weights")):
+    for place, key in ((dataset, "root"), (dataset, "split_file"), (config, "init_from"), (config, "weights")):
         if place.get(key) is not None and (key != "weights" or is_weights_file(place[key])):
             place[key] = str(Path(place[key]).expanduser().absolute())  # later commands may run in another folder
     pairs = dataset.get("pairs") if dataset.get("_target_") == "segkit.datasets.folder.Folder" else None
@@ -272,7 +272,7 @@ def resumed_config(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     )  # it may have been moved
     words = [key_of(word) for word in cfg.overrides]
     found["logger"] = stored_loggers(found, cfg, words, folder)
-    given = ["group"] if "dataset.group" in words else []
+    given = [key for key in ("groups", "split_file") if f"dataset.{key}" in words]
     stored_configs.check_stored(found, folder / "config.yaml", cfg.trust, folder, given)
     if left_out := stored_configs.limit_processes(found, words, cfg.trainer):
         log.warning(

@@ -43,6 +43,7 @@ CLASSES = List(Either((TEXT, NUMBER, SWITCH)), 255, 1)
 LIMIT = Number(0, 10**9)
 OUTPUT = Text(r"(?!/)(?!.*\.\.)[\w .,=+{}@()/-]*", "a name in the run's own folder")
 GROUP = Pattern(known=(r"([^/-]+)[^/]*$", r"[^/]+$", r"([^/_]+)[^/]*$"))  # those in conf/dataset
+SPLIT_FILE = Text(r".+\.(json|csv)", "the path of a .json or .csv file")  # read as names, in bounded time
 ENCODER = Text(r"[A-Za-z0-9_.-]{1,100}", "the name of an encoder, such as resnet34: no path, no URL, no hub")
 
 
@@ -128,7 +129,7 @@ DATASETS: dict[str, Arguments] = {
         "ignore_values": List(Number(0, 65535, whole=True), 65536), "mask_suffix": TEXT, "resize_masks": SWITCH,
         **each("images masks image_pattern mask_pattern pairs ignore_masks", Maybe(TEXT)),
         "protocol": one_of("honest", "published"), "holdout": SHARE, "palette": Maybe(COLORS), "download": TEXT,
-        "group": Maybe(GROUP),
+        "groups": Maybe(GROUP), "stratify": SWITCH, "split_file": Maybe(SPLIT_FILE),
     },
     "segkit.datasets.ph2.PH2": LOADING | SPLITTING | {
         "root": TEXT, "threshold": NUMBER, "resize_masks": SWITCH, "download": TEXT},

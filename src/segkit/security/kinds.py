@@ -110,7 +110,7 @@ class Pattern:
     known: tuple[str, ...] = ()
     words: str = (
         "a plain regular expression: at most 100 letters, two repeats, and no flags, alternatives, repeated or nested "
-        "groups. Give a pattern of your own with +dataset.group=… on your command line, or write null there"
+        "groups. Give a pattern of your own with +dataset.groups=… on your command line, or write null there"
     )
 
     def check(self, value: Any, key: str, origin: Origin) -> None:

@@ -79,7 +79,7 @@ def check_stored(
 
 def check_own(config: Mapping[str, Any]) -> None:
     """ValueError for a value with which a run could be trained, but not resumed or evaluated."""
-    check_stored(config, "this run", config.get("trust") or (), Path(config["run_dir"]), ("group",), own=True)
+    check_stored(config, "this run", config.get("trust") or (), Path(config["run_dir"]), ("groups",), own=True)
 
 
 def check_composed(config: Mapping[str, Any], file: Path, folder: Path) -> None:
