@@ -221,11 +221,11 @@ def test_masks_that_do_not_fit_the_classes_name_file_values_and_classes(tmp_path
     fill(tmp_path / "test", 1, mask=MASK // 255 * 2)
     text = error_of(ValueError, tmp_path, "test")
     assert re.search(r"masks.p00\.png has no value above dataset\.threshold=127: its values are 0, 2\.", text)
-    assert "dataset.classes" in text
+    assert "If that is meant, type dataset.threshold=0." in text
     text = error_of(ValueError, tmp_path, "test", classes=["road", "car"])
     assert re.search(r"p00\.png has the values 2 \(of 0, 2\), but dataset\.classes names 2 classes", text)
     assert "road, car" in text
-    assert "If 0 is background, name it too: dataset.classes=[background,road,car]." in text
+    assert "'dataset.ignore_values=[2]' (these pixels are ignored) or 'dataset.classes=[background,road,car]'" in text
     assert Folder(tmp_path, "test", ["a", "b", "c"])[0]["mask"].unique().tolist() == [0, 2]
     ignored = Folder(tmp_path, "test", ["a", "b"], ignore_values=[2])
     assert ignored[0]["mask"].unique().tolist() == [0, 255]

@@ -171,8 +171,8 @@ def test_binary_threshold_is_exclusive_and_a_setting(tmp_path: Path) -> None:
 def test_a_binary_mask_without_foreground_values_is_an_error(tmp_path: Path) -> None:
     text = message(BINARY, save(tmp_path / "m.png", INDICES))
     assert "m.png has no value above dataset.threshold=127: its values are 0, 1, 2." in text
-    assert "set dataset.threshold=0" in text
-    assert "dataset.classes" in text
+    assert "type 'dataset.classes=[background,class1,class2]'." in text
+    assert "If every value above 0 is lesion, such as numbers of objects, type dataset.threshold=0." in text
 
 
 def test_a_mask_in_the_alpha_channel_is_an_error(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_ignored_values_become_255(tmp_path: Path) -> None:
 def test_unknown_indices_name_file_values_and_classes(tmp_path: Path, dtype: type[np.generic]) -> None:
     text = message(INDEXED, save(tmp_path / "m.png", np.array([[0, 2, 3, 9]], dtype)))
     assert "m.png has the values 3, 9 (of 0, 2, 3, 9), but dataset.classes names 3 classes, 0..2: a, b, c." in text
-    assert "dataset.ignore_values=[3, 9]" in text
+    assert "'dataset.ignore_values=[3,9]'" in text
 
 
 def test_indices_between_classes_are_an_error(tmp_path: Path) -> None:
@@ -324,7 +324,9 @@ def test_colours_read_as_one_class_are_an_error(tmp_path: Path, ending: str) -> 
     Image.fromarray(COLORED.repeat(4, 0).repeat(4, 1)).save(path)
     text = message(BINARY, path)
     assert f"m.{ending} holds colours, [0, 0, 0]" in text
-    assert "name them all in dataset.classes, and list their colours, in the same order, in dataset.colors" in text
+    lossy = ending in ("jpg", "webp")
+    line = "'dataset.classes=[background,class1,class2]' 'dataset.colors={background: [0, 0, 0], class1: [0, 255, 0], "
+    assert ("export them again as PNG" if lossy else f"If that is meant, type {line}class2: [255, 0, 0]}}'.") in text
     assert text.count("[") < 8  # JPEG artefacts are not listed as colours
 
 
@@ -334,7 +336,7 @@ def test_a_palette_in_colours_read_as_one_class_is_an_error(tmp_path: Path) -> N
     picture.save(tmp_path / "m.png")
     text = message(BINARY, tmp_path / "m.png")
     assert "m.png holds colours, [0, 0, 0], [128, 0, 0]; expected shades of grey" in text
-    assert "say 'dataset.colors=[[0,0,0],[128,0,0]]', the background's first" in text
+    assert "type 'dataset.colors={background: [0, 0, 0], lesion: [128, 0, 0]}'." in text
     as_told = MaskValues(["lesion"], colors=[[0, 0, 0], [128, 0, 0]])
     assert np.array_equal(as_told.read(tmp_path / "m.png"), BITS)
 
@@ -371,7 +373,7 @@ def test_greys_that_may_be_classes_are_told(tmp_path: Path) -> None:
     path = save(tmp_path / "m.png", shades)
     text = remarks(lambda: BINARY.read(path))
     assert "m.png: 128, 255 is taken as lesion, 0 as background." in text
-    assert "name all in dataset.classes" in text
+    assert "type 'dataset.classes=[background,class1,class2]' 'dataset.colors={" in text
     smooth = cv2.resize(cv2.circle(np.zeros((200, 200), np.uint8), (90, 90), 60, 255, -1), (50, 50), interpolation=3)
     assert len(np.unique(smooth)) > 3
     few = smooth // 64 * 64  # anti-aliased, in few steps

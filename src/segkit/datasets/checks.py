@@ -9,7 +9,10 @@ import torch
 from segkit import IGNORE_INDEX
 from segkit.datasets.common import check_disjoint, describe_shared_groups
 from segkit.datasets.findings import DataError, Findings, gather_findings, report_faults
+from segkit.datasets.grouping import describe_useless_groups
+from segkit.datasets.meaning import MaskMeaning, describe_masks
 from segkit.datasets.module import DataModule
+from segkit.datasets.remedies import settings_for_values
 from segkit.datasets.scan import capture_complaints, read_all
 from segkit.datasets.source import Source, extras_of
 from segkit.geometry.windows import is_covered_by_five
@@ -17,13 +20,18 @@ from segkit.geometry.windows import is_covered_by_five
 log = logging.getLogger("segkit")
 
 ReadValues = Callable[[Source, int], set[int]]
+FEW_MASKS = 16
+ABOVE = "values above dataset.threshold are {}, or pixels of its colour in dataset.colors."
 
 
 def check_meaning(data: DataModule) -> None:
     """Check, before all files are read, whether a few masks and the names show that anything can be learnt."""
     with capture_complaints():  # about damaged files, which `check_data` names
         check_masks(data.sources["train"])
+        meaning = describe_sample(data.sources["train"])
         alike = {split: describe_uniform_masks(data.sources[split]) for split in ("val", "test")}
+    if meaning is not None and meaning.misread:
+        log.warning("%s %s", meaning.fact, meaning.remedy)
     for split, kind in alike.items():
         source = data.sources[split]
         if kind is not None:
@@ -33,8 +41,14 @@ def check_meaning(data: DataModule) -> None:
                 kind,
                 source.classes[0],
             )
-    if shared := describe_shared_groups(data.sources):
-        log.warning("%s.", shared)
+    if text := describe_shared_groups(data.sources):
+        log.warning("%s.", text)
+    names = [name for source in data.sources.values() for name in source.names]
+    groups = [group for source in data.sources.values() for group in extras_of(source).groups]
+    if len(groups) == len(names) and (
+        text := describe_useless_groups(names, groups, (data.settings or {}).get("groups"))
+    ):
+        log.warning("%s", text)
 
 
 def check_data(data: DataModule) -> None:
@@ -74,12 +88,12 @@ def check_masks(source: Source, most: int = 64, read: ReadValues | None = None) 
     which would be read as class 0 and ignored pixels. read: as `read_values`."""
     read = read or read_values
     if (kind := describe_uniform_masks(source, read)) is not None:
-        name, files = source.classes[0], extras_of(source).files
+        name, files, meaning = source.classes[0], extras_of(source).files, describe_sample(source)
         first = f" (the first is {files[0][1]})" if files else ""
         raise ValueError(
             f"the {len(source)} training masks are all {kind}, so {name} cannot be learnt; expected pixels of {name} "
-            f"and others. Look at the mask files{first}: values above dataset.threshold are {name}. If they are "
-            "indices or colours of several classes, name those in dataset.classes."
+            f"and others.{f' {meaning.sentence}.' if meaning else ''}\n"
+            f"{(meaning.remedy if meaning else '') or f'Look at the mask files{first}: {ABOVE.format(name)}'}"
         )
     if len(source.classes) == 1:
         return
@@ -89,10 +103,19 @@ def check_masks(source: Source, most: int = 64, read: ReadValues | None = None) 
         if len(seen - {IGNORE_INDEX}) > 1:
             return
     if seen == {0, IGNORE_INDEX}:
+        line = settings_for_values([*seen], source.classes)
         raise ValueError(
             f"dataset.classes={list(source.classes)}, but the training masks show only {source.classes[0]} and 255, "
-            "which is ignored. For black and white masks, name one class: dataset.classes=[object]."
+            f"which is ignored. For black and white masks, name one class: {line}."
         )
+
+
+def describe_sample(source: Source) -> MaskMeaning | None:
+    """What a few masks of a data set hold; None if it does not say what their values mean."""
+    found = extras_of(source)
+    if found.mask_values is None or not found.files:
+        return None
+    return describe_masks([pair.mask for pair in found.files], found.mask_values, FEW_MASKS)
 
 
 def describe_uniform_masks(source: Source, read: ReadValues | None = None) -> str | None:

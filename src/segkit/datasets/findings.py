@@ -1,7 +1,7 @@
 """What is wrong with a data set's files, gathered into one list instead of one error per attempt."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -13,11 +13,15 @@ LEAST = 5  # findings written out of each kind, however many kinds there are
 
 
 class Kind(NamedTuple):
-    """A kind of finding: its name in singular and plural, and the remedy, where `{values}` stands for those found."""
+    """A kind of finding: its name in singular and plural, and the remedy, where `{values}` stands for those found.
+
+    suggest: the settings to type, from the values of all findings of this kind; "" for none.
+    """
 
     one: str
     many: str
     remedy: str
+    suggest: Callable[[Sequence[float]], str] | None = None
 
 
 class Finding(NamedTuple):
@@ -115,11 +119,11 @@ def report_faults(*faults: Finding) -> None:
         found.faults |= dict.fromkeys(faults)
 
 
-def add_remark(kind: Kind, fact: str) -> None:
+def add_remark(kind: Kind, fact: str, values: tuple[float, ...] = ()) -> None:
     """Add a remark, which is no fault; ignored outside of `gather_findings`, where it has been logged before."""
     found = _open.get()
     if found is not None:
-        found.remarks[Finding(kind, fact)] = None
+        found.remarks[Finding(kind, fact, values)] = None
 
 
 def can_repair(fault: Finding, file: object, done: str) -> bool:
@@ -155,4 +159,13 @@ def format_findings(findings: Iterable[Finding]) -> str:
 def format_remedy(findings: list[Finding]) -> str:
     """What to do about findings of one kind."""
     values = sorted({value for finding in findings for value in finding.values})
-    return findings[0].kind.remedy.replace("{values}", ", ".join(f"{value:g}" for value in values))
+    remedy = findings[0].kind.remedy.replace("{values}", ", ".join(f"{value:g}" for value in values))
+    line = suggest_settings(findings)
+    return f"If that is meant, type {line}. {remedy}".rstrip() if line else remedy
+
+
+def suggest_settings(findings: Sequence[Finding]) -> str:
+    """The settings to type for findings of one kind, "" if none are known."""
+    suggest = findings[0].kind.suggest
+    values = sorted({value for finding in findings for value in finding.values})
+    return suggest(values) if suggest is not None else ""

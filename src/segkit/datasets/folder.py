@@ -82,7 +82,7 @@ class Folder(Dataset[Sample]):
         if not 0 < holdout < 1:
             raise ValueError(f"dataset.holdout={holdout:g}; expected the share of train that becomes val, in (0, 1).")
         self.root = find_root(root, download)
-        self._values = MaskValues(classes, threshold, colors, ignore_values)
+        self.mask_values = MaskValues(classes, threshold, colors, ignore_values)
         self.classes = tuple(classes)
         self.colors = display_colors(self.classes, colors, palette)
         self._grouping, self._stratify, self._resize_masks = groups, stratify, resize_masks
@@ -103,7 +103,7 @@ class Folder(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         field = self.ignore_files[index] if self.ignore_files else None
-        return read_sample(self.files[index], self.names[index], self._values, self._resize_masks, field)
+        return read_sample(self.files[index], self.names[index], self.mask_values, self._resize_masks, field)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) of a sample, from the header of its image."""
@@ -136,7 +136,7 @@ class Folder(Dataset[Sample]):
             fractions = (1 - kept, kept, 0.0)
         groups = self._groups(pairs)
         check_several([self._name(pair) for pair in pairs], groups, self._grouping)
-        strata = read_strata([pair.mask for pair in pairs], self._values) if self._stratify else ()
+        strata = read_strata([pair.mask for pair in pairs], self.mask_values) if self._stratify else ()
         return select_split(pairs, split, fractions, split_seed, groups, strata)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from segkit.datasets.choosing import Choice, Given, choose_reading, describe_parts, describe_places, read_given
 from segkit.datasets.field_of_view import pair_fields
 from segkit.datasets.findings import Finding, gather_findings, report_faults
+from segkit.datasets.grouping import check_several, groups_of
 from segkit.datasets.listing import SAME_NAME, Names, Pair, list_names, match_pairs, tell_of_copy
 from segkit.datasets.pairs_file import Row, find_files, find_pairs_file, read_pairs_file
 from segkit.datasets.places import Place, match_folder
@@ -87,8 +88,12 @@ def check_layout(config: Mapping[str, Any]) -> None:
         layout = read_layout(root, given, True, download)
         report_faults(*layout.empty)
         layout.find_fields()
-    for split in ("train", "val", "test"):
+    for split in ("train", "val", "test") if dataset.get("split_file") is None else ():
         layout.find_part(split, dataset.get("protocol", "honest"))
+    names = [path for files in layout.images.files.values() for path in files.values()]
+    groups = groups_of(names, dataset.get("groups"))
+    if "" in layout.splits:
+        check_several(names, groups, dataset.get("groups"))
 
 
 def read_layout(root: Path, given: Given, follow_links: bool, download: str = "") -> Layout:

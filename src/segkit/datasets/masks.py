@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from segkit import IGNORE_INDEX
 from segkit.datasets.findings import DataError, Finding, Kind, add_remark
 from segkit.datasets.reading import MaskFile, Values, read_mask_file
+from segkit.datasets.remedies import NUMBERS, Form, Remedy
 
 Mask = NDArray[np.uint8]
 Packed = NDArray[np.uint32]
@@ -18,6 +19,7 @@ Packed = NDArray[np.uint32]
 FEW = 16  # most grey values of a mask that may still be classes
 SHARE = 0.002  # of a lossy mask's pixels: more than these in colour are no artefacts
 AREA = 0.02  # of a lossy mask's pixels: a colour of more than these is named
+SHOWN = 300  # values of a mask, at most, that a remedy takes into account
 STRONG = 48  # a pixel of a lossy mask is in colour if its channels differ by more
 
 WITH_LOSS = Kind(
@@ -30,17 +32,6 @@ NO_NUMBERS = Kind(
     "mask with values that are no shades",
     "masks with values that are no shades",
     "Expected finite values of 0 or more. Export the masks again, as 8-bit PNG.",
-)
-UNKNOWN_COLORS = Kind(
-    "mask with unknown colours",
-    "masks with unknown colours",
-    "Add them to dataset.colors (a mapping may name a colour to `ignore`), or repair the masks.",
-)
-GREYS = Kind(
-    "grey mask that may have several classes",
-    "grey masks that may have several classes",
-    "They are read as one class by dataset.threshold. If the values are classes of their own, name all in "
-    "dataset.classes; if some are to be ignored, name them in dataset.ignore_values.",
 )
 
 
@@ -91,12 +82,12 @@ class MaskValues:
             fact = f"mask {path} is compressed with loss, so it holds values between those of its classes: {found}."
             raise DataError(Finding(WITH_LOSS, fact))
         if self._table is not None:
-            return _from_colors(file, self._table, path)
+            return _from_colors(file, self._table, path, self._remedy("unknown colors"))
         return self._from_threshold(file, path) if len(self.classes) == 1 else self._from_indices(file, path)
 
     def _from_threshold(self, file: MaskFile, path: Path) -> Mask:
         self._check_colors(file, path)
-        values = _grey(file)
+        values = to_grey(file)
         if values.dtype.kind not in "ub" and not (np.isfinite(values).all() and values.min(initial=0) >= 0):
             raise DataError(Finding(NO_NUMBERS, f"mask {path} has the values {_few(np.unique(values))}."))
         mask = (values > self.threshold).astype(np.uint8)
@@ -107,48 +98,69 @@ class MaskValues:
             counted = values[~ignored]
         largest = counted.max(initial=0)
         if 0 < largest <= self.threshold:
+            found = np.unique(values)
+            soft = len(found) > 2 and largest >= NUMBERS and not find_shades(values)
             kind = Kind(
                 "mask without a value above the threshold",
                 "masks without a value above the threshold",
-                f"If values above 0 are {self.classes[0]}, set dataset.threshold=0; if the values are "
-                "indices of several classes, name all of them in dataset.classes.",
+                f"If every value above 0 is {self.classes[0]}, such as numbers of objects, type dataset.threshold=0. "
+                "If only some of the masks are like that, export them again like the others.",
+                self._remedy("soft edges" if soft else "values"),
             )
-            found = f"its values are {_few(np.unique(values))}."
-            fact = f"mask {path} has no value above dataset.threshold={self.threshold:g}: {found}"
-            raise DataError(Finding(kind, fact))
-        if not (file.lossy or self.ignore_values) and (shades := _plain_shades(values)):
+            fact = f"mask {path} has no value above dataset.threshold={self.threshold:g}: its values are {_few(found)}."
+            raise DataError(Finding(kind, fact, _numbers(found)))
+        if not (file.lossy or self.ignore_values) and (shades := find_shades(values)):
             object_ = ", ".join(f"{value:g}" for value in shades if value > self.threshold)
             others = ", ".join(f"{value:g}" for value in shades if value <= self.threshold)
             fact = f"mask {path}: {object_ or 'nothing'} is taken as {self.classes[0]}, {others} as background."
-            add_remark(GREYS, fact)
+            kind = Kind(
+                "grey mask that may have several classes",
+                "grey masks that may have several classes",
+                "They are read as one class by dataset.threshold. If some values are to be ignored, name them in "
+                "dataset.ignore_values.",
+                self._remedy("values"),
+            )
+            add_remark(kind, fact, tuple(shades))
         return mask
+
+    def _remedy(self, of: Form) -> Remedy:
+        names = ["background", *self.classes] if len(self.classes) == 1 else [*self.classes]
+        named = self.colors if isinstance(self.colors, Mapping) else dict(zip(names, self.colors or (), strict=False))
+        known = tuple((name, (int(red), int(green), int(blue))) for name, (red, green, blue) in named.items())
+        return Remedy(of, tuple(self.classes), known)
 
     def _check_colors(self, file: MaskFile, path: Path) -> None:
         """DataError for a mask in colours, of which a threshold would see only the brightness."""
-        found = _colors(file)
+        found = find_colors(file)
         if not found:
             return
         shown = ", ".join(map(str, found[:10])) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
-        example = (
-            f"[{','.join(str(color).replace(' ', '') for color in found[:2])}]" if len(found) == 2 else "[[0,0,0],…]"
-        )
         kind = Kind(
             "mask in colours, read as one class",
             "masks in colours, read as one class",
-            "If the colours are classes, name them all in dataset.classes, and list their colours, in the same order, "
-            f"in dataset.colors. If they are {self.classes[0]} and background, say 'dataset.colors={example}', the "
-            "background's first."
-            + (" For that, masks compressed with loss must be exported again as PNG." if file.lossy else ""),
+            "They are compressed with loss: export them again as PNG, then say which colour is which in dataset.colors."
+            if file.lossy
+            else "Check which colour is which, and name classes as you like.",
+            None if file.lossy else self._remedy("colors"),
         )
-        raise DataError(Finding(kind, f"mask {path} holds colours, {shown}; expected shades of grey for one class."))
+        fact = f"mask {path} holds colours, {shown}; expected shades of grey for one class."
+        raise DataError(Finding(kind, fact, tuple(red << 16 | green << 8 | blue for red, green, blue in found)))
 
     def _from_indices(self, file: MaskFile, path: Path) -> Mask:
         values = file.values
         if values.ndim == 3:
             if not (values == values[..., :1]).all():
-                kind = Kind("mask in colours", "masks in colours", "Say which colour is which class in dataset.colors.")
-                expected = f"expected the indices 0..{len(self.classes) - 1} of dataset.classes."
-                raise DataError(Finding(kind, f"mask {path} holds colours, {_some(_packed(file))}; {expected}"))
+                kind = Kind(
+                    "mask in colours",
+                    "masks in colours",
+                    "Say which colour is which class in dataset.colors; check the order.",
+                    self._remedy("colors"),
+                )
+                packed = _packed(file)
+                fact = (
+                    f"mask {path} holds colours, {_some(packed)}; expected the indices 0..{len(self.classes) - 1} of "
+                )
+                raise DataError(Finding(kind, f"{fact}dataset.classes.", _numbers(np.unique(packed))))
             values = values[..., 0]
         ignored = [IGNORE_INDEX, *self.ignore_values]
         if values.dtype == np.uint8:
@@ -161,27 +173,25 @@ class MaskValues:
             mask = np.where(known, values, -1).astype(np.int16)
             mask[np.isin(values, ignored)] = IGNORE_INDEX
         if mask.min() < 0:
-            raise DataError(self._unknown(np.unique(values[mask < 0])[:10], values, path))
+            raise DataError(self._unknown(np.unique(values[mask < 0]), values, path))
         return mask.astype(np.uint8)
 
     def _unknown(self, wrong: Values, values: Values, path: Path) -> Finding:
         count = len(self.classes)
-        whole = ",".join(["background", *self.classes])
-        forgotten = f" If 0 is background, name it too: dataset.classes=[{whole}]." if [*wrong] == [count] else ""
         kind = Kind(
             "mask with values that are no class",
             "masks with values that are no class",
-            "Name the missing classes there, or if these pixels are to be ignored set "
-            f"dataset.ignore_values=[{{values}}].{forgotten}",
+            "If only some of the masks are like that, repair them.",
+            self._remedy("values"),
         )
         fact = (
             f"mask {path} has the values {_few(wrong)} (of {_few(np.unique(values))}), but dataset.classes names "
             f"{count} classes, 0..{count - 1}: {', '.join(self.classes)}."
         )
-        return Finding(kind, fact, tuple(wrong.tolist()))
+        return Finding(kind, fact, _numbers(wrong))
 
 
-def _grey(file: MaskFile) -> Values:
+def to_grey(file: MaskFile) -> Values:
     if file.palette is not None:
         luminance: Values = cv2.cvtColor(file.palette[None], cv2.COLOR_RGB2GRAY)[0]
         return luminance[file.values]
@@ -190,7 +200,7 @@ def _grey(file: MaskFile) -> Values:
     return file.values
 
 
-def _plain_shades(values: Values) -> list[float]:
+def find_shades(values: Values) -> list[float]:
     """The grey values that cover areas, if a mask has more than two of them and few in all; else none.
 
     The greys at the edges of an anti-aliased mask are only one or two pixels wide.
@@ -206,7 +216,7 @@ def _plain_shades(values: Values) -> list[float]:
     return [float(shade) for shade in areas] if len(areas) > 2 else []
 
 
-def _colors(file: MaskFile) -> list[list[int]]:
+def find_colors(file: MaskFile) -> list[list[int]]:
     """A mask's colours, the darkest first, if one of them is not a grey; without those of artefacts."""
     if file.palette is not None:
         used = file.palette[np.unique(file.values)]
@@ -227,14 +237,27 @@ def _colors(file: MaskFile) -> list[list[int]]:
     return sorted(found, key=sum)
 
 
-def _from_colors(file: MaskFile, table: Mapping[int, int], path: Path) -> Mask:
+def _numbers(values: Values) -> tuple[float, ...]:
+    """Values for a finding's remedy, finite and not too many."""
+    return tuple(float(value) for value in values[:SHOWN] if np.isfinite(value))
+
+
+def _from_colors(file: MaskFile, table: Mapping[int, int], path: Path, suggest: Remedy) -> Mask:
     packed = _packed(file)
     mask = np.full(packed.shape, -1, np.int16)
     for color, index in table.items():
         mask[packed == color] = index
     if mask.min() < 0:
-        unknown = f"{_some(packed[mask < 0])} (of {_some(packed)})"
-        raise DataError(Finding(UNKNOWN_COLORS, f"mask {path} has colours that are not in dataset.colors: {unknown}."))
+        kind = Kind(
+            "mask with unknown colours",
+            "masks with unknown colours",
+            "Add them to dataset.colors (a mapping may name a colour to `ignore`), or repair the masks.",
+            suggest,
+        )
+        fact = (
+            f"mask {path} has colours that are not in dataset.colors: {_some(packed[mask < 0])} (of {_some(packed)})."
+        )
+        raise DataError(Finding(kind, fact, _numbers(np.unique(packed[mask < 0]))))
     return mask.astype(np.uint8)
 
 

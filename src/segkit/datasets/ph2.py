@@ -41,7 +41,7 @@ class PH2(Dataset[Sample]):
     ) -> None:
         check_split(split)
         self.root = find_root(root, download)
-        self._values = MaskValues(classes, threshold)
+        self.mask_values = MaskValues(classes, threshold)
         self.classes = tuple(classes)
         if len(self.classes) != 1:
             raise ValueError(f"dataset.classes is {list(classes)}; expected one name: PH2's masks show one class.")
@@ -55,7 +55,7 @@ class PH2(Dataset[Sample]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        return read_sample(self.files[index], self.names[index], self._values, self._resize_masks)
+        return read_sample(self.files[index], self.names[index], self.mask_values, self._resize_masks)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) of a sample, from the header of its image."""

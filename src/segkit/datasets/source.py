@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 from torch import Tensor
 
 from segkit.datasets.listing import Pair
+from segkit.datasets.masks import MaskValues
 
 Color = tuple[int, int, int]
 
@@ -53,7 +54,8 @@ class Extras:
     groups: a string for each of the `names`; equal strings belong together: one photograph, patient, video or site.
     Without groups, pictures are treated as independent.
     ignore_files: further files that samples depend on, one for each of its `names` or none: masks of the field of view.
-    reading: how the files were found, in a line.
+    reading: how the files were found, in a line. mask_values: what the values of its mask
+    files mean.
     """
 
     files: Sequence[Pair] = ()
@@ -63,6 +65,7 @@ class Extras:
     groups: Sequence[str] = ()
     ignore_files: Sequence[Path] = ()
     reading: str = ""
+    mask_values: MaskValues | None = None
 
     @property
     def every_file(self) -> list[Path]:

@@ -44,7 +44,7 @@ def pick_named(names: Sequence[str], split: str, file: Path) -> list[int]:
             f"{KEY}={file} names {unknown[0]}{more}, not among the {len(names)} pictures of the data set, such as "
             f"{next(iter(names), 'none')}. Restore the pictures, or correct the file."
         )
-    if twice := [names[at] for at, parts in found.items() if len(parts - {"val", "test"}) + 1 < len(parts)]:
+    if twice := [names[at] for at, parts in found.items() if "train" in parts and len(parts) > 1]:
         raise ValueError(f"{KEY}={file} puts {twice[0]} into train and another split. Keep it in one of them.")
     if left := [name for at, name in enumerate(names) if at not in found]:
         add_remark(NOT_NAMED, f"{left[0]}{f' and {len(left) - 1} more' if len(left) > 1 else ''}.")
