@@ -11,7 +11,14 @@ from scipy import stats
 
 from segkit.configs.moved import update_names
 from segkit.files.reading import read_yaml
-from segkit.reporting.resolution import ALIKE, count_needed, describe_resolution, expect_difference, read_spread
+from segkit.reporting.resolution import (
+    ALIKE,
+    count_needed,
+    describe_resolution,
+    expect_difference,
+    read_spread,
+    summarise_resolution,
+)
 
 DATASET = {"root": "/nowhere"}
 
@@ -36,6 +43,14 @@ def test_the_rule_by_hand() -> None:
     assert enough.is_enough
     assert "val: 128 pictures, enough to find a difference of 0.02 IoU 4 times in 5" in enough.sentence
     assert describe_resolution({"val": names(30)}, DATASET, wanted=0.05)[0].is_enough
+
+
+def test_a_line_for_all_splits() -> None:
+    few = describe_resolution({"val": ["a"], "test": names(30)}, DATASET)
+    found = f"val / test show differences of none / {few[1].detectable:.3f} IoU or more, 0.02 takes 128 pictures"
+    assert summarise_resolution(few) == found
+    many = describe_resolution({"val": names(130), "test": names(200)}, DATASET)
+    assert summarise_resolution(many) == "val and test are large enough for differences of 0.02 IoU"
 
 
 def test_groups_are_counted_not_pictures() -> None:

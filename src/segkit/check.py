@@ -1,6 +1,7 @@
 """`python -m segkit.check dataset=… augment=…`: what a data set looks like, what is wrong with it, what to do; and a
 sheet of what the network will see."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -9,6 +10,8 @@ from segkit import console
 from segkit.configs.command import command
 from segkit.configs.composing import find_classes, to_plain
 from segkit.configs.settings import check_settings
+
+RUNS = Path("outputs")  # whose spread of scores tells how many pictures a test takes
 
 
 def check(cfg: DictConfig) -> None:
@@ -26,7 +29,7 @@ def check(cfg: DictConfig) -> None:
     from segkit.datasets.findings import collect_findings
     from segkit.datasets.repairs import write_copy
     from segkit.evaluation.augmented import draw_augmented
-    from segkit.reporting.data_page import write_checkup
+    from segkit.reporting.data_page import judge_sizes, write_checkup
     from segkit.runs.build import build_data, fingerprint_of
     from segkit.runs.console import log_to_console
 
@@ -38,6 +41,7 @@ def check(cfg: DictConfig) -> None:
         data = build_data(settings | {"dataset": uncached}, follow_links=True)
     name = name_data(settings["choices"]["dataset"], data)
     checkup = check_dataset(data, found, name, progress=True, repair=settings["fix"])
+    checkup = replace(checkup, hints=(*checkup.hints, *judge_sizes(data, settings["dataset"], RUNS)))
     for line in checkup.summary():
         if not (settings["fix"] and line.startswith("try:")):
             console.say(line)

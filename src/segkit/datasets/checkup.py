@@ -79,7 +79,7 @@ def check_dataset(
     problems = [*from_findings(found.faults, "error", splits), *from_findings(found.remarks, "warning", splits)]
     problems += judge_whole(data, survey)
     problems += find_problems(survey)
-    hints = tuple(find_hints(data, survey))
+    hints = tuple(find_hints(data, survey, problems))
     return Checkup(name, data, survey, worst_first(problems), hints)
 
 

@@ -55,6 +55,10 @@ class GroupProposal(NamedTuple):
         sizes = f"{self.smallest}" if self.smallest == self.largest else f"{self.smallest} to {self.largest}"
         return f"{self.groups} groups of {sizes} pictures (one is {self.example})"
 
+    def find(self, names: Sequence[str]) -> list[str]:
+        """The group of each picture."""
+        return find_groups(names, self.setting)
+
     @property
     def argument(self) -> str:
         """The word to type."""

@@ -30,6 +30,7 @@ NEAR_WITHIN = Kind("near-duplicate within a split", "near-duplicates within a sp
 EXACT_WITHIN = Kind("picture that is there twice", "pictures that are there twice", TWICE)
 OVERLAP_ACROSS = Kind("overlap across splits", "overlaps across splits", LEAK)
 OVERLAP_WITHIN = Kind("overlap within a split", "overlaps within a split", TWICE)
+TWINS = (SHARED, NEAR_ACROSS, NEAR_WITHIN, EXACT_WITHIN, OVERLAP_ACROSS, OVERLAP_WITHIN)
 TWO_MASKS = Kind(
     "picture with two masks",
     "pictures with two masks",

@@ -11,6 +11,8 @@ from jinja2 import Environment
 from segkit import __version__
 from segkit.console import format_count, printable
 from segkit.datasets.checkup import Checkup, root_of
+from segkit.datasets.hints import Hint
+from segkit.datasets.module import DataModule
 from segkit.datasets.problems import SEVERITIES, by_kind, percent
 from segkit.datasets.scan import capture_complaints
 from segkit.datasets.source import extras_of
@@ -20,6 +22,7 @@ from segkit.files.writing import write_text
 from segkit.pictures.overlays import class_colors
 from segkit.reporting.data_card import write_card
 from segkit.reporting.data_examples import MOST, Examples, draw_places
+from segkit.reporting.resolution import describe_resolution, summarise_resolution
 
 COLUMNS = ("severity", "kind", "split", "file", "other", "fact", "remedy")
 MOST_FACTS = 10  # of each kind on the page
@@ -34,6 +37,15 @@ def write_checkup(checkup: Checkup, folder: Path, fingerprint: str = "") -> Path
     with capture_complaints():  # of decoders: what they are about has been found
         write_text(folder / "check.html", render(checkup))
     return folder / "check.html"
+
+
+def judge_sizes(data: DataModule, dataset: Mapping[str, Any], runs: Path) -> list[Hint]:
+    """Whether validation and test can show small differences, briefly and in full, by earlier `runs` if there are."""
+    sources = {split: source for split, source in data.sources.items() if split != "train"}
+    groups = {split: extras_of(source).groups or source.names for split, source in sources.items()}
+    found = describe_resolution(groups, dataset, runs)
+    brief = [Hint("enough pictures", summarise_resolution(found), brief=True)] if found else []
+    return brief + [Hint("enough pictures", one.sentence) for one in found]
 
 
 def findings_csv(checkup: Checkup) -> str:
