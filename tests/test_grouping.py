@@ -167,7 +167,7 @@ def test_split_scores_and_report_go_by_groups(tmp_path: Path) -> None:
     head, *rows = (tmp_path / "runs/one/per_image.csv").read_text().splitlines()
     assert head.startswith("name,group,")
     assert {row.split(",")[1] for row in rows} == members[2]
-    assert "groups of pictures" not in done.stderr
+    assert "groups of pictures are spread" not in done.stderr
     # the same split from its file, without groups and with another seed
     again = ["dataset=folder", f"dataset.root={tmp_path}/data", f"dataset.split_file={tmp_path}/runs/one/split.json"]
     done = segkit(*again, *tiny, "dataset.split_seed=7", f"hydra.run.dir={tmp_path}/runs/two", cwd=tmp_path)
