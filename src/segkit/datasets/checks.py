@@ -43,12 +43,18 @@ def check_meaning(data: DataModule) -> None:
             )
     if text := describe_shared_groups(data.sources):
         log.warning("%s.", text)
+    if text := describe_groups_setting(data):
+        log.warning("%s", text)
+
+
+def describe_groups_setting(data: DataModule) -> str:
+    """A warning if `dataset.groups` makes one group of all pictures, or one of each, or "" (see
+    `describe_useless_groups`)."""
     names = [name for source in data.sources.values() for name in source.names]
     groups = [group for source in data.sources.values() for group in extras_of(source).groups]
-    if len(groups) == len(names) and (
-        text := describe_useless_groups(names, groups, (data.settings or {}).get("groups"))
-    ):
-        log.warning("%s", text)
+    if len(groups) < len(names):
+        return ""
+    return describe_useless_groups(names, groups, (data.settings or {}).get("groups"))
 
 
 def check_data(data: DataModule) -> None:

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from segkit.datasets.checks import check_data, check_masks, describe_uniform_masks
+from segkit.datasets.checks import check_data, check_masks, describe_groups_setting, describe_uniform_masks
 from segkit.datasets.common import describe_shared_groups
 from segkit.datasets.findings import DataError, Finding, Findings, Kind, format_findings, report_faults
 from segkit.datasets.hints import Hint, find_hints
@@ -29,6 +29,7 @@ log = logging.getLogger("segkit")
 UNLEARNABLE = ("masks from which nothing can be learnt",) * 2
 UNIFORM = Kind("split whose masks are all alike", "splits whose masks are all alike", "Its scores will say nothing.")
 SPREAD = Kind("group in two splits", "groups in two splits", "Split by group: dataset.groups, or other folders.")
+USELESS = ("setting that makes no groups", "settings that make no groups")
 SMALL = ("picture that does not fit dataset.crops", "pictures that do not fit dataset.crops")
 
 
@@ -127,6 +128,9 @@ def judge_whole(data: DataModule, survey: Survey) -> Iterator[Problem]:
             yield _refused(error, UNLEARNABLE, split)
     if shared := describe_shared_groups(data.sources):
         yield Problem("warning", "", "", "", Finding(SPREAD, f"{shared}."))
+    if useless := describe_groups_setting(data):
+        fact, _, remedy = useless.partition(". ")
+        yield Problem("warning", "", "", "", Finding(Kind(*USELESS, remedy), f"{fact}."))
     for record in survey.records:
         mode = data.train_mode if record.split == "train" else data.eval_mode
         if mode in ("five", "grid"):
