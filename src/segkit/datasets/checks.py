@@ -21,7 +21,7 @@ log = logging.getLogger("segkit")
 
 ReadValues = Callable[[Source, int], set[int]]
 FEW_MASKS = 16
-ABOVE = "values above dataset.threshold are {}, or pixels of its colour in dataset.colors."
+ABOVE = "values above dataset.threshold are {}; numbers or colours of several classes are named in dataset.classes."
 
 
 def check_meaning(data: DataModule) -> None:

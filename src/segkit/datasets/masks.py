@@ -100,11 +100,13 @@ class MaskValues:
         if 0 < largest <= self.threshold:
             found = np.unique(values)
             soft = len(found) > 2 and largest >= NUMBERS and not find_shades(values)
+            objects = (
+                f"If every value above 0 is {self.classes[0]}, such as numbers of objects, type dataset.threshold=0. "
+            )
             kind = Kind(
                 "mask without a value above the threshold",
                 "masks without a value above the threshold",
-                f"If every value above 0 is {self.classes[0]}, such as numbers of objects, type dataset.threshold=0. "
-                "If only some of the masks are like that, export them again like the others.",
+                f"{objects * (len(found) > 2)}If only some masks are like that, export them again like the others.",
                 self._remedy("soft edges" if soft else "values"),
             )
             fact = f"mask {path} has no value above dataset.threshold={self.threshold:g}: its values are {_few(found)}."
