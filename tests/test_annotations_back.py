@@ -146,7 +146,7 @@ def test_pictures_without_masks_and_ignored_pixels(masks: Path) -> None:
 
 def test_settings_of_masks_have_their_own_names(masks: Path) -> None:
     with pytest.raises(
-        DataError, match=r"(?s)masks with values that are no class.* set\s+ignore_values=\[2\]"
+        DataError, match=r"(?s)masks with values that are no class.* type 'ignore_values=\[2\]'"
     ) as caught:
         write_annotations("coco", masks / "masks", masks / "photos", masks / "x.json", CLASSES[:2])
     assert "dataset." not in str(caught.value)

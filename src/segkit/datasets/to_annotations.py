@@ -92,7 +92,12 @@ def write_annotations(
 
 def rename_settings(finding: Finding) -> Finding:
     """A finding about a data set's masks, with the names that settings have in this command."""
-    kind = finding.kind._replace(remedy=finding.kind.remedy.replace("dataset.", ""))
+    suggest = finding.kind.suggest
+
+    def suggest_own(values: Sequence[float]) -> str:
+        return suggest(values).replace("dataset.", "") if suggest is not None else ""
+
+    kind = finding.kind._replace(remedy=finding.kind.remedy.replace("dataset.", ""), suggest=suggest_own)
     return finding._replace(kind=kind, fact=finding.fact.replace("dataset.", ""))
 
 
