@@ -103,7 +103,9 @@ def places(tmp_path_factory: pytest.TempPathFactory, roots: dict[str, Path], tin
     cv2.imwrite(str(folder / "photos" / "a.png"), np.zeros((9, 9, 3), np.uint8))
     for name in ("notes.md", "mobilenet_v2.pth"):
         (folder / name).touch()
+    (folder / "split.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))
     made = {"input": "photos", "images": "photos", "output": "out", "notes": "notes.md", "weights": "mobilenet_v2.pth"}
+    made["dataset.split_file"] = "split.json"
     runs = dict.fromkeys(("run", "resume", "init_from"), str(tiny_run)) | {"runs": str(tiny_run.parent)}
     return runs | {key: str(folder / name) for key, name in made.items()}
 
