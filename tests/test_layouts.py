@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import segkit
+from conftest import segkit, write_pair
 from miniatures import draw, save, write_chase, write_cwfid, write_drive, write_pet_archives, write_ph2
 
 from segkit.datasets.choosing import Given
 from segkit.datasets.common import Split
+from segkit.datasets.families import tails_of
 from segkit.datasets.findings import DataError, gather_findings
 from segkit.datasets.folder import Folder
 from segkit.datasets.folder_names import mark_split, role_of
@@ -529,3 +530,17 @@ def test_real_folders_are_read_as_distributed(folder: str, given: dict[str, str]
     layout = read(root, **given)
     assert text in layout.text
     assert len(pairs_of(layout)[""]) == count
+
+
+def test_of_long_names_the_last_endings_count() -> None:
+    assert len(tails_of("a_" * 100 + "mask")) == 7
+    assert tails_of("a_" * 100 + "1_mask")[0] == "_mask"
+
+
+def test_stars_in_names_of_files_are_no_pattern(tmp_path: Path) -> None:
+    for number in range(8):
+        write_pair(tmp_path / "data/x", tmp_path / "data/y", f"p{number}", number)
+    for path in (tmp_path / "data/y").iterdir():
+        path.rename(tmp_path / "data/x" / f"{path.stem}_m*a*sk.png")
+    with pytest.raises(ValueError, match="no name says where the masks are"):
+        read_layout(tmp_path / "data", Given(), True)

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
 from segkit.datasets.folder_names import LETTERS, Role, role_of
-from segkit.datasets.places import LOSSY, UNNAMED, Place, extension, make_place, match_name
+from segkit.datasets.places import LOSSY, UNNAMED, Place, extension, is_pattern, make_place, match_name
 
-MOST = 6  # kinds of files in a place
+MOST = 6  # kinds of files in a place, and endings of a name
 LEAST = 0.1  # share of a place's files that have an ending
 TAIL = re.compile(r"(?<=[^\W_])[ _.\-](?=[^ _.\-]*[^\W\d_])")
 
@@ -116,10 +116,10 @@ def mark_tails(keys: Collection[str]) -> dict[str, str]:
 
 
 def tails_of(stem: str) -> list[str]:
-    """The endings of a name that begin with a sign and have letters, the shortest first; last the whole, if it has a
-    word of a role."""
-    starts = [match.start() for match in TAIL.finditer(stem)]
-    whole = [stem] if role_of(stem) and not any(letter.isdigit() for letter in stem) else []
+    """The last endings of a name that begin with a sign and have letters, the shortest first; then
+    the whole, if it has a word of a role."""
+    starts = [match.start() for match in TAIL.finditer(stem)][-MOST:]
+    whole = [stem] if not any(letter.isdigit() for letter in stem) and role_of(stem) else []
     return [stem[start:] for start in reversed(starts)] + whole
 
 
@@ -137,8 +137,10 @@ def find_pattern(mark: str, names: Mapping[str, list[str]]) -> str:
     else:
         tries += [f"{mark}.???" if mark != "*" else "", "*[0-9].???"]
     for pattern in filter(None, tries):
-        if all(match_name(pattern, name) is not None for name in own) and not any(
-            match_name(pattern, name) is not None for name in others
+        if (
+            is_pattern(pattern)
+            and all(match_name(pattern, name) is not None for name in own)
+            and not any(match_name(pattern, name) is not None for name in others)
         ):
             return pattern
     return UNNAMED

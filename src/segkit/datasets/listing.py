@@ -3,10 +3,12 @@
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from segkit.configs.composing import format_argument
 from segkit.datasets.findings import Finding, Kind, add_remark, report_faults
 from segkit.datasets.reading import EXTENSIONS
 
@@ -43,7 +45,12 @@ NO_FILE = Kind(
 
 
 NO_ACCESS = Kind("folder without permission", "folders without permission", "Allow yourself to read it: chmod u+rx.")
+TOO_DEEP = Kind("folder that lies too deep", "folders that lie too deep", "Move it up, or remove it.")
 MOST_NAMES = 500_000  # pictures below a root that is searched
+MOST_FOLDERS, MOST_LEVELS = 500_000, 100
+MOST_AGAIN = 1000  # linked folders that were entered before: a few links on each level make endless ways
+SMALLER = "Set dataset.root to the folder of the data set."
+SHOWN = 80  # letters of a path that is very long
 Report = Callable[[Path, Finding], None]
 
 
@@ -75,9 +82,7 @@ def find_pictures(
     inside = None if follow_links else root.resolve()
     found: dict[str, Path] = {}
     above = len(folder.parts)
-    if not _is_sound(folder, inside, report_fault):
-        return found
-    for path in sorted(_walk(folder, inside, frozenset(), report_fault), key=str):
+    for path in sorted(Walk(inside, report_fault).find(folder), key=str):
         key = unicodedata.normalize("NFC", "/".join((*path.parts[above:-1], path.stem))).removesuffix(suffix)
         if key in found and preferred in (path.suffix.lower(), found[key].suffix.lower()):
             if path.suffix.lower() == preferred:
@@ -104,13 +109,9 @@ def list_names(folder: Path, root: Path, follow_links: bool) -> Names:
     def keep(path: Path, finding: Finding) -> None:
         faults.append((path.as_posix()[above:], finding))
 
-    found = _walk(folder, inside, frozenset(), keep) if _is_sound(folder, inside, keep) else iter(())
-    paths = [path.as_posix()[above:] for path in islice(found, MOST_NAMES + 1)]
+    paths = [path.as_posix()[above:] for path in islice(Walk(inside, keep).find(folder), MOST_NAMES + 1)]
     if len(paths) > MOST_NAMES:
-        raise ValueError(
-            f"{folder} has more than {MOST_NAMES:,} pictures in it, too many to search. Set dataset.root to the folder "
-            "of the data set."
-        )
+        raise ValueError(f"{folder} has more than {MOST_NAMES:,} pictures in it, too many to search. {SMALLER}")
     return Names(folder, sorted(paths), faults)
 
 
@@ -121,47 +122,70 @@ def tell_of_copy(path: Path, chosen: Path) -> None:
     add_remark(kind, f"{path} lies beside {chosen.name}.")
 
 
-def _walk(folder: Path, inside: Path | None, above: frozenset[Path], report: Report) -> Iterator[Path]:
-    try:
-        entries = os.scandir(folder)
-    except PermissionError:
-        report(folder, Finding(NO_ACCESS, f"{folder} may not be read."))
-        return
-    with entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith((".", "__MACOSX", "@eaDir")):
-                continue
-            if entry.is_symlink() and not _is_sound(path, inside, report):
-                continue
-            if entry.is_dir():
-                real, target = folder.resolve(), path.resolve()
-                here = above | {real}
-                if target in here or real.is_relative_to(target):
-                    report(path, Finding(ENDLESS, f"{path} is a link to a folder above itself."))
-                else:
-                    yield from _walk(path, inside, here, report)
-            elif path.suffix.lower() in EXTENSIONS:
-                if entry.is_file():
-                    yield path
-                else:
-                    report(path, Finding(NO_FILE, f"{path} is not a regular file."))
+@dataclass
+class Walk:
+    """One walk through a folder and all below it. inside: links that leave it are not followed. report: gets what may
+    not be read. folders: how many were entered; links: what linked folders led to; again: how often to the same."""
 
+    inside: Path | None
+    report: Report
+    folders: int = 0
+    again: int = 0
+    links: set[Path] = field(default_factory=set)
 
-def _is_sound(link: Path, inside: Path | None, report: Report) -> bool:
-    """Whether a link leads to something that may be read; if not, the reason is reported."""
-    try:
-        target = link.resolve(strict=True)
-    except FileNotFoundError:
-        report(link, Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
-        return False
-    except (OSError, RuntimeError):
-        report(link, Finding(ENDLESS, f"{link} is a link that leads back to itself."))
-        return False
-    if inside is not None and not target.is_relative_to(inside):
-        report(link, Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({inside})."))
-        return False
-    return True
+    def find(self, folder: Path) -> Iterator[Path]:
+        """The pictures below a folder."""
+        return self._enter(folder, folder.resolve(), frozenset()) if self._is_sound(folder) else iter(())
+
+    def _enter(self, folder: Path, real: Path, above: frozenset[Path]) -> Iterator[Path]:
+        self.folders += 1
+        if self.folders > MOST_FOLDERS or self.again > MOST_AGAIN:
+            more = f"{MOST_FOLDERS:,} folders" if self.folders > MOST_FOLDERS else f"{MOST_AGAIN:,} links to the same"
+            raise ValueError(f"{folder}: {more} and more lead here, too many to search. {SMALLER}")
+        if len(above) > MOST_LEVELS:
+            self.report(folder, Finding(TOO_DEEP, f"{folder.as_posix()[:SHOWN]}… is {MOST_LEVELS} levels deep."))
+            return
+        try:
+            entries = os.scandir(folder)
+        except PermissionError:
+            self.report(folder, Finding(NO_ACCESS, f"{folder} may not be read."))
+            return
+        with entries:
+            for entry in entries:
+                path = Path(entry.path)
+                linked = entry.is_symlink()
+                if entry.name.startswith((".", "__MACOSX", "@eaDir")) or (linked and not self._is_sound(path)):
+                    continue
+                if entry.is_dir():
+                    target, here = path.resolve() if linked else real / entry.name, above | {real}
+                    if target in here or real.is_relative_to(target):
+                        self.report(path, Finding(ENDLESS, f"{path} is a link to a folder above itself."))
+                        continue
+                    self.again += linked and target in self.links
+                    self.links |= {target} if linked else set()
+                    yield from self._enter(path, target, here)
+                elif path.suffix.lower() in EXTENSIONS:
+                    if entry.is_file():
+                        yield path
+                    else:
+                        self.report(path, Finding(NO_FILE, f"{path} is not a regular file."))
+
+    def _is_sound(self, link: Path) -> bool:
+        """Whether a link leads to something that may be read; if not, the reason is reported."""
+        try:
+            target = link.resolve(strict=True)
+        except FileNotFoundError:
+            self.report(link, Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
+            return False
+        except (OSError, RuntimeError):
+            self.report(link, Finding(ENDLESS, f"{link} is a link that leads back to itself."))
+            return False
+        if self.inside is not None and not target.is_relative_to(self.inside):
+            self.report(
+                link, Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({self.inside}).")
+            )
+            return False
+        return True
 
 
 def match_pairs(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[Pair]:
@@ -169,7 +193,11 @@ def match_pairs(images: Mapping[str, Path], masks: Mapping[str, Path], where: Pa
     alone = {key: path for key, path in images.items() if key not in masks}
     spare = {key: path for key, path in masks.items() if key not in images}
     if ending := _find_mask_suffix(images, masks):
-        kind = Kind("suffix", "suffixes", f"The masks' names end in {ending}: set dataset.mask_suffix={ending}.")
+        kind = Kind(
+            "suffix",
+            "suffixes",
+            f"The masks' names end in {ending}: set {format_argument('dataset.mask_suffix', ending)}.",
+        )
         first = next(iter(images.values())).name
         report_faults(Finding(kind, f"{where}: no image has a mask of its name ({first} has none)."))
         return []

@@ -203,10 +203,15 @@ def match_name(pattern: str, name: str) -> str | None:
     return found["key"] if found else None
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a text may be a pattern of names: a file's own name may have any number of `*`, a pattern has one."""
+    return text.count("*") <= 1 and len(text) <= LONGEST
+
+
 @cache
 def compile_names(pattern: str) -> re.Pattern[str]:
     """The regular expression of a pattern of names with one `*` and any `?` and `[…]`; ValueError for others."""
-    if pattern.count("*") > 1 or len(pattern) > LONGEST:
+    if not is_pattern(pattern):
         raise ValueError(f"{pattern[:80]}: expected a pattern of files' names with one *, such as '*_mask.png'.")
     wild = list(WILD.finditer(pattern))
     if not wild:
