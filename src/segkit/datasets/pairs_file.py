@@ -10,8 +10,8 @@ from segkit.datasets.findings import Finding, Kind, report_faults
 from segkit.datasets.folder_names import role_of, split_of
 from segkit.datasets.listing import LEADS_OUT, Pair
 from segkit.datasets.reading import EXTENSIONS
-from segkit.files.reading import MOST_CSV, read_text
-from segkit.files.tables import MOST_ROWS
+from segkit.files.reading import MOST_CSV, is_file, read_text
+from segkit.files.tables import MOST_CELLS, MOST_ROWS
 
 COLUMNS = ("image", "mask", "split", "group")
 EXPECTED = "expected the columns image and mask, and perhaps split and group"
@@ -29,6 +29,7 @@ NOT_THERE = Kind(
     "Names are looked up in dataset.images and dataset.masks if these are set, else below dataset.root, else beside "
     "the file. Correct them, or remove their lines.",
 )
+LONGEST = 100_000  # letters of a line of words
 SHOWN = 80  # letters of a line or cell in a message
 
 
@@ -65,16 +66,18 @@ def read_pairs_file(path: Path) -> list[Row]:
     """The rows of a CSV file (with commas, semicolons or tabs) or a text file of two names a line, with a header or
     without; ValueError, naming the line, for what cannot be meant."""
     text = read_text(path, MOST_CSV).removeprefix("\ufeff")
-    lines = list(split_lines(text, path))
-    if not lines:
+    lines = split_lines(text, path)
+    number, head = next(lines, (0, []))
+    if not head:
         raise ValueError(f"{path} is empty; {EXPECTED}: images/a.jpg,masks/a.png")
-    width = len(lines[0][1])
-    columns = find_columns(lines[0][1], path)
+    columns, rows = find_columns(head, path), list[Row]()
     if columns is None:
-        columns = {name: at for at, name in enumerate(COLUMNS[:width])}
-    else:
-        lines = lines[1:]
-    rows = [make_row(number, cells, columns, width, path) for number, cells in lines]
+        columns = {name: at for at, name in enumerate(COLUMNS[: len(head)])}
+        rows.append(make_row(number, head, columns, len(head), path))
+    for number, cells in lines:
+        if len(rows) == MOST_ROWS:
+            raise ValueError(f"{path} has more than {MOST_ROWS} lines, which segkit does not read.")
+        rows.append(make_row(number, cells, columns, len(head), path))
     if not rows:
         raise ValueError(f"{path} has a header and no line below it. Add a line for each picture.")
     return rows
@@ -82,19 +85,21 @@ def read_pairs_file(path: Path) -> list[Row]:
 
 def split_lines(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of each line that is neither empty nor a comment."""
-    first = next((line for line in text.splitlines() if is_content(line)), "")
+    first = next(filter(is_content, io.StringIO(text, newline=None)), "").strip()
     delimiter = max(",;\t", key=first.count)
     if delimiter not in first:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(io.StringIO(text, newline=None), 1):
+            if len(line) > LONGEST:
+                raise ValueError(f"{path}, line {number} has more than {LONGEST} letters, which segkit does not read.")
             if is_content(line):
                 yield number, line.split()
         return
+    if text.count(delimiter) > MOST_CELLS:
+        raise ValueError(f"{path} has more than {MOST_CELLS} cells, which segkit does not read.")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if any(cells) and not cells[0].startswith("#"):
-                if reader.line_num > MOST_ROWS:
-                    raise ValueError(f"{path} has more than {MOST_ROWS} lines, which segkit does not read.")
                 yield reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}. Write it as a plain CSV file.") from None
@@ -160,7 +165,7 @@ def find_files(
             what = f"{path}, line {row.line}: the {column} {name[:SHOWN]}"
             if file is None:
                 report_faults(Finding(OUTSIDE, f"{what} is outside of {' and '.join(map(str, folders))}."))
-            elif not file.is_file():
+            elif not is_file(file):
                 report_faults(Finding(NOT_THERE, f"{what} is not in {' and '.join(map(str, folders))}."))
             elif inside is not None and not file.resolve().is_relative_to(inside):
                 report_faults(Finding(LEADS_OUT, f"{file} is a link to {file.resolve()}, outside of {inside}."))
@@ -184,4 +189,4 @@ def find_file(name: str, folders: Sequence[Path]) -> Path | None:
         below = given.relative_to(whole) if given.is_absolute() and given.is_relative_to(whole) else given
         if not below.is_absolute() and ".." not in below.parts:
             places.append(folder / below)
-    return next((place for place in places if place.is_file()), places[0] if places else None)
+    return next((place for place in places if is_file(place)), places[0] if places else None)

@@ -12,6 +12,7 @@ from segkit.datasets.common import SHARED, SPLITS
 from segkit.datasets.duplicates import Twin, find_twins
 from segkit.datasets.findings import Finding, Kind, format_remedy
 from segkit.datasets.survey import Record, Survey
+from segkit.files.reading import is_file
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -263,7 +264,7 @@ def find_files(fact: str) -> list[str]:
     while at < len(words):
         for end in range(min(at + 8, len(words)), at, -1):  # names may have spaces
             text = " ".join(words[at:end]).rstrip(".,:;)")
-            if "/" in text and len(text) < 4096 and Path(text).is_file():
+            if "/" in text and is_file(Path(text)):
                 found.append(text)
                 at = end - 1
                 break

@@ -38,6 +38,14 @@ def read_text(path: Path, most: float) -> str:
         raise ValueError(f"{path} is not a text file: {error}.") from None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False, and no error, for a name that is too long or may not be looked up."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def read_yaml(path: Path) -> Any:
     """A YAML file as plain containers, with expressions left as text; no aliases, no tags, no deep nesting."""
     text = read_text(path, MOST_YAML)
