@@ -45,7 +45,9 @@ def test_other_data_and_a_run_that_is_not_there_are_told_by_the_run_first(tmp_pa
     assert not (tmp_path / "nope").exists()
 
 
-@pytest.mark.parametrize("value", ["my data", "it's", r"(IMG_\d+)$", 'a "b" c', "$HOME", "x=y", "`x`", "a'b\"c"])
+@pytest.mark.parametrize(
+    "value", ["my data", "it's", r"(IMG_\d+)$", 'a "b" c', "$HOME", "x=y", "`x`", "a'b\"c", "a\\", "a b\\\\", "a\\'b"]
+)
 def test_what_is_to_be_typed_is_read_as_it_was_meant(value: str) -> None:
     (word,) = shlex.split(format_argument("dataset.root", value))
     assert compose("dataset=folder", word).dataset.root == value

@@ -26,6 +26,11 @@ def printable(text: str) -> str:
     return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    """A name that stays in its line: with a line break in it, it could look like a line of segkit's own."""
+    return printable(text).replace("\n", "\\n")
+
+
 def say(text: str, stderr: bool = False) -> None:
     """Print a line, or several."""
     print(printable(text), file=sys.stderr if stderr else sys.stdout, flush=True)

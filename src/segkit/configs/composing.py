@@ -186,7 +186,8 @@ def format_argument(key: str, value: object) -> str:
     if re.fullmatch(r"[\w./:+@%-]+", text, re.ASCII):
         return f"{key}={text}"
     quote = '"' if "'" in text else "'"
-    word = f"{key}={quote}{text.replace(quote, chr(92) + quote)}{quote}"
+    text = re.sub(rf"(\\+)(?={quote}|$)", r"\1\1", text).replace(quote, chr(92) + quote)
+    word = f"{key}={quote}{text}{quote}"
     return shlex.quote(word) if re.search(r'["$`!]|\\\\', word) else f'"{word}"'
 
 

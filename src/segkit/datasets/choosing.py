@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segkit.configs.composing import format_argument
+from segkit.console import one_line
 from segkit.datasets.families import all_files
 from segkit.datasets.folder_names import Role
 from segkit.datasets.listing import Names
@@ -110,7 +111,8 @@ def describe_field(reading: Reading, places: Sequence[Place]) -> str:
     """A remark on masks that may be fields of view: what to type if they are."""
     folder = find_field_of_view(reading, places)
     setting = format_argument("dataset.ignore_masks", folder)
-    return f"; {folder} is not read: if its black is outside of the field of view, say {setting}" if folder else ""
+    told = f"; {one_line(folder)} is not read: if its black is outside of the field of view, say {setting}"
+    return told if folder and one_line(folder) == folder else ""
 
 
 def read_given(names: Names, given: Given) -> Choice:
@@ -180,7 +182,7 @@ def given_places(root: Path, paths: Iterable[str], folder: str | None, pattern: 
 
 def describe_no_match(images: Sequence[Place], masks: Sequence[Place], names: Names) -> str:
     """That no names fit, with an example of each."""
-    first = [next(iter(next(iter(place.files.values())).values()), "") for place in (images[0], masks[0])]
+    first = [one_line(next(iter(next(iter(place.files.values())).values()), "")) for place in (images[0], masks[0])]
     return (
         f"{names.root}: the names of pictures and masks do not tell which belong together, such as {first[0]} and "
         f"{first[1]}. Say what they have in common with a * in dataset.image_pattern=… and dataset.mask_pattern=… "
@@ -196,13 +198,16 @@ def describe_parts(names: Names) -> str:
         if (images.role, masks.role) == ("pictures", "masks"):
             found = pair_places(images, masks).matched
             if found == masks.size:
-                told.append(f"{found} of {images.size} pictures in {images.folder} have a mask in {masks.folder}. ")
+                told.append(
+                    f"{found} of {images.size} pictures in {one_line(images.folder)} have a mask in "
+                    f"{one_line(masks.folder)}. "
+                )
     return "".join(told) + ("To use these alone, name them in dataset.pairs. " if told else "")
 
 
 def describe_places(names: Names) -> str:
     """Where pictures are below the root, with their numbers."""
     places = find_places(names.root, names.paths)
-    told = [f"{place.size} in {place.folder or '.'}" for place in places[:MOST]]
+    told = [f"{place.size} in {one_line(place.folder or '.')}" for place in places[:MOST]]
     more = f" and {len(places) - MOST} other places" if len(places) > MOST else ""
     return f"Below dataset.root={names.root} there are pictures: {', '.join(told)}{more}."

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from segkit.console import one_line
+
 log = logging.getLogger("segkit")
 
 MOST = 20  # findings written out in a list
@@ -144,12 +146,12 @@ def format_findings(findings: Iterable[Finding]) -> str:
     most = max(MOST // len(kinds), LEAST)
     if sum(map(len, kinds.values())) == 1:
         (only,) = next(iter(kinds.values()))
-        return f"{only.fact}\n{format_remedy([only])}"
+        return f"{one_line(only.fact)}\n{format_remedy([only])}"
     parts = []
     for name, several in sorted(kinds.items()):
         count = len(several)
         lines = [f"{count} {several[0].kind.one if count == 1 else name}:"]
-        lines += [f"  {finding.fact}" for finding in several[:most]]
+        lines += [f"  {one_line(finding.fact)}" for finding in several[:most]]
         lines += [f"  … and {count - most} more"] if count > most else []
         parts.append("\n".join([*lines, format_remedy(several)]))
     total = sum(map(len, kinds.values()))

@@ -1,11 +1,13 @@
 """Which place holds the pictures and which their masks: what fits, judged by names, and what must be asked."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from segkit.configs.composing import format_argument
+from segkit.console import one_line
 from segkit.datasets.families import split_folders, split_place
 from segkit.datasets.folder_names import words_in
 from segkit.datasets.matching import Match, match_keys
@@ -13,6 +15,7 @@ from segkit.datasets.places import SPLIT, UNNAMED, Place, name_split
 
 MOST = 24  # places that are compared, those of most files first
 SHARE = 0.5  # of the pictures must have a mask, or the two places have nothing to do with each other
+UNSAID = re.compile(r"\*|\{split\}|\$\{")  # in a folder's own name, where a setting means something else by it
 SPLITS = ("train", "val", "test")
 
 
@@ -143,11 +146,11 @@ def describe_place(place: Place) -> str:
     """A place's folders as they are called: `{training,test}/images`."""
     called = [name_split(place, split) for split in SPLITS if split in place.files]
     if "*" in place.folder or not called:
-        return place.folder or place.base.name or str(place.base)
+        return one_line(place.folder or place.base.name or str(place.base))
     before, found, after = place.folder.partition(SPLIT)
     if len(called) == 1 or not found or SPLIT in after:
-        return called[0] if len(called) == 1 else place.folder
-    return f"{before}{{{','.join(name[len(before) : len(name) - len(after)] for name in called)}}}{after}"
+        return one_line(called[0] if len(called) == 1 else place.folder)
+    return one_line(f"{before}{{{','.join(name[len(before) : len(name) - len(after)] for name in called)}}}{after}")
 
 
 def describe_rule(reading: Reading) -> str:
@@ -158,7 +161,7 @@ def describe_rule(reading: Reading) -> str:
         for key, other in match.pairs.items():
             image = PurePosixPath(reading.images.files[split][key])
             mask = PurePosixPath(mask_of(reading, split, other))
-            return text if image.stem == mask.stem else f"{text} ({mask.name} for {image.name})"
+            return text if image.stem == mask.stem else f"{text} ({one_line(f'{mask.name} for {image.name}')})"
     return text
 
 
@@ -171,9 +174,11 @@ def settings_of(reading: Reading, split: str = "") -> str:
     """The settings that say how to read, as they can be typed; with `split`, of that split's folders alone. "" if no
     settings can say it."""
     one, other = reading.images, reading.masks
-    if UNNAMED in (one.names, other.names):
+    called = [name_split(place, found) for place in (one, other) for found in place.files]
+    words = [*called, one.names, other.names]
+    if UNNAMED in words or any(map(UNSAID.search, called)) or any(one_line(word) != word for word in words):
         return ""
     folders = [name_split(place, split) if split and split in place.files else place.folder for place in (one, other)]
-    words = {"dataset.images": folders[0] or ".", "dataset.masks": folders[1] or "."} if any(folders) else {}
-    words |= {"dataset.image_pattern": one.names, "dataset.mask_pattern": other.names}
-    return " ".join(format_argument(key, value) for key, value in words.items() if value)
+    said = {"dataset.images": folders[0] or ".", "dataset.masks": folders[1] or "."} if any(folders) else {}
+    said |= {"dataset.image_pattern": one.names, "dataset.mask_pattern": other.names}
+    return " ".join(format_argument(key, value) for key, value in said.items() if value)
