@@ -21,6 +21,7 @@ from segkit.datasets.folder import Folder
 from segkit.datasets.hints import Hint
 from segkit.datasets.module import DataModule
 from segkit.datasets.synthetic import Synthetic
+from segkit.reporting.data_card import cell
 from segkit.reporting.data_page import render, write_checkup
 
 Change = Callable[[Path], object]
@@ -271,6 +272,10 @@ def test_what_is_written(root: Path, tmp_path: Path) -> None:
     card = (tmp_path / "seen/dataset_card.md").read_text()
     assert "`0123`" in card
     assert "| strip | 1 |" in card
+
+
+def test_names_on_the_card_are_no_markdown() -> None:
+    assert cell("![x](https:&sol;&sol;a.b) |<b>\n## c") == r"\!\[x\]\(https:\&sol;\&sol;a.b\) \|\<b\> \#\# c"
 
 
 def test_the_card_keeps_what_a_person_has_filled_in(root: Path, tmp_path: Path) -> None:

@@ -59,7 +59,29 @@ def renamed(image: str, mask: str) -> Maker:
     return both(data, make)
 
 
+def damaged(name: str) -> Maker:
+    """p00's image and mask under another name, the mask damaged."""
+
+    def make(folder: Path) -> None:
+        renamed(f"{name}.png", f"{name}.png")(folder)
+        (folder / f"data/masks/{name}.png").write_bytes(b"no picture")
+
+    return make
+
+
 CASES = (
+    *(
+        Case(f"damaged_name_{kind}", "check", CHECK, (says, "cannot be read", "seen/check.html"), damaged(NAMES[kind]))
+        for kind, says in {"not_utf8": r"masks/p\udcff\udcfe.png", "long": "xxxx.png", "newline": r"two\nlines"}.items()
+    ),
+    Case(
+        "name_of_255_bytes_in_a_copy",
+        "check",
+        (*CHECK, "fix=true"),
+        ("0 repairs: seen/repairs.csv",),
+        renamed(f"{'x' * 251}.png", f"{'x' * 251}.png"),
+        ends=0,
+    ),
     *(
         Case(f"name_{kind}", "check", CHECK, (READ,), renamed(f"{name}.png", f"{name}.png"), ends=0)
         for kind, name in NAMES.items()

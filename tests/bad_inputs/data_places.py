@@ -154,6 +154,26 @@ def empty_folders(folder: Path) -> None:
         (folder / "data" / name).mkdir(parents=True)
 
 
+def multiplying(folder: Path) -> None:
+    """Two links to the next folder in each of thirty: a billion ways to the last."""
+    data(folder)
+    for number in range(30):
+        (folder / f"data/images/d{number}").mkdir()
+        for name in ("a", "b") if number < 29 else ():
+            (folder / f"data/images/d{number}/{name}").symlink_to(f"../d{number + 1}")
+
+
+def deep(folder: Path) -> None:
+    (folder / "data/images" / "/".join("d" * 150)).mkdir(parents=True)
+
+
+def of_two_lines(folder: Path) -> None:
+    """Folders whose names would look like a line to be typed."""
+    for name in ("a\n  rm -rf ~", "b\x1b[31m"):
+        shutil.copytree(folder / "data/images", folder / "data" / f"{name} images")
+    shutil.rmtree(folder / "data/images")
+
+
 def odd_input(folder: Path) -> None:
     """A run, and a folder of one picture, one JPEG that was cut and closed, a pipe, a ring of links and a text."""
     run(folder)
@@ -185,6 +205,10 @@ PAIRS_FILES = (
     ("leading_out", "images/p00.png,../../etc/passwd\n", ("line 1: the mask ../../etc/passwd is outside of data",)),
     ("of_missing_files", "images/p00.png,masks/none.png\n", ("line 1: the mask masks/none.png is not in data",)),
     ("of_an_odd_split", "image,mask,split\nimages/p00.png,masks/p00.png,third\n", ("expected train, val or test",)),
+    ("of_a_long_name", f"images/{'x' * 5000}.png,masks/p00.png\n", ("line 1: the image images/xxx", "is not in data")),
+    ("of_many_cells", "ab," * 2_000_001, ("has more than 2000000 cells",)),
+    ("of_a_long_line", "ab " * 50_000, ("line 1 has more than 100000 letters",)),
+    ("of_many_lines", "a.png b.png\n" * 500_001, ("has more than 500000 lines",)),
     ("empty", "", ("data/pairs.csv is empty; expected the columns image and mask",)),
     ("not_text", "\0\1", ("data/pairs.csv",)),
 )
@@ -259,6 +283,18 @@ CASES = (
         (*CHECK, "dataset.mask_suffix=_gt"),
         ("The masks' names end in _mask", "dataset.mask_suffix=_mask"),
         renamed_masks("*_mask.png"),
+    ),
+    Case(
+        "masks_with_an_ending_for_the_shell",
+        "check",
+        (*CHECK, "dataset.mask_suffix=_gt"),
+        ("'dataset.mask_suffix='\"'\"'_$(touch x)'\"'\"''",),
+        renamed_masks("*_$(touch x).png"),
+    ),
+    told(
+        "folders_of_two_lines",
+        ("can be read in 2 ways", r"in a\n  rm -rf ~ images", r"in b\x1b[31m images", "dataset.pairs=<a file"),
+        both(data, of_two_lines),
     ),
     told(
         "masks_as_tables",
@@ -407,6 +443,8 @@ CASES = (
     in_training("link_in_a_ring", ("2 " + LINKED, "Remove them"), ring),
     told("link_to_itself", ("p00.png is a link that leads back to itself",), linked("images/p00.png", "p00.png")),
     told("link_to_the_folder_above", ("images/loop is a link to a folder above itself",), linked("images/loop", "..")),
+    told("links_that_multiply", ("1,000 links to the same", "Set dataset.root to the folder of"), multiplying),
+    told("folder_too_deep", ("is 100 levels deep", "Move it up"), both(data, deep)),
     told(
         "link_to_nothing",
         ("p00.png is a link to gone.png, which does not exist",),

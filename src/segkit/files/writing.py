@@ -2,9 +2,12 @@
 
 import errno
 import json
+import os
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+LONGEST_NAME = 240  # bytes; a file's name has at most 255
 DISK_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -13,7 +16,9 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
     Raises OSError with the file's name, which Python leaves out if the disk is full.
     """
-    part = path.with_name(f".{path.name}.part")  # in the same folder: a move between file systems is a copy
+    name = os.fsencode(path.name)
+    short = path.name if len(name) <= LONGEST_NAME else blake2b(name, digest_size=16).hexdigest()
+    part = path.with_name(f".{short}.part")  # in the same folder: a move between file systems is a copy
     try:
         part.unlink(missing_ok=True)  # left by a killed process; or a planted pipe, on which opening would block
         with part.open("xb") as file:
@@ -30,5 +35,5 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as `write_bytes` does: never half of it."""
-    write_bytes(path, text.encode())
+    """Write text as `write_bytes` does: never half of it. What a name has beyond Unicode is written out: \\udcff."""
+    write_bytes(path, text.encode(errors="backslashreplace"))

@@ -1,5 +1,6 @@
 """The data card: what a data set is, for those who use it later."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,5 +57,5 @@ def _lines(checkup: Checkup, fingerprint: str) -> Iterator[str]:
 
 
 def cell(text: str) -> str:
-    """Text that stays in its cell of a table and its line."""
-    return printable(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """A name that stays in its cell of a table and its line, and is no Markdown: no link, no picture, no HTML."""
+    return re.sub(r"([][!\"#&'()*<>\\_`{|}~])", r"\\\1", printable(text).replace("\n", " "))
