@@ -328,15 +328,6 @@ def test_patterns_that_could_take_long_are_refused(given: dict[str, str], text: 
         Folder(root, "train", fractions=[1, 0, 0], **given)  # type: ignore[arg-type]
 
 
-def test_masks_of_some_pictures_are_told(tmp_path: Path) -> None:
-    root = touch(tmp_path / "data", names("JPEGImages/{m}.jpg", "SegmentationClass/{n}.png", m=range(1, 30)))
-    with pytest.raises(FileNotFoundError) as error:
-        read(root)
-    assert "5 of 29 pictures in JPEGImages have a mask in SegmentationClass. To use these alone, name" in str(
-        error.value
-    )
-
-
 PAIRS = {
     "p/a1.jpg": "m/v.png",
     "p/a2.jpg": "m/w.png",

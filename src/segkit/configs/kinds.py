@@ -173,6 +173,7 @@ OWN: dict[str, Kind] = {
     "dataset.pairs": PATH | NULL,
     "dataset.ignore_masks": TEXT.called("a folder below dataset.root, or a pattern such as 'fov/*_fov.png'") | NULL,
     "dataset.mask_suffix": Kind("the end of the masks' names, such as _mask", lambda value: isinstance(value, str)),
+    "dataset.only_masked": TRUTH,
     "dataset.resize_masks": TRUTH,
     "dataset.protocol": word("honest", "published"),
     "dataset.holdout": PART,

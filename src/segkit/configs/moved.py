@@ -14,7 +14,7 @@ MOVED = {  # _target_ in runs from before 0.1.0, and its current name
 FOLDER = "segkit.datasets.folder.Folder"
 RENAMED = {FOLDER: {"group": "groups"}}  # settings
 ADDED: dict[str, dict[str, Any]] = {  # settings that are newer than some runs, with the value that changes nothing
-    FOLDER: {"stratify": False, "split_file": None}
+    FOLDER: {"stratify": False, "split_file": None, "only_masked": False}
     | dict.fromkeys(("images", "masks", "image_pattern", "mask_pattern", "pairs", "ignore_masks")),
 }
 

@@ -1,7 +1,6 @@
 """The one way to read a folder that is clear, or an error that says what to type."""
 
 from collections.abc import Iterable, Sequence
-from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,9 +20,9 @@ from segkit.datasets.search import (
     search,
     settings_of,
 )
+from segkit.datasets.unclear import PAIRS, describe_no_match, describe_places, find_further_masks
 
-MOST = 6  # ways to read, or places, that are written out
-PAIRS = "dataset.pairs=<a file with a line for each picture and its mask>"
+MOST = 6  # ways to read that are written out
 
 
 class Given(NamedTuple):
@@ -36,6 +35,7 @@ class Given(NamedTuple):
     mask_pattern: str | None = None
     mask_suffix: str = ""
     ignore_masks: str | None = None
+    only_masked: bool = False
 
     @property
     def is_searched(self) -> bool:
@@ -66,7 +66,8 @@ def choose_reading(names: Names, given: Given) -> Choice | None:
             f"{names.root}: no name says where the masks are, and segkit does not guess. If this is right, say so:\n"
             f"{list_ways(best)}"
         )
-    check_splits(best[0])
+    check_further(best[0], names)
+    check_splits(best[0].without_unmasked() if given.only_masked else best[0])
     return Choice(best[0], "" if given.ignore_masks else describe_field(best[0], places))
 
 
@@ -84,6 +85,16 @@ def list_ways(found: Sequence[Reading]) -> str:
     """Ways to read, each with the settings to type."""
     lines = [f"{describe_reading(reading)}:\n  {settings_of(reading) or PAIRS}" for reading in found[:MOST]]
     return "\n".join([*lines, *(["…"] if len(found) > MOST else []), f"or, for any other way:\n  {PAIRS}"])
+
+
+def check_further(reading: Reading, names: Names) -> None:
+    """ValueError, with the settings to type, if pictures have further masks, which would be left out."""
+    if further := find_further_masks(reading, names):
+        raise ValueError(
+            f"{names.root}: there are further masks of the same pictures, such as {one_line(further[0])}, and segkit reads one "
+            f"mask for each picture. Merge them into one file, or say this, to leave {len(further)} out:\n"
+            f"{list_ways([reading])}"
+        )
 
 
 def check_splits(reading: Reading) -> None:
@@ -130,12 +141,21 @@ def read_given(names: Names, given: Given) -> Choice:
             words = [format_argument(f"dataset.{key}s", folder)] if folder else []
             words += [format_argument(f"dataset.{key}_pattern", pattern)] if pattern else []
             raise FileNotFoundError(f"{' '.join(words)}: there are no such pictures. {describe_places(names)}")
-    found = [pair_places(images[0], masks[0])] if given.images and given.masks else search(images, masks)
+    same = (given.images, given.image_pattern) == (given.masks, given.mask_pattern)
+    one_way = given.images and given.masks and not same
+    found = [pair_places(images[0], masks[0])] if one_way else search(images, masks)
     best = keep_least_doubtful(found) if found else []
     if len(best) > 1:
         raise ValueError(f"{names.root} can still be read in {len(best)} ways. Say which:\n{list_ways(best)}")
     if not best or not best[0].matched:
-        raise ValueError(describe_no_match(images, masks, names))
+        raise ValueError(describe_no_match(images[0], masks[0]))
+    if own := best[0].own_masks:
+        raise ValueError(
+            f"{names.root}: {one_line(own[0])} would be its own mask. Say which files are masks, and which are pictures: "
+            "dataset.mask_pattern=…, such as '*_mask.png', or other folders in dataset.images and dataset.masks."
+        )
+    if not (given.image_pattern or given.mask_pattern):
+        check_further(best[0], names)
     missing = {split: len(best[0].images.files[split]) for split in best[0].missing}
     remark = f"; {count_files(missing)} without masks are left out" if missing else ""
     if not given.ignore_masks:
@@ -178,36 +198,3 @@ def given_places(root: Path, paths: Iterable[str], folder: str | None, pattern: 
         return [place_at(root, folder, pattern or "", role, paths)]
     found = find_places(root, paths, pattern or "")
     return [place._replace(role=role) for place in found] if pattern else found
-
-
-def describe_no_match(images: Sequence[Place], masks: Sequence[Place], names: Names) -> str:
-    """That no names fit, with an example of each."""
-    first = [one_line(next(iter(next(iter(place.files.values())).values()), "")) for place in (images[0], masks[0])]
-    return (
-        f"{names.root}: the names of pictures and masks do not tell which belong together, such as {first[0]} and "
-        f"{first[1]}. Say what they have in common with a * in dataset.image_pattern=… and dataset.mask_pattern=… "
-        f"(in quotes, such as '*_mask.png'), or say {PAIRS}."
-    )
-
-
-def describe_parts(names: Names) -> str:
-    """The places of masks that belong to some of the pictures of another place, or "" if there are none."""
-    places = find_places(names.root, names.paths)[:MOST]
-    told = []
-    for images, masks in product(places, places):
-        if (images.role, masks.role) == ("pictures", "masks"):
-            found = pair_places(images, masks).matched
-            if found == masks.size:
-                told.append(
-                    f"{found} of {images.size} pictures in {one_line(images.folder)} have a mask in "
-                    f"{one_line(masks.folder)}. "
-                )
-    return "".join(told) + ("To use these alone, name them in dataset.pairs. " if told else "")
-
-
-def describe_places(names: Names) -> str:
-    """Where pictures are below the root, with their numbers."""
-    places = find_places(names.root, names.paths)
-    told = [f"{place.size} in {one_line(place.folder or '.')}" for place in places[:MOST]]
-    more = f" and {len(places) - MOST} other places" if len(places) > MOST else ""
-    return f"Below dataset.root={names.root} there are pictures: {', '.join(told)}{more}."

@@ -10,7 +10,9 @@ from segkit.datasets.places import LOSSY, UNNAMED, Place, extension, is_pattern,
 
 MOST = 6  # kinds of files in a place, and endings of a name
 LEAST = 0.1  # share of a place's files that have an ending
-TAIL = re.compile(r"(?<=[^\W_])[ _.\-](?=[^ _.\-]*[^\W\d_])")
+TAIL = re.compile(r"(?:(?<=[^\W_])|(?<=[)\]]))[ _.\-](?=[^ _.\-]*[^\W\d_])")
+LAST_NUMBER = re.compile(r"(?<=[^\W_])[ _.\-][0-9]+$")
+FURTHER = re.compile(r"[ _.\-]?\(?[0-9]+\)?")  # what follows the ending of a picture's further masks
 
 
 def split_place(place: Place) -> list[Place]:
@@ -29,9 +31,10 @@ def split_place(place: Place) -> list[Place]:
     elif place.copies or place.doubles:
         for split, key, path in entries:
             by_mark.setdefault(f"*{extension(path)}", []).append((split, key, path))
+    names = {mark: [PurePosixPath(path).name for _, _, path in found] for mark, found in by_mark.items()}
+    by_mark.pop("", None)
     if not 2 <= len(by_mark) <= MOST:
         return []
-    names = {mark: [PurePosixPath(path).name for _, _, path in found] for mark, found in by_mark.items()}
     base: Role = place.role or "pictures"
     return [
         make_place(
@@ -85,7 +88,8 @@ def strip_mark(key: str, mark: str) -> str:
 
 def mark_roles(keys: Collection[str]) -> dict[str, str]:
     """The family of each key, `*_mask` or `mask_*`, by endings that many have and that either name a role or are what
-    another file's name lacks; `*` for the rest. Empty if no key has such an ending."""
+    another file's name lacks; `*` for the rest, "" for further masks (`a_mask_1`). Empty if no key has such
+    an ending."""
     stems = {key: key.rpartition("/")[2] for key in keys}
     tails: Counter[str] = Counter()
     for key, stem in stems.items():
@@ -99,6 +103,8 @@ def mark_roles(keys: Collection[str]) -> dict[str, str]:
         head = LETTERS.match(stem)
         if tail:
             marks[key] = f"*{tail}"
+        elif any(is_further(tail, often) for tail in tails_of(stem)):
+            marks[key] = ""
         elif head and head.end() < len(stem) and role_of(head[0]) in ("masks", "field", "other"):
             marks[key] = f"{head[0]}*"
         else:
@@ -106,9 +112,21 @@ def mark_roles(keys: Collection[str]) -> dict[str, str]:
     return marks if {*marks.values()} != {"*"} else {}
 
 
+def is_further(tail: str, often: Collection[str]) -> bool:
+    """Whether an ending is a frequent one of masks and a number."""
+    return any(
+        role_of(one) == "masks" and tail.startswith(one) and FURTHER.fullmatch(tail[len(one) :]) for one in often
+    )
+
+
 def mark_tails(keys: Collection[str]) -> dict[str, str]:
-    """The family of each key by its last word, if all keys have one of a few that are equally frequent; else empty."""
+    """The family of each key by its last word, if all keys have one of a few that are equally frequent; or by its last
+    number (`a_0000` and `a_0001`), if every name has all of a few; else empty."""
     tails = {key: next(iter(tails_of(key.rpartition("/")[2])), "") for key in keys}
+    if not any(tails.values()):
+        tails = {key: found[0] if (found := LAST_NUMBER.search(key)) else "" for key in keys}
+        if len({key.removesuffix(tail) for key, tail in tails.items()}) * len({*tails.values()}) != len(keys):
+            return {}
     counts = Counter(tails.values())
     if "" in counts or not 2 <= len(counts) <= MOST or len({*counts.values()}) > 1 or 1 in counts.values():
         return {}
@@ -134,6 +152,7 @@ def find_pattern(mark: str, names: Mapping[str, list[str]]) -> str:
         stem = {len(PurePosixPath(name).stem) for name in own}
         tries += [f"{mark}{ending}", f"*[0-9]{ending}", f"*[LR]{ending}"]
         tries += ["?" * next(iter(stem)) + ending] if len(stem) == 1 else []
+        tries += [f"*{own[0].removesuffix(ending)[-1:]}{ending}"]
     else:
         tries += [f"{mark}.???" if mark != "*" else "", "*[0-9].???"]
     for pattern in filter(None, tries):

@@ -34,7 +34,7 @@ class Folder(Dataset[Sample]):
     `image_pattern` and `mask_pattern`, patterns of files' names in which one `*` is what a picture and its mask share;
     `pairs`, a file with a line for each picture and its mask (see `pairs_file`). `mask_suffix`: the end of masks' names
     that images' names lack, such as `_mask`. `ignore_masks`: a folder, or a pattern of names, of masks of the field of
-    view: what is black in them is ignored.
+    view: what is black in them is ignored. `only_masked`: leave out pictures without a mask.
 
     For `threshold`, `colors` and `ignore_values` see `MaskValues`. `groups`: a regular expression that finds a
     picture's photograph, patient or video in its path below `root`, or a level of folders (see `groups_of`), in place
@@ -64,6 +64,7 @@ class Folder(Dataset[Sample]):
         pairs: str | None = None,
         ignore_masks: str | None = None,
         mask_suffix: str = "",
+        only_masked: bool = False,
         groups: str | None = None,
         stratify: bool = False,
         split_file: str | Path | None = None,
@@ -88,7 +89,7 @@ class Folder(Dataset[Sample]):
         self._grouping, self._stratify, self._resize_masks = groups, stratify, resize_masks
         self._split_file = Path(split_file).expanduser() if split_file is not None else None
         self.shared = 0  # number of pictures of which this split is a share, if a folder is split
-        given = Given(images, masks, pairs, image_pattern, mask_pattern, mask_suffix, ignore_masks)
+        given = Given(images, masks, pairs, image_pattern, mask_pattern, mask_suffix, ignore_masks, only_masked)
         with gather_findings():
             self._layout = read_layout(self.root, given, follow_links, download)
             self.files = self._files(split, protocol, holdout, fractions, split_seed)

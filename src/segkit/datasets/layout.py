@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segkit.datasets.choosing import Choice, Given, choose_reading, describe_parts, describe_places, read_given
+from segkit.console import format_count
+from segkit.datasets.choosing import Choice, Given, choose_reading, read_given
 from segkit.datasets.field_of_view import pair_fields
 from segkit.datasets.findings import Finding, gather_findings, report_faults
 from segkit.datasets.grouping import check_several, groups_of
@@ -14,6 +15,7 @@ from segkit.datasets.listing import SAME_NAME, Names, Pair, list_names, match_pa
 from segkit.datasets.pairs_file import Row, find_files, find_pairs_file, read_pairs_file
 from segkit.datasets.places import Place, match_folder
 from segkit.datasets.search import Reading, count_files, describe_reading, settings_of
+from segkit.datasets.unclear import describe_mismatch, describe_splits
 from segkit.datasets.usual import KINDS, find_no_pictures, find_usual_folders, is_usual, list_usual, read_usual
 
 
@@ -64,11 +66,10 @@ class Layout:
                 )
             return split, False
         if not held_out:
+            remedy = f"To have train split, say {self.train_alone}" if self.train_alone else "Name such a split."
             raise FileNotFoundError(
                 f"{self.root} has a train folder and nothing to score on; expected val (or valid) or test beside it.\n"
-                f"To have train split, say {self.train_alone}"
-                if self.train_alone
-                else "Name such a split."
+                f"{remedy}"
             )
         if split == "test" or (split == "val" and protocol == "published"):
             return held_out[0], False
@@ -109,6 +110,8 @@ def read_layout(root: Path, given: Given, follow_links: bool, download: str = ""
     usual = find_usual_folders(root)
     found = read_usual(root, usual, given.mask_suffix, follow_links) if usual else None
     if found is not None and (given.mask_suffix or is_usual(found)):
+        if given.only_masked and found.matched:
+            return make_layout(Choice(found), list_names(root, root, follow_links), given, follow_links)
         return make_usual_layout(found, usual, given, follow_links)
     names = list_names(root, root, follow_links)
     choice = choose_reading(names, given)
@@ -125,15 +128,10 @@ def describe_nothing(names: Names, download: str) -> str:
     found = ", ".join(sorted(path.name for path in names.root.iterdir())[:8]) or "nothing"
     there = [kind for kind in KINDS if (names.root / kind).is_dir()]
     lacks = f" and has no {KINDS[1 - KINDS.index(there[0])]} folder" if len(there) == 1 else ""
-    more = (
-        f"{describe_parts(names)}{describe_places(names)} No names tell which are masks: say dataset.images=… and "
-        "dataset.masks=… (folders below dataset.root), or dataset.pairs=… (a file with a line for each picture and its "
-        "mask)."
-    )
     return (
         f"dataset.root={names.root} holds {found}{lacks}; expected train, val (or valid) and test, each with images "
         "and masks in it, or one pair of images and masks.\n"
-        + (more if names.paths else download or "Set dataset.root to the folder that holds them.")
+        + (describe_mismatch(names) or download or "Set dataset.root to the folder that holds them.")
     )
 
 
@@ -159,12 +157,14 @@ def make_usual_layout(found: Reading, folders: Mapping[str, Path], given: Given,
 
 
 def make_layout(choice: Choice, names: Names, given: Given, follow_links: bool) -> Layout:
-    reading = choice.reading
+    reading = choice.reading.without_unmasked() if given.only_masked else choice.reading
+    left_out = choice.reading.images.size - reading.images.size
+    remark = f"; {format_count(left_out, 'picture')} without a mask left out" if left_out else ""
     kept = [split for split in reading.matches if split not in reading.missing]
     return Layout(
         names.root,
         {split: partial(list_found, reading, split, names) for split in kept},
-        describe_reading(reading.of(kept)) + choice.remark,
+        describe_reading(reading.of(kept)) + choice.remark + remark + describe_splits(reading),
         reading.images,
         given.ignore_masks,
         follow_links,

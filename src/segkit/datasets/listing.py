@@ -15,10 +15,15 @@ from segkit.datasets.reading import EXTENSIONS
 NO_MASK = Kind(
     "image without a mask",
     "images without a mask",
+    "Add the missing files or remove these; dataset.only_masked=true leaves such images out. An image and its mask "
+    "have the same name up to the extension (and dataset.mask_suffix).",
+)
+NO_IMAGE = Kind(
+    "mask without an image",
+    "masks without an image",
     "Add the missing files or remove these. An image and its mask have the same name up to the extension (and "
     "dataset.mask_suffix).",
 )
-NO_IMAGE = Kind("mask without an image", "masks without an image", NO_MASK.remedy)
 OTHER_CASE = Kind(
     "name in upper and lower case",
     "names in upper and lower case",

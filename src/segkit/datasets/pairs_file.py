@@ -143,6 +143,10 @@ def make_row(line: int, cells: Sequence[str], columns: Mapping[str, int], count:
     told = {name: cells[at] for name, at in columns.items()}
     if empty := [name for name in ("image", "mask") if not told[name]]:
         raise ValueError(f"{path}, line {line} names no {empty[0]}. Add its name, or remove the line.")
+    if told["image"] == told["mask"]:
+        raise ValueError(
+            f"{path}, line {line}: {told['image'][:SHOWN]} is named as its own mask. Name the mask's file."
+        )
     split = split_of(told.get("split", ""))
     if "split" in columns and not split:
         raise ValueError(

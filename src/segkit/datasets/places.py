@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -72,11 +72,13 @@ def find_places(base: Path, paths: Iterable[str], names: str = "") -> list[Place
 
 class Folders(NamedTuple):
     """What must be known of all folders to judge one. common: how many names above are those of almost all files.
-    strict: splits are named by whole names alone, since else there would be one. named: whether any has a role."""
+    strict: splits are named by whole names alone, since else there would be one. named: whether any has a role. above:
+    those that have one with a role in them."""
 
     common: int
     strict: bool
     named: bool
+    above: Collection[tuple[str, ...]]
 
     @classmethod
     def of(cls, folders: Mapping[tuple[str, ...], int]) -> "Folders":
@@ -93,7 +95,8 @@ class Folders(NamedTuple):
                 break
             rest = {parts: count for parts, count in rest.items() if len(parts) > common and parts[common] == name}
             common += 1
-        return cls(common, strict, any(role_of(name) for parts in rest for name in parts[common:]))
+        roles = [(parts, at) for parts in rest for at in range(common, len(parts)) if role_of(parts[at])]
+        return cls(common, strict, bool(roles), {parts[:at] for parts, at in roles})
 
     def locate(self, parts: tuple[str, ...]) -> Spot:
         """The place of a folder: its names down to the last one with a role or split; what is below, and names without
@@ -111,7 +114,12 @@ class Folders(NamedTuple):
                 folder.append(marks[at][0])
             elif at in repeating and folder[-1] == "*":
                 folder.append(name.replace(parts[at - 1], "*"))
-            elif at < self.common or roles[at] or name.lower() in FORMATS or at == last:
+            elif (
+                at < self.common
+                or roles[at]
+                or name.lower() in FORMATS
+                or (at == last and parts[: at + 1] not in self.above)
+            ):
                 folder.append(name)
             else:
                 folder.append("*")

@@ -40,11 +40,27 @@ class Reading(NamedTuple):
         """The splits with pictures of which none has a mask."""
         return [split for split, match in self.matches.items() if not match.pairs]
 
+    @property
+    def own_masks(self) -> list[str]:
+        """The paths of pictures that are their own masks."""
+        return [
+            self.images.files[split][key]
+            for split, match in self.matches.items()
+            for key, other in match.pairs.items()
+            if self.images.files[split][key] == mask_of(self, split, other)
+        ]
+
     def of(self, splits: Collection[str]) -> "Reading":
         """The same of these splits alone."""
         files = {split: keys for split, keys in self.images.files.items() if split in splits}
         matches = {split: match for split, match in self.matches.items() if split in splits}
         return Reading(self.images._replace(files=files), self.masks, matches)
+
+    def without_unmasked(self) -> "Reading":
+        """The same without pictures that have no mask, and without splits in which none has one."""
+        kept = {split: match for split, match in self.matches.items() if match.pairs}
+        files = {split: {key: self.images.files[split][key] for key in match.pairs} for split, match in kept.items()}
+        return Reading(self.images._replace(files=files), self.masks, kept)
 
     @property
     def doubt(self) -> int:

@@ -129,7 +129,7 @@ DATASETS: dict[str, Arguments] = {
         "ignore_values": List(Number(0, 65535, whole=True), 65536), "mask_suffix": TEXT, "resize_masks": SWITCH,
         **each("images masks image_pattern mask_pattern pairs ignore_masks", Maybe(TEXT)),
         "protocol": one_of("honest", "published"), "holdout": SHARE, "palette": Maybe(COLORS), "download": TEXT,
-        "groups": Maybe(GROUP), "stratify": SWITCH, "split_file": Maybe(SPLIT_FILE),
+        "groups": Maybe(GROUP), "stratify": SWITCH, "split_file": Maybe(SPLIT_FILE), "only_masked": SWITCH,
     },
     "segkit.datasets.ph2.PH2": LOADING | SPLITTING | {
         "root": TEXT, "threshold": NUMBER, "resize_masks": SWITCH, "download": TEXT},
