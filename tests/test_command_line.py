@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,3 +185,12 @@ def test_folders_of_jobs_are_named_by_what_was_set_the_seed_last(words: str, nam
 
     cfg = OmegaConf.create({"words": words, "name": "${segkit.job_name:${words}}"})
     assert cfg.name == name
+
+
+def test_a_command_that_is_stopped_says_so_in_a_line(tmp_path: Path) -> None:
+    code = (
+        "from segkit.configs.command import command\ndef stop(cfg): raise KeyboardInterrupt\ncommand('check', stop)()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "output=seen"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (130, "Stopped by Ctrl-C.")
+    assert [*tmp_path.iterdir()] == []

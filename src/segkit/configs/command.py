@@ -43,6 +43,12 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+        except KeyboardInterrupt:
+            if traced:
+                raise
+            remove_created_folders()
+            console.say("\nStopped by Ctrl-C.", stderr=True)
+            sys.exit(130)
         except Exception as error:
             if traced:
                 raise
