@@ -52,7 +52,8 @@ def describe_parts(places: Collection[Place]) -> str:
             if 0 < reading.matched == masks.size:
                 told.append(
                     f"{masks.size} of {images.size} pictures in {one_line(images.folder)} have a mask in "
-                    f"{one_line(masks.folder)}. To use these alone, say:\n  {settings_of(reading)} dataset.only_masked=true"
+                    f"{one_line(masks.folder)}. To use these alone, say:\n"
+                    f"  {settings_of(reading)} dataset.only_masked=true"
                 )
     return "\n".join(told)
 
