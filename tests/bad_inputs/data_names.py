@@ -1,6 +1,7 @@
 """Odd names of pictures, and files that lie about in a data set."""
 
 import os
+import shutil
 from pathlib import Path
 
 from bad_inputs.cases import Case
@@ -69,6 +70,14 @@ def damaged(name: str) -> Maker:
     return make
 
 
+def put_beside(folder: Path) -> None:
+    """Masks beside their pictures, as `p00_mask.png`, and a further one of p00."""
+    for path in sorted((folder / "data/masks").iterdir()):
+        path.rename(folder / "data/images" / f"{path.stem}_mask.png")
+    (folder / "data/masks").rmdir()
+    shutil.copy(folder / "data/images/p00_mask.png", folder / "data/images/p00_mask_1.png")
+
+
 CASES = (
     *(
         Case(f"damaged_name_{kind}", "check", CHECK, (says, "cannot be read", "seen/check.html"), damaged(NAMES[kind]))
@@ -87,4 +96,11 @@ CASES = (
         for kind, name in NAMES.items()
     ),
     *(Case(f"stray_{kind}", "check", CHECK, (READ,), add(name), ends=0) for kind, name in STRAY.items()),
+    Case(
+        "further_mask",
+        "check",
+        CHECK,
+        ("further masks of the same pictures", "p00_mask_1.png", "dataset.mask_pattern='*_mask.png'"),
+        both(data, put_beside),
+    ),
 )

@@ -91,9 +91,9 @@ def check_further(reading: Reading, names: Names) -> None:
     """ValueError, with the settings to type, if pictures have further masks, which would be left out."""
     if further := find_further_masks(reading, names):
         raise ValueError(
-            f"{names.root}: there are further masks of the same pictures, such as {one_line(further[0])}, and "
-            f"segkit reads one mask for each picture. Merge them into one file, or say this, to leave {len(further)} "
-            f"out:\n{list_ways([reading])}"
+            f"{names.root}: there are further masks of the same pictures, such as {one_line(further[0])}, and segkit "
+            f"reads one mask for each picture. Merge them into one file, or say this, to leave {len(further)} out:\n"
+            f"{list_ways([reading])}"
         )
 
 
@@ -152,8 +152,8 @@ def read_given(names: Names, given: Given) -> Choice:
     if own := best[0].own_masks:
         raise ValueError(
             f"{names.root}: {one_line(own[0])} would be its own mask. Say which files are masks, and which are "
-            "pictures: dataset.mask_pattern=…, such as '*_mask.png', or other folders in dataset.images and "
-            "dataset.masks."
+            "pictures: dataset.mask_pattern=…, such as '*_mask.png', or other folders in dataset.images "
+            "and dataset.masks."
         )
     if not (given.image_pattern or given.mask_pattern):
         check_further(best[0], names)

@@ -50,10 +50,11 @@ def describe_parts(places: Collection[Place]) -> str:
         if (images.role, masks.role) == ("pictures", "masks"):
             reading = pair_places(images, masks)
             if 0 < reading.matched == masks.size:
+                settings = settings_of(reading)
                 told.append(
                     f"{masks.size} of {images.size} pictures in {one_line(images.folder)} have a mask in "
-                    f"{one_line(masks.folder)}. To use these alone, say:\n"
-                    f"  {settings_of(reading)} dataset.only_masked=true"
+                    f"{one_line(masks.folder)}. To use these alone, say:\n  "
+                    + (f"{settings} dataset.only_masked=true" if settings else PAIRS)
                 )
     return "\n".join(told)
 
@@ -66,11 +67,10 @@ def describe_no_match(images: Place, masks: Place) -> str:
         there = masks.files.get(split, {})
         for key, found in group_masks(keys, there).items():
             if len(found) > 1:
-                mask, image = (one_line(path) for path in (PurePosixPath(there[found[0]]).name, keys[key]))
-                several = f"{len(found)} masks, such as {mask}, belong to {image}"
+                several = f"{len(found)} masks, such as {one_line(PurePosixPath(there[found[0]]).name)}"
                 return (
-                    f"{base}: {several}, and segkit reads one mask for each picture. Merge them into one file, or name "
-                    f"one for each picture: {PAIRS}."
+                    f"{base}: {several}, belong to {one_line(keys[key])}, and segkit reads one mask for each picture. "
+                    f"Merge them into one file, or name one for each picture: {PAIRS}."
                 )
     first = [one_line(next(iter(next(iter(place.files.values())).values()), "")) for place in (images, masks)]
     return (
@@ -121,9 +121,13 @@ def find_further_masks(reading: Reading, names: Names) -> list[str]:
 
 def describe_splits(reading: Reading) -> str:
     """A remark on splits that the names of all pictures tell, where no folder does."""
-    stems = [PurePosixPath(path).stem for path in reading.images.files.get("", {}).values()]
-    told = {mark_split(stem)[1]: stem for stem in reversed(stems)}
-    if "" in told or len(told) < 2:
+    told: dict[str, str] = {}
+    for path in reading.images.files.get("", {}).values():
+        stem = PurePosixPath(path).stem
+        if not (split := mark_split(stem)[1]):
+            return ""
+        told.setdefault(split, stem)
+    if len(told) < 2:
         return ""
-    names = " and ".join(one_line(stem) for stem in sorted(told.values()))
+    names = " and ".join(map(one_line, sorted(told.values())))
     return f"; names such as {names} tell splits, and no folder does: dataset.split_file=… can list them"
