@@ -1,13 +1,14 @@
 """Exchanged masks: found in pairs, and nobody accused where the masks fit or nothing can be learnt."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from segkit.datasets import pairing
-from segkit.datasets.pairing import find_exchanged
+from segkit.datasets.pairing import GRID, Model, Pairs, find_exchanged, find_exchanged_among
 from segkit.datasets.synthetic import KINDS, Synthetic
 
 Pixels = NDArray[np.uint8]
@@ -94,3 +95,19 @@ def test_agreements_by_hand() -> None:
     assert pairing.agreements(said, said, (0, 0))[0, 1] == pytest.approx(1)
     assert pairing.agreements(said, said[::-1], (0, 0))[0, 1] == pytest.approx(-1)
     assert pairing.agreements(said, said, (2, 2))[0, 1] == pytest.approx(0.25)  # such small ones say less
+
+
+def test_of_many_classes_fewer_pictures_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, sizes = np.random.default_rng(0), list[int]()
+    features = rng.integers(-99, 99, (60, GRID, GRID, 2)).astype(np.int8)
+    shares = rng.integers(0, 254, (60, GRID, GRID, 50), np.uint8)
+    whole = Model.residuals
+
+    def residuals(model: Model, numbers: Any) -> Any:
+        sizes.append(len(numbers))
+        return whole(model, numbers)
+
+    monkeypatch.setattr(Model, "residuals", residuals)
+    monkeypatch.setattr(pairing, "VALUES", 25 * GRID**2 * 50)
+    find_exchanged_among(Pairs(features, shares))
+    assert max(sizes) == 25

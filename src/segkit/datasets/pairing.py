@@ -21,6 +21,7 @@ RIDGE = 1e-3
 FEWEST = 20  # pairs that something can be learnt from
 SAMPLE, SUSPECTS = 300, 1000  # pictures that say what is usual, and at most so many that fit worst
 SUSPECT_SHARE = 0.3
+VALUES = 20_000_000  # of all cells and classes of the pictures that are compared: of many classes, fewer pictures are
 # Chosen on CrackForest and drawn pictures: benchmarks/bench_check.py says what they find elsewhere.
 LEARNT = 0.15  # usual agreement below which nothing is said
 OPPOSED = 0.35  # share of the usual agreement that must be reached in the opposite sense
@@ -67,9 +68,10 @@ def find_exchanged_among(pairs: Pairs) -> list[Exchange]:
         return []
     model = Model(pairs)
     own = model.fits()
-    count = min(max(round(SUSPECT_SHARE * len(own)), FEWEST), SUSPECTS)
+    most = max(VALUES // pairs.shares[0].size, FEWEST)
+    count = min(max(round(SUSPECT_SHARE * len(own)), FEWEST), SUSPECTS, most)
     suspects = np.argsort(own, kind="stable")[:count]
-    sample = np.linspace(0, len(own) - 1, min(len(own), SAMPLE)).round().astype(int)
+    sample = np.linspace(0, len(own) - 1, min(len(own), SAMPLE, most)).round().astype(int)
     usual, spread, scales = _usual(*model.residuals(sample))
     if usual < LEARNT:
         return []
