@@ -13,9 +13,10 @@ from conftest import TINY_NET, read_picture, results, segkit
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
+from segkit.configs.composing import list_argument
 from segkit.configs.kinds import kinds_of
 from segkit.datasets.findings import DataError
-from segkit.datasets.from_annotations import list_argument, make_data_set
+from segkit.datasets.from_annotations import make_data_set
 from segkit.formats import recognise
 from segkit.formats.model import FormatError
 

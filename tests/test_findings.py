@@ -96,11 +96,14 @@ def test_a_wrong_setting_is_told_before_files_are_decoded(root: Path) -> None:
 
 
 def test_long_lists_are_cut_and_values_are_put_together() -> None:
-    few = Kind("odd file", "odd files", "Ignore [{values}].")
+    few = Kind("odd file", "odd files", "Or repair them.", lambda values: f"ignore={[*map(int, values)]}")
     text = format_findings([Finding(few, f"{number:02} is odd.", (number % 3,)) for number in range(30)])
     assert text.startswith("30 findings in the data set:\n30 odd files:\n  00 is odd.\n")
-    assert text.endswith("  19 is odd.\n  … and 10 more\nIgnore [0, 1, 2].")
-    assert format_findings([Finding(few, "a.png is odd.", (4.0,))]) == "a.png is odd.\nIgnore [4]."
+    assert text.endswith("  19 is odd.\n  … and 10 more\nIf that is meant, type ignore=[0, 1, 2]. Or repair them.")
+    assert (
+        format_findings([Finding(few, "a.png is odd.", (4.0,))])
+        == "a.png is odd.\nIf that is meant, type ignore=[4]. Or repair them."
+    )
     worker: Any = "the text that came from a worker"
     assert str(DataError(worker)) == worker
 

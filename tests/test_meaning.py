@@ -135,17 +135,27 @@ def test_masks_of_several_classes(tmp_path: Path) -> None:
     assert meaning(tmp_path, np.where(STEPS == 2, 255, STEPS).astype(np.uint8), classes=three).fits
     assert meaning(tmp_path, palette(STEPS, (0, 0, 0), RED, WHITE), classes=three).fits
     found = meaning(tmp_path, BITS * 255, classes=three)
-    assert (found.fits, found.misread, found.settings) == (False, True, "dataset.classes=[a]")
+    assert (found.fits, found.misread, found.settings) == (False, True, "'dataset.classes=[a]'")
     found = meaning(tmp_path, STEPS * 2, classes=three)
     assert "'dataset.ignore_values=[4]' (these pixels are ignored)" in found.remedy
     assert "'dataset.classes=[background,a,b,class3,class4]' (they are named)" in found.remedy
     found = meaning(tmp_path, STEPS, classes=["a", "b"])
     assert "'dataset.classes=[background,a,b]' (they are named)" in found.remedy
+    found = meaning(tmp_path, STEPS + 1, classes=["background", "a", "b"])  # 1 to 3: no name of them is that of 3
+    assert found.settings == "'dataset.classes=[class0,background,a,b]' (no mask holds 0: the names begin at 1)"
+    assert "ignore" not in found.remedy
+    found = meaning(tmp_path, STEPS + 1, classes=["a", "b", "c"])
+    assert found.settings.startswith("'dataset.classes=[background,a,b,c]' (no mask holds 0")
     found = meaning(tmp_path, colored(STEPS, (0, 0, 0), RED, SKY), classes=three)
     assert found.settings == "'dataset.colors={background: [0, 0, 0], a: [255, 0, 0], b: [128, 128, 128]}'"
     known = {"background": (0, 0, 0), "a": RED, "b": SKY}
     found = meaning(tmp_path, colored(STEPS, (0, 0, 0), RED, WHITE), classes=three, colors=known)
     assert found.settings.endswith("b: [128, 128, 128], ignore: [255, 255, 255]}'")
+
+
+def test_of_two_values_without_0_the_lower_is_background(tmp_path: Path) -> None:
+    assert meaning(tmp_path, BITS + 1).settings == "dataset.threshold=1"
+    assert meaning(tmp_path, BITS * 2).settings == "dataset.threshold=0"
 
 
 def test_values_of_all_masks_count(tmp_path: Path) -> None:

@@ -191,6 +191,13 @@ def format_argument(key: str, value: object) -> str:
     return shlex.quote(word) if re.search(r'["$`!]|\\\\', word) else f'"{word}"'
 
 
+def list_argument(key: str, names: Sequence[str]) -> str:
+    """`key=[a,b]` as it can be typed: quoted for the shell, and names that Hydra would take for something else, too."""
+    plain = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
+    quoted = (name if plain.fullmatch(name) else '"' + name.replace('"', '\\"') + '"' for name in names)
+    return shlex.quote(f"{key}=[{','.join(quoted)}]")
+
+
 def own_config_dirs() -> list[str]:
     """The folders given by --config-dir on this command line."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []

@@ -68,7 +68,8 @@ def read_sample(
     mask = values.read(pair.mask)
     height, width = image.shape[:2]
     if orientation > 1 and (orientation < 5 or height == width) and orientation_of(pair.mask) == 1:
-        add_remark(TURNED, f"{pair.image} (orientation {orientation})")  # otherwise the shapes differ
+        # otherwise the shapes differ
+        add_remark(TURNED, f"{pair.image} (orientation {orientation})", files=(pair.image,))
     if mask.shape != image.shape[:2]:
         mask = _resized(mask, image.shape[:2], pair, resize_masks, orientation)
     if ignore_file is not None:
@@ -83,13 +84,13 @@ def read_sample(
 def _resized(mask: Mask, size: tuple[int, int], pair: Pair, resize_masks: bool, orientation: int) -> Mask:
     (height, width), (mask_height, mask_width) = size, mask.shape
     fact = f"mask {pair.mask} is {mask_width}×{mask_height} but its image {pair.image} is {width}×{height}."
-    other = Finding(OTHER_SHAPE if resize_masks else OTHER_SCALE, fact)
+    other = Finding(OTHER_SHAPE if resize_masks else OTHER_SCALE, fact, files=(pair.mask, pair.image))
     done = f"mask resized from {mask_width}×{mask_height} to {width}×{height}"
     if _same_shape(size, mask.shape) and (resize_masks or can_repair(other, pair.mask, done)):
         resized = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return resized.astype(np.uint8, copy=False)
     if (mask_width, mask_height) == (height, width):
-        aside = Finding(ON_ITS_SIDE, f"{fact[:-1]}: it lies on its side.")
+        aside = Finding(ON_ITS_SIDE, f"{fact[:-1]}: it lies on its side.", files=other.files)
         if orientation >= 5 and can_repair(aside, pair.mask, "mask turned as the EXIF orientation of its picture says"):
             return turn(mask, orientation).astype(np.uint8, copy=False)
         raise DataError(aside)
@@ -204,7 +205,7 @@ def _digest_or_fault(path: Path) -> str | Finding:
     try:
         return _digest(path)
     except OSError as error:
-        return Finding(UNREADABLE, f"{path} cannot be read ({error.strerror or error}).")
+        return Finding(UNREADABLE, f"{path} cannot be read ({error.strerror or error}).", files=(path,))
 
 
 def _digest(path: Path) -> str:
@@ -234,4 +235,4 @@ def check_disjoint(train: Sequence[Pair], val: Sequence[Pair], test: Sequence[Pa
             other, twin = seen.setdefault(digest, (split, image))
             if digest and other != split and image.stat().st_size > 0:  # an empty file is reported as damaged
                 fact = f"{other} and {split} share a picture: {twin} and {image} have the same content."
-                report_faults(Finding(SHARED, fact))
+                report_faults(Finding(SHARED, fact, files=(twin, image)))

@@ -42,10 +42,9 @@ def pair_fields(images: Place, setting: str, names: Names, splits: Sequence[str]
         for key, path in images.files[split].items():
             other = reading.matches[split].pairs.get(key)
             if other is None:
-                fact = f"{images.base / path} has no mask in dataset.ignore_masks={setting}"
-                report_faults(
-                    Finding(NO_FIELD, f"{fact} (it has files such as {PurePosixPath(first_file(place)).name}).")
-                )
+                image, such = images.base / path, PurePosixPath(first_file(place)).name
+                fact = f"{image} has no mask in dataset.ignore_masks={setting} (it has files such as {such})."
+                report_faults(Finding(NO_FIELD, fact, files=(image,)))
             else:
                 found[images.base / path] = place.base / there[other]
     return found
@@ -62,5 +61,5 @@ def read_field(path: Path) -> NDArray[np.uint8]:
     values = values.max(axis=2) if values.ndim == 3 else values
     inside = values > (BLACK if file.lossy else 0)
     if not inside.any():
-        raise DataError(Finding(ALL_BLACK, f"{path} is black everywhere."))
+        raise DataError(Finding(ALL_BLACK, f"{path} is black everywhere.", files=(path,)))
     return inside.astype(np.uint8)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import NamedTuple
 
 from segkit.console import one_line
@@ -15,7 +16,7 @@ LEAST = 5  # findings written out of each kind, however many kinds there are
 
 
 class Kind(NamedTuple):
-    """A kind of finding: its name in singular and plural, and the remedy, where `{values}` stands for those found.
+    """A kind of finding: its name in singular and plural, and the remedy.
 
     suggest: the settings to type, from the values of all findings of this kind; "" for none.
     """
@@ -27,11 +28,12 @@ class Kind(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One finding: a sentence that names its file, and the values for the remedy."""
+    """One finding: a sentence, the values for the remedy, and the files that it is about."""
 
     kind: Kind
     fact: str
     values: tuple[float, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 class DataError(ValueError):
@@ -121,11 +123,11 @@ def report_faults(*faults: Finding) -> None:
         found.faults |= dict.fromkeys(faults)
 
 
-def add_remark(kind: Kind, fact: str, values: tuple[float, ...] = ()) -> None:
+def add_remark(kind: Kind, fact: str, values: tuple[float, ...] = (), files: tuple[Path, ...] = ()) -> None:
     """Add a remark, which is no fault; ignored outside of `gather_findings`, where it has been logged before."""
     found = _open.get()
     if found is not None:
-        found.remarks[Finding(kind, fact, values)] = None
+        found.remarks[Finding(kind, fact, values, files)] = None
 
 
 def can_repair(fault: Finding, file: object, done: str) -> bool:
@@ -158,11 +160,9 @@ def format_findings(findings: Iterable[Finding]) -> str:
     return "\n".join([f"{total} findings in the data set:", *parts])
 
 
-def format_remedy(findings: list[Finding]) -> str:
+def format_remedy(findings: Sequence[Finding]) -> str:
     """What to do about findings of one kind."""
-    values = sorted({value for finding in findings for value in finding.values})
-    remedy = findings[0].kind.remedy.replace("{values}", ", ".join(f"{value:g}" for value in values))
-    line = suggest_settings(findings)
+    remedy, line = findings[0].kind.remedy, suggest_settings(findings)
     return f"If that is meant, type {line}. {remedy}".rstrip() if line else remedy
 
 

@@ -1,7 +1,5 @@
 """Making a data set of pictures and masks from an annotation file."""
 
-import re
-import shlex
 import shutil
 import unicodedata
 from collections import Counter
@@ -13,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segkit.configs.composing import format_argument
+from segkit.configs.composing import format_argument, list_argument
 from segkit.console import format_count
 from segkit.datasets.annotated import Match, match_entries
 from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
@@ -263,10 +261,3 @@ def describe_next_steps(output: Path, names: Sequence[str], count: int) -> list[
     data = f"{format_argument('dataset.root', output)} {list_argument('dataset.classes', names)}"
     said.append(f"Check: python -m segkit.check dataset=folder {data}")
     return [*said, f"Train: python -m segkit.train experiment=own_class {data}"]
-
-
-def list_argument(key: str, names: Sequence[str]) -> str:
-    """`key=[a,b]` as it can be typed: quoted for the shell, and names that Hydra would take for something else, too."""
-    plain = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
-    quoted = (name if plain.fullmatch(name) else '"' + name.replace('"', '\\"') + '"' for name in names)
-    return shlex.quote(f"{key}=[{','.join(quoted)}]")

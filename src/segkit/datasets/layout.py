@@ -178,7 +178,8 @@ def list_found(reading: Reading, split: str, names: Names) -> list[Pair]:
     for place in (reading.images, masks):
         report_faults(*(found for path, found in names.faults if is_in(place, path)))
         for one, other in place.doubles:
-            report_faults(Finding(SAME_NAME, f"{root / one} and {root / other} have the same name."))
+            files = (root / one, root / other)
+            report_faults(Finding(SAME_NAME, f"{files[0]} and {files[1]} have the same name.", files=files))
         for one, other in place.copies:
             tell_of_copy(root / other, root / one)
     images = {key: root / path for key, path in reading.images.files[split].items()}

@@ -56,7 +56,6 @@ MOST_FOLDERS, MOST_LEVELS = 500_000, 100
 MOST_AGAIN = 1000  # linked folders that were entered before: a few links on each level make endless ways
 SMALLER = "Set dataset.root to the folder of the data set."
 SHOWN = 80  # letters of a path that is very long
-Report = Callable[[Path, Finding], None]
 
 
 class Pair(NamedTuple):
@@ -87,21 +86,17 @@ def find_pictures(
     inside = None if follow_links else root.resolve()
     found: dict[str, Path] = {}
     above = len(folder.parts)
-    for path in sorted(Walk(inside, report_fault).find(folder), key=str):
+    for path in sorted(Walk(inside, report_faults).find(folder), key=str):
         key = unicodedata.normalize("NFC", "/".join((*path.parts[above:-1], path.stem))).removesuffix(suffix)
         if key in found and preferred in (path.suffix.lower(), found[key].suffix.lower()):
             if path.suffix.lower() == preferred:
                 found[key], path = path, found[key]
             tell_of_copy(path, found[key])
         elif key in found:
-            report_faults(Finding(SAME_NAME, f"{found[key]} and {path} have the same name."))
+            report_faults(Finding(SAME_NAME, f"{found[key]} and {path} have the same name.", files=(found[key], path)))
         else:
             found[key] = path
     return found
-
-
-def report_fault(path: Path, finding: Finding) -> None:
-    report_faults(finding)
 
 
 def list_names(folder: Path, root: Path, follow_links: bool) -> Names:
@@ -111,8 +106,8 @@ def list_names(folder: Path, root: Path, follow_links: bool) -> Names:
     inside = None if follow_links else root.resolve()
     above = len(str(folder)) + (str(folder) != folder.anchor)
 
-    def keep(path: Path, finding: Finding) -> None:
-        faults.append((path.as_posix()[above:], finding))
+    def keep(finding: Finding) -> None:
+        faults.append((finding.files[0].as_posix()[above:], finding))
 
     paths = [path.as_posix()[above:] for path in islice(Walk(inside, keep).find(folder), MOST_NAMES + 1)]
     if len(paths) > MOST_NAMES:
@@ -124,7 +119,7 @@ def tell_of_copy(path: Path, chosen: Path) -> None:
     """A remark on a file beside the one of its name that is read."""
     ending = chosen.suffix.lower()
     kind = Kind(f"file beside a {ending}", f"files beside a {ending}", f"The {ending} is read.")
-    add_remark(kind, f"{path} lies beside {chosen.name}.")
+    add_remark(kind, f"{path} lies beside {chosen.name}.", files=(path,))
 
 
 @dataclass
@@ -133,7 +128,7 @@ class Walk:
     not be read. folders: how many were entered; links: what linked folders led to; again: how often to the same."""
 
     inside: Path | None
-    report: Report
+    report: Callable[[Finding], None]
     folders: int = 0
     again: int = 0
     links: set[Path] = field(default_factory=set)
@@ -148,12 +143,13 @@ class Walk:
             more = f"{MOST_FOLDERS:,} folders" if self.folders > MOST_FOLDERS else f"{MOST_AGAIN:,} links to the same"
             raise ValueError(f"{folder}: {more} and more lead here, too many to search. {SMALLER}")
         if len(above) > MOST_LEVELS:
-            self.report(folder, Finding(TOO_DEEP, f"{folder.as_posix()[:SHOWN]}… is {MOST_LEVELS} levels deep."))
+            fact = f"{folder.as_posix()[:SHOWN]}… is {MOST_LEVELS} levels deep."
+            self.report(Finding(TOO_DEEP, fact, files=(folder,)))
             return
         try:
             entries = os.scandir(folder)
         except PermissionError:
-            self.report(folder, Finding(NO_ACCESS, f"{folder} may not be read."))
+            self.report(Finding(NO_ACCESS, f"{folder} may not be read.", files=(folder,)))
             return
         with entries:
             for entry in entries:
@@ -164,7 +160,8 @@ class Walk:
                 if entry.is_dir():
                     target, here = path.resolve() if linked else real / entry.name, above | {real}
                     if target in here or real.is_relative_to(target):
-                        self.report(path, Finding(ENDLESS, f"{path} is a link to a folder above itself."))
+                        fact = f"{path} is a link to a folder above itself."
+                        self.report(Finding(ENDLESS, fact, files=(path,)))
                         continue
                     self.again += linked and target in self.links
                     self.links |= {target} if linked else set()
@@ -173,22 +170,22 @@ class Walk:
                     if entry.is_file():
                         yield path
                     else:
-                        self.report(path, Finding(NO_FILE, f"{path} is not a regular file."))
+                        self.report(Finding(NO_FILE, f"{path} is not a regular file.", files=(path,)))
 
     def _is_sound(self, link: Path) -> bool:
         """Whether a link leads to something that may be read; if not, the reason is reported."""
         try:
             target = link.resolve(strict=True)
         except FileNotFoundError:
-            self.report(link, Finding(LEADS_NOWHERE, f"{link} is a link to {link.readlink()}, which does not exist."))
+            fact = f"{link} is a link to {link.readlink()}, which does not exist."
+            self.report(Finding(LEADS_NOWHERE, fact, files=(link,)))
             return False
         except (OSError, RuntimeError):
-            self.report(link, Finding(ENDLESS, f"{link} is a link that leads back to itself."))
+            self.report(Finding(ENDLESS, f"{link} is a link that leads back to itself.", files=(link,)))
             return False
         if self.inside is not None and not target.is_relative_to(self.inside):
-            self.report(
-                link, Finding(LEADS_OUT, f"{link} is a link to {target}, outside of dataset.root ({self.inside}).")
-            )
+            fact = f"{link} is a link to {target}, outside of dataset.root ({self.inside})."
+            self.report(Finding(LEADS_OUT, fact, files=(link,)))
             return False
         return True
 
@@ -209,11 +206,13 @@ def match_pairs(images: Mapping[str, Path], masks: Mapping[str, Path], where: Pa
     folded = {key.casefold(): key for key in spare}
     for key, path in alone.items():
         if twin := folded.get(key.casefold()):
-            report_faults(Finding(OTHER_CASE, f"{path} and {spare.pop(twin)} differ in upper and lower case."))
+            other = spare.pop(twin)
+            fact = f"{path} and {other} differ in upper and lower case."
+            report_faults(Finding(OTHER_CASE, fact, files=(path, other)))
         else:
-            report_faults(Finding(NO_MASK, f"{path} has no mask."))
+            report_faults(Finding(NO_MASK, f"{path} has no mask.", files=(path,)))
     for path in spare.values():
-        report_faults(Finding(NO_IMAGE, f"{path} has no image."))
+        report_faults(Finding(NO_IMAGE, f"{path} has no image.", files=(path,)))
     return [Pair(images[key], masks[key]) for key in sorted(images) if key in masks]
 
 

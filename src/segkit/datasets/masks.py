@@ -80,7 +80,7 @@ class MaskValues:
         if file.lossy and exact:
             found = _few(np.unique(file.values)) if self._table is None else _some(_packed(file))
             fact = f"mask {path} is compressed with loss, so it holds values between those of its classes: {found}."
-            raise DataError(Finding(WITH_LOSS, fact))
+            raise DataError(Finding(WITH_LOSS, fact, files=(path,)))
         if self._table is not None:
             return _from_colors(file, self._table, path, self._remedy("unknown colors"))
         return self._from_threshold(file, path) if len(self.classes) == 1 else self._from_indices(file, path)
@@ -89,7 +89,9 @@ class MaskValues:
         self._check_colors(file, path)
         values = to_grey(file)
         if values.dtype.kind not in "ub" and not (np.isfinite(values).all() and values.min(initial=0) >= 0):
-            raise DataError(Finding(NO_NUMBERS, f"mask {path} has the values {_few(np.unique(values))}."))
+            raise DataError(
+                Finding(NO_NUMBERS, f"mask {path} has the values {_few(np.unique(values))}.", files=(path,))
+            )
         mask = (values > self.threshold).astype(np.uint8)
         counted = values
         if self.ignore_values:
@@ -110,7 +112,7 @@ class MaskValues:
                 self._remedy("soft edges" if soft else "values"),
             )
             fact = f"mask {path} has no value above dataset.threshold={self.threshold:g}: its values are {_few(found)}."
-            raise DataError(Finding(kind, fact, _numbers(found)))
+            raise DataError(Finding(kind, fact, _numbers(found), (path,)))
         if not (file.lossy or self.ignore_values) and (shades := find_shades(values)):
             object_ = ", ".join(f"{value:g}" for value in shades if value > self.threshold)
             others = ", ".join(f"{value:g}" for value in shades if value <= self.threshold)
@@ -122,7 +124,7 @@ class MaskValues:
                 "dataset.ignore_values.",
                 self._remedy("values"),
             )
-            add_remark(kind, fact, tuple(shades))
+            add_remark(kind, fact, tuple(shades), (path,))
         return mask
 
     def _remedy(self, of: Form) -> Remedy:
@@ -146,7 +148,9 @@ class MaskValues:
             None if file.lossy else self._remedy("colors"),
         )
         fact = f"mask {path} holds colours, {shown}; expected shades of grey for one class."
-        raise DataError(Finding(kind, fact, tuple(red << 16 | green << 8 | blue for red, green, blue in found)))
+        raise DataError(
+            Finding(kind, fact, tuple(red << 16 | green << 8 | blue for red, green, blue in found), (path,))
+        )
 
     def _from_indices(self, file: MaskFile, path: Path) -> Mask:
         values = file.values
@@ -162,7 +166,7 @@ class MaskValues:
                 fact = (
                     f"mask {path} holds colours, {_some(packed)}; expected the indices 0..{len(self.classes) - 1} of "
                 )
-                raise DataError(Finding(kind, f"{fact}dataset.classes.", _numbers(np.unique(packed))))
+                raise DataError(Finding(kind, f"{fact}dataset.classes.", _numbers(np.unique(packed)), (path,)))
             values = values[..., 0]
         ignored = [IGNORE_INDEX, *self.ignore_values]
         if values.dtype == np.uint8:
@@ -190,7 +194,8 @@ class MaskValues:
             f"mask {path} has the values {_few(wrong)} (of {_few(np.unique(values))}), but dataset.classes names "
             f"{count} classes, 0..{count - 1}: {', '.join(self.classes)}."
         )
-        return Finding(kind, fact, _numbers(wrong))
+        zero = values.dtype.type(0)
+        return Finding(kind, fact, _numbers(np.append(zero, wrong) if (values == zero).any() else wrong), (path,))
 
 
 def to_grey(file: MaskFile) -> Values:
@@ -259,7 +264,7 @@ def _from_colors(file: MaskFile, table: Mapping[int, int], path: Path, suggest: 
         fact = (
             f"mask {path} has colours that are not in dataset.colors: {_some(packed[mask < 0])} (of {_some(packed)})."
         )
-        raise DataError(Finding(kind, fact, _numbers(np.unique(packed[mask < 0]))))
+        raise DataError(Finding(kind, fact, _numbers(np.unique(packed[mask < 0])), (path,)))
     return mask.astype(np.uint8)
 
 

@@ -172,14 +172,17 @@ def find_files(
             elif not is_file(file):
                 report_faults(Finding(NOT_THERE, f"{what} is not in {' and '.join(map(str, folders))}."))
             elif inside is not None and not file.resolve().is_relative_to(inside):
-                report_faults(Finding(LEADS_OUT, f"{file} is a link to {file.resolve()}, outside of {inside}."))
+                report_faults(
+                    Finding(LEADS_OUT, f"{file} is a link to {file.resolve()}, outside of {inside}.", files=(file,))
+                )
             else:
                 files.append(file)
         if len(files) < 2:
             continue
         first = lines.setdefault(files[0], row.line)
         if first != row.line:
-            report_faults(Finding(DOUBLED, f"{path}, lines {first} and {row.line} name the same picture, {files[0]}."))
+            fact = f"{path}, lines {first} and {row.line} name the same picture, {files[0]}."
+            report_faults(Finding(DOUBLED, fact, files=(files[0],)))
         found.append((row, Pair(*files)))
     return found
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ from segkit.datasets.common import SHARED, SPLITS
 from segkit.datasets.duplicates import Twin, find_twins
 from segkit.datasets.findings import Finding, Kind, format_remedy
 from segkit.datasets.survey import Record, Survey
-from segkit.files.reading import is_file
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -252,24 +250,10 @@ def percent(share: float) -> str:
 def from_findings(findings: Iterable[Finding], severity: Severity, splits: Mapping[str, str]) -> Iterator[Problem]:
     """What the readers of files have reported. splits: of each file."""
     for finding in findings:
-        files = find_files(finding.fact)
+        files = [str(path) for path in finding.files]
         split = next((splits[file] for file in files if file in splits), "")
         first, second = (*files, "", "")[:2]
         yield Problem(severity, split, first, second, finding)
-
-
-def find_files(fact: str) -> list[str]:
-    """The files that a sentence names, as they are written in it."""
-    words, found, at = fact.split(" "), list[str](), 0
-    while at < len(words):
-        for end in range(min(at + 8, len(words)), at, -1):  # names may have spaces
-            text = " ".join(words[at:end]).rstrip(".,:;)")
-            if "/" in text and is_file(Path(text)):
-                found.append(text)
-                at = end - 1
-                break
-        at += 1
-    return found
 
 
 def worst_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:

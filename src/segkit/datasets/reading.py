@@ -181,7 +181,7 @@ def _pillow_values(image: Image.Image, data: bytes, path: Path) -> tuple[Values,
         values, alpha = values[..., :-1], values[..., -1]
         if alpha.min() < alpha.max() and (values == values[0, 0]).all():
             fact = f"mask {path} is drawn only in its alpha channel, which is not read: its colour is "
-            raise DataError(Finding(ALPHA, f"{fact}{tuple(values[0, 0].tolist())} everywhere."))
+            raise DataError(Finding(ALPHA, f"{fact}{tuple(values[0, 0].tolist())} everywhere.", files=(path,)))
         return (values[..., 0] if image.mode == "LA" else values), None
     return np.asarray(image.convert("RGB")), None
 
@@ -206,7 +206,7 @@ def _contents(path: Path) -> bytes:
     except OSError as error:
         raise _broken(path, error.strerror or error) from error
     if not data:
-        raise DataError(Finding(UNREADABLE, f"{path} is empty (0 bytes)."))
+        raise DataError(Finding(UNREADABLE, f"{path} is empty (0 bytes).", files=(path,)))
     return data
 
 
@@ -230,12 +230,14 @@ def _open(path: Path, source: Path | BytesIO) -> Image.Image | None:
 
 
 def _too_large(path: Path, got: str) -> DataError:
-    return DataError(Finding(TOO_LARGE, f"{path} has {got} pixels; at most {MAX_PIXELS // 10**6} million are read."))
+    return DataError(
+        Finding(TOO_LARGE, f"{path} has {got} pixels; at most {MAX_PIXELS // 10**6} million are read.", files=(path,))
+    )
 
 
 def _tell_of_pages(image: Image.Image, path: Path) -> None:
     if image.format in ("TIFF", "GIF", "WEBP", "PNG") and (pages := getattr(image, "n_frames", 1)) > 1:
-        add_remark(PAGES, f"{path} has {pages} pages or frames.")
+        add_remark(PAGES, f"{path} has {pages} pages or frames.", files=(path,))
 
 
 def _load(image: Image.Image, path: Path) -> None:
@@ -264,7 +266,9 @@ def _opencv_only(data: bytes, flags: int, path: Path) -> Values:
 
 
 def _broken(path: Path, reason: object) -> DataError:
-    return DataError(Finding(UNREADABLE, f"{path} cannot be read ({reason}): it is truncated, damaged or no picture."))
+    return DataError(
+        Finding(UNREADABLE, f"{path} cannot be read ({reason}): it is truncated, damaged or no picture.", files=(path,))
+    )
 
 
 def _opencv_reads(image: Image.Image, data: bytes) -> bool:
@@ -299,4 +303,6 @@ def _to_8_bit(pixels: Values, path: Path) -> NDArray[np.uint8]:
         return pixels
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise DataError(Finding(OTHER_DEPTH, f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits."))
+    raise DataError(
+        Finding(OTHER_DEPTH, f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits.", files=(path,))
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segkit import IGNORE_INDEX
+from segkit.configs.composing import list_argument
 
 Rgb = tuple[int, int, int]
 Form = Literal["values", "soft edges", "colors", "unknown colors"]
@@ -46,13 +47,16 @@ def settings_for_values(values: Sequence[float], classes: Sequence[str]) -> str:
 
     One class: 0 and another value are background and the class; 0, 1 and 255 are these and ignored; small numbers are
     those of several classes, up to 40 shades stand for one each, and more are soft edges. Several: black and white show
-    one; numbers of further classes have to be named or ignored.
+    one; numbers of further classes have to be named or ignored. Where no mask holds 0, numbers begin at 1: the lower
+    of two values is background, and names for several classes need one in front.
     """
     found = sorted({*values} - {0})
     if len(classes) > 1:
-        return _settings_for_numbers(found, classes)
+        return _settings_for_numbers(found, classes, 0 in values)
     if found in ([255], [65535]):
         return ""
+    if 0 not in values and len(found) == 2 and IGNORE_INDEX not in found:
+        return f"dataset.threshold={found[0]:g}"
     if any(value != int(value) for value in found) or len(found) == 1:
         return "dataset.threshold=0"
     if len(found) > MOST:  # soft edges, or compressed with loss
@@ -61,19 +65,22 @@ def settings_for_values(values: Sequence[float], classes: Sequence[str]) -> str:
         return f"dataset.threshold=0 'dataset.ignore_values=[{IGNORE_INDEX}]'"
     numbers = [int(value) for value in found if value != IGNORE_INDEX]
     if max(numbers) < NUMBERS:
-        return _classes([BACKGROUND, *_invent(range(1, max(numbers) + 1))])
+        return list_argument("dataset.classes", [BACKGROUND, *_invent(range(1, max(numbers) + 1))])
     if max(found) <= 255:
         shades = [0, *map(int, found)]
         return settings_for_colors([(shade, shade, shade) for shade in shades], classes)
     return ""
 
 
-def _settings_for_numbers(found: Sequence[float], classes: Sequence[str]) -> str:
+def _settings_for_numbers(found: Sequence[float], classes: Sequence[str], has_zero: bool) -> str:
     if found == [IGNORE_INDEX]:
-        return _classes([next((name for name in classes if name != BACKGROUND), "object")])
+        return list_argument("dataset.classes", [next((name for name in classes if name != BACKGROUND), "object")])
     wrong = [value for value in found if value >= len(classes) and value != IGNORE_INDEX]
     if not wrong:
         return ""
+    if wrong == [len(classes)] and not has_zero:
+        first = BACKGROUND if BACKGROUND not in classes else "class0"
+        return f"{list_argument('dataset.classes', [first, *classes])} (no mask holds 0: the names begin at 1)"
     ignored = f"'dataset.ignore_values=[{','.join(f'{value:g}' for value in wrong)}]'"
     if any(value != int(value) for value in wrong) or max(wrong) >= NUMBERS:
         return ignored
@@ -81,7 +88,7 @@ def _settings_for_numbers(found: Sequence[float], classes: Sequence[str]) -> str
         named = [BACKGROUND, *classes]
     else:
         named = [*classes, *_invent(range(len(classes), int(max(wrong)) + 1))]
-    return f"{ignored} (these pixels are ignored) or {_classes(named)} (they are named)"
+    return f"{ignored} (these pixels are ignored) or {list_argument('dataset.classes', named)} (they are named)"
 
 
 def settings_for_colors(colors: Sequence[Rgb], classes: Sequence[str]) -> str:
@@ -98,7 +105,7 @@ def settings_for_colors(colors: Sequence[Rgb], classes: Sequence[str]) -> str:
         names = [*classes, *_invent(range(len(classes), len(found)))][: len(found)]
     listed = {**dict(zip(names, found, strict=True)), **dict(zip(["ignore"], void, strict=False))}
     others = len(found) > 2 if len(classes) == 1 else len(found) != len(classes)
-    return " ".join([*([_classes(names)] if others else []), _colors(listed)])
+    return " ".join([*([list_argument("dataset.classes", names)] if others else []), _colors(listed)])
 
 
 def settings_for_unknown(colors: Sequence[Rgb], classes: Sequence[str], known: Mapping[str, Rgb]) -> str:
@@ -111,16 +118,12 @@ def settings_for_unknown(colors: Sequence[Rgb], classes: Sequence[str], known: M
     if len(names) + len(found) > MOST or len(classes) == 1:
         return ""
     more = _invent(range(len(names), len(names) + len(found)))
-    return f"{_classes([*names, *more])} {_colors({**known, **dict(zip(more, found, strict=True))})}"
+    colored = _colors({**known, **dict(zip(more, found, strict=True))})
+    return f"{list_argument('dataset.classes', [*names, *more])} {colored}"
 
 
 def _invent(numbers: Sequence[int]) -> list[str]:
     return [f"class{number}" for number in numbers]
-
-
-def _classes(names: Sequence[str]) -> str:
-    word = f"dataset.classes=[{','.join(names)}]"
-    return word if len(names) == 1 and word.isascii() and " " not in word else shlex.quote(word)
 
 
 def _colors(named: Mapping[str, Rgb]) -> str:

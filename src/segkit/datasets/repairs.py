@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import IGNORE_INDEX, hardware
-from segkit.configs.composing import format_argument, key_of
+from segkit.configs.composing import format_argument, key_of, list_argument
 from segkit.configs.kinds import LOADING
 from segkit.console import format_count
 from segkit.datasets.checkup import Checkup
@@ -180,8 +180,7 @@ def describe_command(checkup: Checkup, folder: Path, words: Sequence[str], ignor
     """The command line that trains on the copy."""
     data, classes = checkup.data, list(checkup.survey.classes)
     kept = [word for word in words if key_of(word) in {*LOADING, "augment"} - {"dataset.classes"}]
-    named = shlex.quote(f"dataset.classes=[{','.join(classes)}]")
-    line = ["dataset=folder", format_argument("dataset.root", folder), named]
+    line = ["dataset=folder", format_argument("dataset.root", folder), list_argument("dataset.classes", classes)]
     line += [f"dataset.ignore_values=[{GREY}]"] if ignores and len(classes) == 1 else []
     line += ["dataset.protocol=published"] if same else []
     if not any(word.startswith("dataset.size=") for word in kept) and data.size != (USUAL_SIZE, USUAL_SIZE):

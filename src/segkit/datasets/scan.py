@@ -82,9 +82,11 @@ def read_whole(path: Path) -> NDArray[np.uint8]:
     with capture_complaints() as complaints:
         picture = read_picture(path)
     if complaints and "premature end" in complaints[0].lower():
-        raise DataError(Finding(CUT, f"{path} ends too early, although it has the end marker of a complete file."))
+        raise DataError(
+            Finding(CUT, f"{path} ends too early, although it has the end marker of a complete file.", files=(path,))
+        )
     if complaints and complaints[0]:
-        add_remark(DAMAGED, f"{path} ({complaints[0].strip().splitlines()[0]})")
+        add_remark(DAMAGED, f"{path} ({complaints[0].strip().splitlines()[0]})", files=(path,))
     return picture
 
 

@@ -10,19 +10,14 @@ from numpy.typing import NDArray
 
 from segkit.console import printable
 from segkit.datasets.checkup import Checkup
-from segkit.datasets.common import SHARED
 from segkit.datasets.findings import DataError, collect_findings
 from segkit.datasets.problems import (
     EMPTY_MASK,
-    EXACT_WITHIN,
     EXCHANGED,
     FULL_MASK,
-    NEAR_ACROSS,
-    NEAR_WITHIN,
-    OVERLAP_ACROSS,
-    OVERLAP_WITHIN,
     SINGLE_CLASS,
     SPECKS,
+    TWINS,
     TWO_MASKS,
     Problem,
     speck_limit,
@@ -34,7 +29,6 @@ from segkit.pictures.sheets import MISSED, heatmap
 
 TILE = 200  # longest side of a picture
 MOST = 6  # examples of each kind
-BESIDE = (SHARED, NEAR_ACROSS, NEAR_WITHIN, EXACT_WITHIN, OVERLAP_ACROSS, OVERLAP_WITHIN)
 OVERLAID = (TWO_MASKS, EMPTY_MASK, FULL_MASK, SINGLE_CLASS, SPECKS)
 
 
@@ -78,9 +72,9 @@ class Examples:
     def _draw(self, problem: Problem) -> Iterator[Tile]:
         one, other = self.records.get(problem.file), self.records.get(problem.other)
         kind = problem.finding.kind
-        if one is None or (other is None and kind in (*BESIDE, EXCHANGED, TWO_MASKS)):
+        if one is None or (other is None and kind in (*TWINS, EXCHANGED, TWO_MASKS)):
             return
-        if kind in BESIDE and other is not None:
+        if kind in TWINS and other is not None:
             yield from (make_tile(self._read(record)[0], self._title(record)) for record in (one, other))
         elif kind == EXCHANGED and other is not None:
             for record, its_other in ((one, other), (other, one)):
