@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from browser import browse_narrow, needs_chromium
 from conftest import read_picture
 from test_duplicates import brighten, draw
-from test_report_page import browse, needs_chromium
 
 from segkit.datasets.checkup import Checkup, check_dataset, check_sample
 from segkit.datasets.findings import Findings, collect_findings
@@ -307,11 +307,7 @@ def test_the_page_fits_a_narrow_window(root: Path, tmp_path: Path) -> None:
     });</script></body>"""
     text = render(checkup(root)).replace("default-src 'none';", "script-src 'unsafe-inline';")
     text = text.replace(' loading="lazy"', "")
-    (tmp_path / "page.html").write_text(text.replace("</body>", script))
-    told = "setTimeout(() => { document.title = this.contentDocument.title }, 200)"
-    frame = f'<iframe src="page.html" width="400" height="800" onload="{told}"></iframe>'
-    (tmp_path / "frame.html").write_text(frame)
-    seen = browse(tmp_path / "frame.html")
+    seen = browse_narrow(text.replace("</body>", script), tmp_path)
     assert seen["body"] <= 400
     assert seen["drawn"] == seen["all"] >= 8
 

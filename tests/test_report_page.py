@@ -1,40 +1,12 @@
 """The report's page as a browser shows it, wide and narrow."""
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import browse, browse_narrow, needs_chromium
 from made_up import report_of, write_grid
-
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: make chromium")
-
-
-def browse(page: Path) -> dict[str, Any]:
-    """The JSON that a page writes into its title, in a browser without network; nothing may be logged as an error."""
-    quiet = ("background-networking", "component-update", "sync", "quic", "gpu")
-    with tempfile.TemporaryDirectory(dir="/tmp") as profile:  # a short name, for the sockets in it
-        words = ["--headless", "--no-sandbox", "--no-first-run", "--enable-logging=stderr", "--v=0", "--dump-dom"]
-        words += ["--allow-file-access-from-files", "--virtual-time-budget=4000", f"--user-data-dir={profile}"]
-        words += [f"--disable-{name}" for name in quiet]
-        done = subprocess.run(
-            ["chromium", *words, f"file://{page}"],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            env=os.environ | {"TMPDIR": profile},
-        )
-    assert ":CONSOLE" not in done.stderr
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title is not None, done.stderr
-    seen: dict[str, Any] = json.loads(title[1].replace("&quot;", '"'))
-    return seen
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +47,7 @@ def test_a_narrow_page_keeps_both_names_of_a_comparison_in_sight(page: Any, tmp_
       document.title = JSON.stringify({right: Math.max(...sides), body: document.documentElement.scrollWidth,
         said: document.querySelector("#comparisons th.said").textContent});
     });</script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", script))
-    told = "setTimeout(() => { document.title = this.contentDocument.title }, 200)"
-    frame = f'<iframe src="page.html" width="400" height="800" onload="{told}"></iframe>'
-    (tmp_path / "frame.html").write_text(frame)
-    seen = browse(tmp_path / "frame.html")
+    seen = browse_narrow(page.replace("</body>", script), tmp_path)
     assert seen["right"] <= 400
     assert seen["body"] <= 400
     assert re.fullmatch(r"\w+ / dice is (better than|not distinguishable with these data from) \w+ / \w+", seen["said"])

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import browse, needs_chromium
 from made_up import SCORES, SETTINGS, groups_in, report_of, write_grid, write_run
-from test_report_page import browse, needs_chromium
 
 from segkit.reporting import summary, training
 from segkit.reporting.analysis import Analysis

@@ -25,20 +25,17 @@ def read(path: Path, document: Json) -> Annotations:
     """The annotations of a COCO file, in the order of its images."""
     found = Annotations("coco")
     names: dict[Any, str] = {}
-    for at, entry in enumerate(reading.as_list(document.get("categories", []), str(path), "categories")):
-        where = f"{path}: category {at}"
-        entry = reading.as_mapping(entry, where, "it")
+    for name, entry in reading.as_entries(document.get("categories", []), path, "categories", "category"):
+        where = f"{path}: {name}"
         names[_key(entry, "id", where)] = reading.as_name(entry.get("name"), where, "name")
     found.declared = list(dict.fromkeys(names.values()))
     shapes: dict[Any, list[Shape]] = {}
-    images = reading.as_list(document["images"], str(path), "images")
-    entries = [reading.as_mapping(entry, f"{path}: image {at}", "it") for at, entry in enumerate(images)]
-    ids = [_key(entry, "id", f"{path}: image {at}") for at, entry in enumerate(entries)]
-    for at, entry in enumerate(reading.as_list(document["annotations"], str(path), "annotations")):
-        where = f"{path}: annotation {at}"
-        entry = reading.as_mapping(entry, where, "it")
-        image = _key(entry, "image_id", where)
-        shape = _shape(entry, names, path, at, found)
+    images = list(reading.as_entries(document["images"], path, "images", "image"))
+    ids = [_key(entry, "id", f"{path}: {name}") for name, entry in images]
+    annotations = reading.as_entries(document["annotations"], path, "annotations", "annotation")
+    for name, entry in annotations:
+        image = _key(entry, "image_id", f"{path}: {name}")
+        shape = _shape(entry, path, name, names, found)
         if shape is not None:
             shapes.setdefault(image, []).append(shape)
     if twice := [key for key, count in Counter(ids).items() if count > 1]:
@@ -46,12 +43,12 @@ def read(path: Path, document: Json) -> Annotations:
     if unknown := sorted(shapes.keys() - set(ids), key=str):
         first = shapes[unknown[0]][0].where
         raise FormatError(f"{path}: {first} has image_id {unknown[0]!r}, which images does not list. {reading.AGAIN}")
-    for at, (key, entry) in enumerate(zip(ids, entries, strict=True)):
-        where = f"{path}: image {at}"
+    for key, (name, entry) in zip(ids, images, strict=True):
+        where = f"{path}: {name}"
         is_sized = entry.get("height") is not None
         size = reading.as_size(entry["height"], entry.get("width"), where) if is_sized else None
-        name = reading.as_text(entry.get("file_name"), where, "file_name")
-        found.pictures.append(Listed(name, tuple(shapes.get(key, ())), f"{path}: image {key}", size))
+        file = reading.as_text(entry.get("file_name"), where, "file_name")
+        found.pictures.append(Listed(file, tuple(shapes.get(key, ())), f"{path}: image {key}", size))
     return found
 
 
@@ -62,8 +59,8 @@ def _key(entry: Json, key: str, where: str) -> int | str:
     return value
 
 
-def _shape(entry: Json, names: dict[Any, str], path: Path, at: int, found: Annotations) -> Shape | None:
-    where, title = f"{path}: annotation {at}", f"annotation {entry.get('id', at)}"
+def _shape(entry: Json, path: Path, which: str, names: dict[Any, str], found: Annotations) -> Shape | None:
+    where, title = f"{path}: {which}", f"annotation {entry['id']}" if "id" in entry else which
     category = _key(entry, "category_id", where)
     if category not in names:
         raise FormatError(f"{where}: category_id is {category!r}; expected one of categories: {list(names)[:20]}.")

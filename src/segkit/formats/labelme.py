@@ -37,24 +37,20 @@ def recognise(document: Any) -> bool:
 def read(paths: Iterable[Path]) -> Annotations:
     """The annotations in LabelMe's files, one for each picture."""
     found = Annotations("labelme")
-    for path in paths:
-        document = reading.read_json(path)
-        if not recognise(document):
-            raise FormatError(f"{path} is not a LabelMe file, unlike others in its folder. Remove it from there.")
+    for path, document in reading.read_each(paths, recognise, "LabelMe"):
         shapes = []
-        for at, entry in enumerate(reading.as_list(document["shapes"], str(path), "shapes")):
-            where = f"{path}: shape {at}"
-            entry = reading.as_mapping(entry, where, "it")
+        for name, entry in reading.as_entries(document["shapes"], path, "shapes", "shape"):
+            where = f"{path}: {name}"
             kind = reading.as_text(entry.get("shape_type") or "polygon", where, "shape_type")
             if kind not in AREAS:
                 found.left_out[kind].append(where)
                 continue
             label = reading.as_name(entry.get("label"), where, "label")
-            shapes.append(Shape(label, (_part(kind, entry, where),), f"shape {at}"))
+            shapes.append(Shape(label, (_part(kind, entry, where),), name))
         stated = (document.get("imageHeight"), document.get("imageWidth"))
         size = None if None in stated else reading.as_size(*stated, str(path))
-        name = reading.as_text(document["imagePath"], str(path), "imagePath")
-        found.pictures.append(Picture(name, tuple(shapes), str(path), size, base=path.parent))
+        image = reading.as_text(document["imagePath"], str(path), "imagePath")
+        found.pictures.append(Picture(image, tuple(shapes), str(path), size, base=path.parent))
     return found
 
 

@@ -4,7 +4,7 @@ the entry, what was found and what was expected."""
 import json
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -122,6 +122,15 @@ def find_files(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
             yield path
 
 
+def read_each(paths: Iterable[Path], recognise: Callable[[Any], bool], title: str) -> Iterator[tuple[Path, Json]]:
+    """The contents of JSON files that a tool writes, one for each picture; FormatError for another's."""
+    for path in paths:
+        document = read_json(path)
+        if not recognise(document):
+            raise FormatError(f"{path} is not a {title} file, unlike others in its folder. Remove it from there.")
+        yield path, document
+
+
 def format_value(value: Any) -> str:
     """A value as a message shows it."""
     if isinstance(value, dict | list):
@@ -144,6 +153,12 @@ def as_list(value: Any, where: str, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise mismatch(where, what, value, KINDS[list])
     return value
+
+
+def as_entries(value: Any, path: Path, what: str, one: str) -> Iterator[tuple[str, Json]]:
+    """The mappings in a list of a file, each with its name: `one` and its number."""
+    for at, entry in enumerate(as_list(value, str(path), what)):
+        yield f"{one} {at}", as_mapping(entry, f"{path}: {one} {at}", "it")
 
 
 def as_text(value: Any, where: str, what: str) -> str:

@@ -36,24 +36,19 @@ def read(paths: Iterable[Path], folder: Path, meta: Path | None) -> Annotations:
     found = Annotations("supervisely")
     if meta is not None:
         classes = reading.as_mapping(reading.read_json(meta), str(meta), "it").get("classes", [])
-        for at, entry in enumerate(reading.as_list(classes, str(meta), "classes")):
-            where = f"{meta}: class {at}"
-            title = reading.as_mapping(entry, where, "it").get("title")
-            found.declared.append(reading.as_name(title, where, "title"))
-    for path in paths:
-        document = reading.read_json(path)
-        if not recognise(document):
-            raise FormatError(f"{path} is not a Supervisely file, unlike others in its folder. Remove it from there.")
+        for name, entry in reading.as_entries(classes, meta, "classes", "class"):
+            found.declared.append(reading.as_name(entry.get("title"), f"{meta}: {name}", "title"))
+    for path, document in reading.read_each(paths, recognise, "Supervisely"):
         shapes = []
-        for at, entry in enumerate(reading.as_list(document["objects"], str(path), "objects")):
-            where = f"{path}: object {at}"
-            entry = reading.as_mapping(entry, where, "it")
+        for name, entry in reading.as_entries(document["objects"], path, "objects", "object"):
+            where = f"{path}: {name}"
             kind = reading.as_text(entry.get("geometryType") or _kind(entry), where, "geometryType")
             part = _part(kind, entry, where)
             if part is None:
                 found.left_out[kind].append(where)
                 continue
-            shapes.append(Shape(reading.as_name(entry.get("classTitle"), where, "classTitle"), (part,), f"object {at}"))
+            label = reading.as_name(entry.get("classTitle"), where, "classTitle")
+            shapes.append(Shape(label, (part,), name))
         stated = reading.as_mapping(document["size"], str(path), "size")
         size = reading.as_size(stated.get("height"), stated.get("width"), str(path))
         parts = ["img" if part == "ann" else part for part in path.relative_to(folder).parts]
