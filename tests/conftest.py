@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from folders import fill
 from helpers import quicken
 from helpers import segkit as segkit  # for the tests: `from conftest import segkit`
 
@@ -109,3 +110,16 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(compose(*TINY, f"run_dir={run}"))
     return run
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    for split, count, start in (("train", 5, 0), ("valid", 2, 5), ("test", 3, 7)):
+        fill(tmp_path / split, count, start)
+    return tmp_path
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    fill(tmp_path, 20)
+    return tmp_path

@@ -1,76 +1,25 @@
 """Folders of pictures and masks as people have them: what is found, what is said, and what is asked."""
 
 import re
-import shlex
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import segkit, write_pair
-from miniatures import draw, save, write_chase, write_cwfid, write_drive, write_pet_archives, write_ph2
+from conftest import write_pair
+from layouts import NUMBERS, names, pairs_of, read, settings_in, touch
+from miniatures import draw, save, write_drive
 
 from segkit.datasets.choosing import Given
 from segkit.datasets.common import Split
 from segkit.datasets.families import tails_of
-from segkit.datasets.findings import DataError, gather_findings
+from segkit.datasets.findings import DataError
 from segkit.datasets.folder import Folder
 from segkit.datasets.folder_names import mark_split, role_of
-from segkit.datasets.layout import Layout, read_layout
+from segkit.datasets.layout import read_layout
 from segkit.datasets.matching import match_keys
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-NUMBERS = range(1, 6)
 BOTH, THREE = ("train", "test"), ("train", "val", "test")
-RUN = ("dataset.size=32", "dataset.batch_size=4", "model.net.widths=[4,8]", "trainer.max_epochs=1",
-       "trainer.accelerator=cpu", "callbacks.pictures=null", "loss=dice", "hydra.run.dir=run")  # fmt: skip
-
-
-def names(*patterns: str, **words: Any) -> list[str]:
-    """Paths from patterns with `{n}` for a number and names with several values."""
-    lists = {"n": NUMBERS, **words}
-    found = []
-    for pattern in patterns:
-        used = [key for key in lists if re.search(rf"\{{{key}\b", pattern)]
-        found += [
-            pattern.format(**dict(zip(used, values, strict=True))) for values in product(*(lists[key] for key in used))
-        ]
-    return found
-
-
-def touch(root: Path, paths: list[str]) -> Path:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
-    return root
-
-
-def read(root: Path, **given: Any) -> Layout:
-    with gather_findings():
-        layout = read_layout(root, Given(**given), follow_links=True)
-        for split in SPLITS:
-            layout.find_part(split, "honest")
-    return layout
-
-
-def pairs_of(layout: Layout) -> dict[str, list[tuple[str, str]]]:
-    return {
-        split: [
-            (pair.image.relative_to(layout.root).as_posix(), pair.mask.relative_to(layout.root).as_posix())
-            for pair in list_pairs()
-        ]
-        for split, list_pairs in layout.splits.items()
-    }
-
-
-def settings_in(text: str) -> Iterator[dict[str, str]]:
-    """The settings of each line that can be copied."""
-    for line in text.splitlines():
-        if line.startswith("  ") and "<" not in line:
-            words = [word.removeprefix("dataset.").partition("=") for word in shlex.split(line)]
-            yield {key: value.strip("'") for key, _, value in words}
 
 
 CLEAR = {
@@ -305,12 +254,6 @@ def test_pixels_outside_of_the_field_of_view_are_ignored(tmp_path: Path) -> None
         Folder(tmp_path, "test", ["vessel"], ignore_masks="{split}/mask")
 
 
-@pytest.fixture
-def listed(tmp_path: Path) -> Path:
-    """Pictures and masks whose names do not tell that they belong together."""
-    return touch(tmp_path / "data", names("p/a{n}.jpg", "m/{c}.png", c="vwxyz"))
-
-
 @pytest.mark.parametrize(
     ("given", "text"),
     [
@@ -326,184 +269,6 @@ def test_patterns_that_could_take_long_are_refused(given: dict[str, str], text: 
     root = touch(tmp_path / "data", names(f"images/{'a' * 200}{{n}}.png", f"masks/{'a' * 200}{{n}}.png"))
     with pytest.raises(ValueError, match=re.escape(text)):
         Folder(root, "train", fractions=[1, 0, 0], **given)  # type: ignore[arg-type]
-
-
-PAIRS = {
-    "p/a1.jpg": "m/v.png",
-    "p/a2.jpg": "m/w.png",
-    "p/a3.jpg": "m/x.png",
-    "p/a4.jpg": "m/y.png",
-    "p/a5.jpg": "m/z.png",
-}
-
-
-@pytest.mark.parametrize(
-    ("head", "separator"),
-    [
-        ("image,mask", ","),
-        ("", ","),
-        ("# a list", " "),
-        ("mask file\tPicture\tnote", "\t"),
-        ("\ufeffImages;labels", ";"),
-        ("", "\t"),
-    ],
-)
-def test_a_file_of_pairs_is_read_with_any_separator_and_header(listed: Path, head: str, separator: str) -> None:
-    turned = head.startswith("mask")
-    rows = [[mask, image, "n"] if turned else [image, mask] for image, mask in PAIRS.items()]
-    text = "\n".join([head, *(separator.join(row) for row in reversed(rows)), ""])
-    (listed / "pairs.txt").write_text(text)
-    layout = read(listed, pairs="pairs.txt")
-    assert pairs_of(layout) == {"": [*PAIRS.items()]}
-    assert layout.reading == f"5 pictures and their masks as {listed / 'pairs.txt'} pairs them"
-
-
-def test_a_file_of_pairs_names_splits_and_groups(listed: Path) -> None:
-    splits, groups = ("train", "Training", "train", "valid", "test"), ("one", "one", "two", "", "three")
-    rows = [
-        f"{image},{mask},{split},{group}"
-        for (image, mask), split, group in zip(PAIRS.items(), splits, groups, strict=True)
-    ]
-    (listed / "pairs.csv").write_text("\n".join(["image,mask,split,group", *rows]))
-    data = {split: Folder(listed, split, pairs="pairs.csv") for split in SPLITS}
-    assert {split: source.names for split, source in data.items()} == {
-        "train": ["p/a1.jpg", "p/a2.jpg", "p/a3.jpg"],
-        "val": ["p/a4.jpg"],
-        "test": ["p/a5.jpg"],
-    }
-    assert {split: source.groups for split, source in data.items()} == {
-        "train": ["one", "one", "two"],
-        "val": ["p/a4.jpg"],
-        "test": ["three"],
-    }
-    halves = [f"{image},{mask},{'ab'[at // 3]}" for at, (image, mask) in enumerate(PAIRS.items())]
-    (listed / "pairs.csv").write_text("\n".join(["image,mask,group", *halves]))
-    train, val = (Folder(listed, split, pairs="pairs.csv", fractions=[0.5, 0.5, 0]) for split in ("train", "val"))
-    assert {*train.groups}.isdisjoint(val.groups)
-    assert len(train) + len(val) == 5
-    assert Folder(listed, "train", pairs="pairs.csv", fractions=[1, 0, 0], groups=r"a\d").groups[0] == "a1"
-
-
-def test_names_in_a_file_of_pairs_are_looked_up_in_the_folders_that_are_named(listed: Path) -> None:
-    (listed / "lists").mkdir()
-    (listed / "lists/some.txt").write_text("a1.jpg v.png\na2.jpg w.png\n")
-    layout = read(listed, pairs="lists/some.txt", images="p", masks="m")
-    assert pairs_of(layout)[""] == [("p/a1.jpg", "m/v.png"), ("p/a2.jpg", "m/w.png")]
-    (listed / "p/pairs.txt").write_text(f"a1.jpg {listed / 'm/v.png'}\n")
-    assert pairs_of(read(listed, pairs="p/pairs.txt"))[""] == [("p/a1.jpg", "m/v.png")]
-
-
-WRONG = {
-    "image,masque\np/a1.jpg,m/v.png": "without a column mask; expected the columns image and mask",
-    "image,mask\np/a1.jpg,m/v.png\np/a1.jpg,m/w.png": "lines 2 and 3 name the same picture",
-    "image,mask\np/a1.jpg,m/v.png\n./p/a1.jpg,m/w.png": "lines 2 and 3 name the same picture",
-    "p/a1.jpg,../secret.png": "line 1: the mask ../secret.png is outside of",
-    "/etc/passwd,m/v.png": "line 1: the image /etc/passwd is outside of",
-    "p/../../secret.png,m/v.png": "line 1: the image p/../../secret.png is outside of",
-    "image,mask\np/a1.jpg,m/none.png\np/a9.jpg,m/w.png": "2 files of dataset.pairs that are not there",
-    "image,mask,split\np/a1.jpg,m/v.png,holdout": "line 2: its split is 'holdout'; expected train, val or test",
-    "image,mask\np/a1.jpg,": "line 2 names no mask",
-    "image,mask\np/a1.jpg": "line 2 has 1 cells and the first has 2",
-    "p/a1.jpg\np/a2.jpg": "its first line has one cell, 'p/a1.jpg'",
-    "image,photo,mask\na,b,c": "its columns 'image' and 'photo' may both be the image",
-    "image,mask": "has a header and no line below it",
-    "": "is empty; expected the columns image and mask",
-    'p/a1.jpg,"m/v.png': "line 1: unexpected end of data",
-    "image,mask,split\np/a1.jpg,m/v.png,test": "has no train folder, only test",
-}
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_a_file_of_pairs_that_is_wrong_is_named_with_its_line(text: str, listed: Path) -> None:
-    (listed / "pairs.csv").write_text(text)
-    save(listed.parent / "secret.png", np.zeros((8, 8), np.uint8))
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
-        Folder(listed, "train", pairs="pairs.csv", fractions=[1, 0, 0])
-    assert WRONG[text] in str(error.value)
-
-
-def test_a_file_of_pairs_elsewhere_is_the_users_own(listed: Path, tmp_path: Path) -> None:
-    path = tmp_path / "elsewhere.txt"
-    path.write_text("p/a1.jpg m/v.png\n")
-    assert len(Folder(listed, "train", pairs=str(path), fractions=[1, 0, 0], follow_links=True)) == 1
-    with pytest.raises(FileNotFoundError, match=r"is read only if your own command line names the root"):
-        Folder(listed, "train", pairs=str(path), fractions=[1, 0, 0])
-    with pytest.raises(FileNotFoundError, match=r"there is no such file, neither below dataset\.root="):
-        Folder(listed, "train", pairs="none.txt", fractions=[1, 0, 0], follow_links=True)
-    (listed / "inside.txt").symlink_to(path)
-    with pytest.raises(FileNotFoundError, match=r"no such file below dataset\.root"):
-        Folder(listed, "train", pairs="inside.txt", fractions=[1, 0, 0])
-
-
-def ask(root: Path, number: int = 0) -> list[str]:
-    """The settings that the error says to type."""
-    done = segkit("dataset=folder", f"dataset.root={root}", *RUN, cwd=root.parent)
-    assert done.returncode == 1, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("  ") and "<" not in line]
-    return shlex.split(lines[number])
-
-
-def train(root: Path, *words: str, data: str = "folder") -> str:
-    """What one line of `segkit train` says."""
-    done = segkit(f"dataset={data}", f"dataset.root={root}", *RUN, *words, cwd=root.parent)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stderr
-
-
-def test_drive_trains_as_downloaded(tmp_path: Path) -> None:
-    write_drive(tmp_path / "DRIVE")
-    said = train(tmp_path / "DRIVE", "\"dataset.ignore_masks='{split}/mask'\"".strip('"'))
-    assert (
-        "8 train and 6 test pictures in {training,test}/images with masks in {training,test}/1st_manual, paired by "
-        in said
-    )
-    assert "their number (01_manual1.gif for 01_test.tif)" in said
-    assert "; what is black in {split}/mask is ignored" in said
-    assert "is not read" not in said
-
-
-def test_drive_without_the_truth_of_test_trains_with_the_line_that_is_printed(tmp_path: Path) -> None:
-    write_drive(tmp_path / "DRIVE", truth_of_test=False)
-    words = ask(tmp_path / "DRIVE")
-    assert words == ["dataset.images=training/images", "dataset.masks=training/1st_manual"]
-    said = train(tmp_path / "DRIVE", *words)
-    assert "8 pictures in training/images with masks in training/1st_manual, paired by their number" in said
-    assert "say dataset.ignore_masks=training/mask" in said
-
-
-def test_chase_trains_with_the_line_of_an_observer(tmp_path: Path) -> None:
-    write_chase(tmp_path / "CHASE")
-    words = ask(tmp_path / "CHASE", 1)
-    assert words == ["dataset.image_pattern='*.jpg'", "dataset.mask_pattern='*_2ndHO.png'"]
-    assert "12 pictures in CHASE with masks beside them" in train(tmp_path / "CHASE", *words)
-
-
-def test_cwfid_trains_with_the_line_of_its_annotations(tmp_path: Path) -> None:
-    write_cwfid(tmp_path / "CWFID")
-    words = ask(tmp_path / "CWFID")
-    assert words == ["dataset.images=images", "dataset.masks=annotations"]
-    colors = "dataset.colors={background: [0,0,0], crop: [0,255,0], weed: [255,0,0]}"
-    said = train(tmp_path / "CWFID", *words, "dataset.classes=[background,crop,weed]", colors)
-    assert "10 pictures in images with masks in annotations, paired by their number" in said
-
-
-def test_ph2_trains_with_the_line_that_is_printed_or_as_a_data_set_of_its_own(tmp_path: Path) -> None:
-    write_ph2(tmp_path / "PH2")
-    words = ask(tmp_path / "PH2")
-    said = train(tmp_path / "PH2", *words)
-    assert "12 pictures in PH2 Dataset images/*/*_Dermoscopic_Image with masks in PH2 Dataset images/*/*_lesion" in said
-    assert "12 files beside a .bmp:" in said
-    assert "The .bmp is read." in said
-    train(tmp_path / "PH2", "hydra.run.dir=other", data="ph2")
-
-
-def test_pets_train_as_unpacked(tmp_path: Path) -> None:
-    write_pet_archives(tmp_path)
-    said = train(tmp_path / "pets", "dataset.classes=[none,pet,background,border]", "loss=ce")
-    assert "16 pictures in images with masks in annotations/trimaps, paired by their names" in said
-    assert "7 / 1 / 8 train / val / test pictures" in train(
-        tmp_path / "pets", "loss=ce", "hydra.run.dir=other", data="pets"
-    )
 
 
 @pytest.mark.real_data

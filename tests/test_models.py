@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.configs.composing import compose, to_plain
 from segkit.models.blocks import ConvBlock, pad_to_multiple
+from segkit.models.encoders import MobileNetUNet
 from segkit.models.segnet import SegNet, unpool
 from segkit.models.unet import UNet
 from segkit.runs.build import make
@@ -305,3 +306,37 @@ def test_impossible_settings_are_refused() -> None:
         UNet(1, head_kernel=2)
     with pytest.raises(ValueError, match=r"SegNet width, in_channels, out_channels: got \[0, 3, 1\]"):
         SegNet(1, width=0)
+
+
+def test_mobilenet_is_the_tutorials() -> None:
+    net = MobileNetUNet(3, dropout=0.5).eval()
+    assert [layer.get_submodule("0").out_channels for layer in net.decoder] == [512, 256, 128, 64]
+    assert [layer.get_submodule("0").in_channels for layer in net.decoder] == [320, 512 + 576, 256 + 192, 128 + 144]
+    assert net.head.in_channels == 64 + 96
+    assert 6.3e6 < sum(p.numel() for p in net.parameters()) < 6.7e6
+    seen = []
+    net.decoder[0].register_forward_hook(lambda module, given, out: seen.append((given[0].shape, out.shape)))
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 128, 128)).shape == (1, 3, 128, 128)
+        assert net(torch.rand(1, 3, 33, 70)).shape == (1, 3, 33, 70)
+    assert seen[0] == ((1, 320, 4, 4), (1, 512, 8, 8))
+
+
+def test_mobilenets_skips_are_torchvisions() -> None:
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    net = MobileNetUNet(1).eval()
+    names = [f"features.{at}.conv.0" for at in net.SKIPS]
+    features = nn.Sequential(*net.encoder["features"].children())
+    extract = create_feature_extractor(features, {f"{at}.conv.0": str(at) for at in net.SKIPS})
+    image, skips = torch.rand(1, 3, 64, 64), []
+    for at in net.SKIPS:
+        first = net.encoder.get_submodule(f"features.{at}.conv.0")
+        first.register_forward_hook(lambda module, given, out: skips.append(out))
+    with torch.no_grad():
+        expected = list(extract(image).values())
+        skips.clear()
+        net(image)
+    assert len(names) == len(skips) == 4
+    for one, other in zip(skips, expected, strict=True):
+        torch.testing.assert_close(one, other)

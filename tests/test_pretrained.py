@@ -15,7 +15,7 @@ from torch import nn
 from segkit import config_dir
 from segkit.configs.composing import compose, to_plain
 from segkit.evaluate import evaluate
-from segkit.models.encoders import HALF, IMAGENET, MobileNetUNet, Smp, encoder_name, encoder_of, normalisation_of
+from segkit.models.encoders import HALF, IMAGENET, Smp, encoder_name, encoder_of, normalisation_of
 from segkit.runs.build import build, make
 from segkit.runs.loading import load
 from segkit.runs.pretrained import load_encoder
@@ -116,40 +116,6 @@ def test_weights_of_timms_own_names(tmp_path: Path) -> None:
 def test_normalisation_is_the_encoders() -> None:
     assert normalisation_of("resnet18") == IMAGENET
     assert normalisation_of("tu-tf_efficientnet_lite0") == normalisation_of("xception") == HALF
-
-
-def test_mobilenet_is_the_tutorials() -> None:
-    net = MobileNetUNet(3, dropout=0.5).eval()
-    assert [layer.get_submodule("0").out_channels for layer in net.decoder] == [512, 256, 128, 64]
-    assert [layer.get_submodule("0").in_channels for layer in net.decoder] == [320, 512 + 576, 256 + 192, 128 + 144]
-    assert net.head.in_channels == 64 + 96
-    assert 6.3e6 < sum(p.numel() for p in net.parameters()) < 6.7e6
-    seen = []
-    net.decoder[0].register_forward_hook(lambda module, given, out: seen.append((given[0].shape, out.shape)))
-    with torch.no_grad():
-        assert net(torch.rand(1, 3, 128, 128)).shape == (1, 3, 128, 128)
-        assert net(torch.rand(1, 3, 33, 70)).shape == (1, 3, 33, 70)
-    assert seen[0] == ((1, 320, 4, 4), (1, 512, 8, 8))
-
-
-def test_mobilenets_skips_are_torchvisions() -> None:
-    from torchvision.models.feature_extraction import create_feature_extractor
-
-    net = MobileNetUNet(1).eval()
-    names = [f"features.{at}.conv.0" for at in net.SKIPS]
-    features = nn.Sequential(*net.encoder["features"].children())
-    extract = create_feature_extractor(features, {f"{at}.conv.0": str(at) for at in net.SKIPS})
-    image, skips = torch.rand(1, 3, 64, 64), []
-    for at in net.SKIPS:
-        first = net.encoder.get_submodule(f"features.{at}.conv.0")
-        first.register_forward_hook(lambda module, given, out: skips.append(out))
-    with torch.no_grad():
-        expected = list(extract(image).values())
-        skips.clear()
-        net(image)
-    assert len(names) == len(skips) == 4
-    for one, other in zip(skips, expected, strict=True):
-        torch.testing.assert_close(one, other)
 
 
 def test_weights_from_a_file(resnet_file: Path, tmp_path: Path) -> None:

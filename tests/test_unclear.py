@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from layouts import ask, names, pairs_of, read, settings_in, touch, train
 from miniatures import draw, save
-from test_layouts import ask, names, pairs_of, read, settings_in, touch, train
 
 from segkit.datasets.findings import DataError
 from segkit.datasets.folder import Folder
