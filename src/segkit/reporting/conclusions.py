@@ -1,6 +1,5 @@
 """The sentences of a report. They follow from the numbers by stated rules, and say nothing beyond them."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from segkit.reporting.analysis import Analysis, count_missing
 from segkit.reporting.collect import PRESENCE, Problem
 from segkit.reporting.groups import PIXELS, Group, Run
 from segkit.reporting.statistics import BETTER, HIGHER, Comparison, Outcome, unseen_share
-from segkit.reporting.words import hardware, stated_values
+from segkit.reporting.words import hardware
 
 FEW_CLUSTERS = 10  # photographs, patients or videos
 CHEAPER = 0.8  # share of the best group's training time, below which a group is called cheaper
@@ -202,25 +201,6 @@ def draw_conclusions(report: Analysis) -> list[str]:
             f"Training scores exceed test scores by {GAP:g} or more, which suggests overfitting: "
             f"{', '.join(overfitted)}."
         )
-    return found + describe_stated(groups)
-
-
-def describe_stated(groups: Sequence[Group]) -> list[str]:
-    """Which groups reach, as printed, the test scores that their experiments state as published, or expect."""
-    names = dict.fromkeys(name for group in groups for name in group.runs[0].metrics if name.startswith("test/"))
-    found = []
-    for kind, name in itertools.product(("published", "expected"), [name for name in names if "loss" not in name]):
-        rows = [
-            (group.title, round(float(np.mean(group.metric(name))), 3), stated_values(group, kind)[name])
-            for group in groups
-            if name in stated_values(group, kind)
-        ]
-        below = [f"{title} ({mean:.3f}, {kind} {value:.3f})" for title, mean, value in rows if mean < value]
-        if len(rows) > 1:
-            text = f"{len(rows) - len(below)} of {len(rows)} groups reach their {kind} {name}"
-            found.append(f"{text}; below it: {', '.join(below)}." if below else f"{text}.")
-        elif rows:
-            found.append(f"{rows[0][0]} reached {name} {rows[0][1]:.3f}; {kind}: {rows[0][2]:.3f}.")
     return found
 
 

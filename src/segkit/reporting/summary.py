@@ -7,7 +7,7 @@ import numpy as np
 from segkit.reporting import conclusions, training
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.collect import Problem
-from segkit.reporting.groups import Group
+from segkit.reporting.words import stated_values
 
 
 def answer_questions(report: Analysis, problems: Sequence[Problem], notes: bool) -> list[tuple[str, list[str]]]:
@@ -65,9 +65,9 @@ def describe_expectations(report: Analysis, notes: bool) -> list[str]:
     for kind, word in (("published", "Published"), ("expected", "Expected")):
         values: dict[str, list[float]] = {}
         for group in report.groups:
-            for name, value in (group.config.get(kind) or {}).items():
-                if name.startswith("test/") and isinstance(value, int | float):
-                    values.setdefault(name.removeprefix("test/"), []).append(float(value))
+            for name, value in stated_values(group, kind).items():
+                if name.startswith("test/"):
+                    values.setdefault(name.removeprefix("test/"), []).append(value)
         stated = [f"{name} {format_range(of_metric)}" for name, of_metric in values.items()]
         if stated:
             found.append(f"{word} test scores: {', '.join(stated)}.")
@@ -84,11 +84,6 @@ def format_range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def stated_value(group: Group, kind: str, name: str) -> float | None:
-    value = (group.config.get(kind) or {}).get(f"test/{name}")
-    return float(value) if isinstance(value, int | float) else None
-
-
 def describe_results(report: Analysis) -> list[str]:
     best, last = report.order[0], report.order[-1]
     found = [f"{report.label} {format_mean(report, best)}."]
@@ -96,9 +91,10 @@ def describe_results(report: Analysis) -> list[str]:
         found = [f"{report.label} from {format_mean(report, last)} to {format_mean(report, best)}."]
     name = training.score_name(report)
     gains = {
-        group.title: float(np.mean(values)) - value
+        group.title: round(float(np.mean(values)), 3) - value  # as printed
         for group in report.groups
-        if (value := stated_value(group, "published", name)) is not None and (values := group.metric(f"test/{name}"))
+        if (value := stated_values(group, "published").get(f"test/{name}")) is not None
+        and (values := group.metric(f"test/{name}"))
     }
     if gains:
         below = [title for title, gain in gains.items() if gain < 0]

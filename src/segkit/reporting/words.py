@@ -36,7 +36,7 @@ def format_spread(values: Sequence[float]) -> str:
 def stated_values(group: Group, kind: str) -> dict[str, float]:
     """What the experiment's file states, by metric; kind: published, or expected here."""
     found = group.config.get(kind) or {}
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
 
 
 def format_stated(group: Group, name: str) -> str:
