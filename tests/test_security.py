@@ -146,6 +146,7 @@ SMP = {"_target_": "segkit.models.encoders.Smp", "architecture": "Unet", "encode
         ("trainer", {"_target_": "lightning.Trainer", "max_epochs": float("nan")}, r"it\.max_epochs is nan"),
         ("dataset", {"_target_": "segkit.datasets.folder.Folder", "groups": "(a+)+$"}, r"it\.groups is .*regular exp"),
         ("dataset", {"_target_": "segkit.datasets.pets.Pets", "download": "http://x"}, r"it\.download is"),
+        ("dataset", {"_target_": "segkit.datasets.folder.Folder", "classes": [True]}, r"it\.classes\[0\] is True"),
     ],
 )
 def test_what_is_not_in_the_table_is_refused_by_its_key(family: str, node: dict[str, Any], message: str) -> None:

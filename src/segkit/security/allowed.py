@@ -39,7 +39,7 @@ WIDTHS = List(WIDTH, 64, 1)
 SIZE = Either((SIDE, List(SIDE, 2, 2)))
 BYTE = Number(0, 255, whole=True)
 COLORS = List(List(BYTE, 3, 3), 256)
-CLASSES = List(Either((TEXT, NUMBER, SWITCH)), 255, 1)
+CLASSES = List(TEXT, 255, 1)
 LIMIT = Number(0, 10**9)
 OUTPUT = Text(r"(?!/)(?!.*\.\.)[\w .,=+{}@()/-]*", "a name in the run's own folder")
 GROUP = Pattern(known=(r"([^/-]+)[^/]*$", r"[^/]+$", r"([^/_]+)[^/]*$"))  # those in conf/dataset
