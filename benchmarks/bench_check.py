@@ -24,14 +24,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.datasets.checks import check_data, check_meaning
-from segkit.datasets.checkup import check_dataset, check_sample
+from segkit.datasets.checking.checks import check_data, check_meaning
+from segkit.datasets.checking.checkup import check_dataset, check_sample
+from segkit.datasets.checking.duplicates import find_duplicates
+from segkit.datasets.checking.pairing import find_exchanged
 from segkit.datasets.common import SPLITS
-from segkit.datasets.duplicates import find_duplicates
 from segkit.datasets.folder import Folder
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.module import DataModule
-from segkit.datasets.pairing import find_exchanged
 from segkit.datasets.reading import read_picture
 
 DATA = Path(os.environ.get("SEGKIT_BENCH_DATA", Path(__file__).resolve().parents[2] / "shared/data"))

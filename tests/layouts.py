@@ -10,9 +10,9 @@ from typing import Any
 from conftest import segkit
 from folders import SPLITS
 
-from segkit.datasets.choosing import Given
 from segkit.datasets.findings import gather_findings
-from segkit.datasets.layout import Layout, read_layout
+from segkit.datasets.layouts.choosing import Given
+from segkit.datasets.layouts.layout import Layout, read_layout
 
 NUMBERS = range(1, 6)
 

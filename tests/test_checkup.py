@@ -15,10 +15,10 @@ from browser import browse_narrow, needs_chromium
 from conftest import read_picture
 from test_duplicates import brighten, draw
 
-from segkit.datasets.checkup import Checkup, check_dataset, check_sample
+from segkit.datasets.checking.checkup import Checkup, check_dataset, check_sample
+from segkit.datasets.checking.hints import Hint
 from segkit.datasets.findings import Findings, collect_findings
 from segkit.datasets.folder import Folder
-from segkit.datasets.hints import Hint
 from segkit.datasets.module import DataModule
 from segkit.datasets.synthetic import Synthetic
 from segkit.reporting.data_card import cell

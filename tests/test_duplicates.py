@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segkit.datasets import alignment, sieve
-from segkit.datasets.duplicates import Duplicates, find_duplicates
+from segkit.datasets.checking import alignment, sieve
+from segkit.datasets.checking.duplicates import Duplicates, find_duplicates
 from segkit.datasets.reading import read_picture
 
 Picture = NDArray[np.uint8]

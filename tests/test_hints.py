@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from segkit.datasets.checkup import Checkup, check_dataset
+from segkit.datasets.checking.checkup import Checkup, check_dataset
+from segkit.datasets.checking.hints import Hint
 from segkit.datasets.common import SPLITS
 from segkit.datasets.folder import Folder
-from segkit.datasets.hints import Hint
 from segkit.datasets.module import DataModule
 from segkit.datasets.source import Source
 from segkit.reporting.data_page import judge_sizes

@@ -9,14 +9,14 @@ from conftest import write_pair
 from layouts import NUMBERS, names, pairs_of, read, settings_in, touch
 from miniatures import draw, save, write_drive
 
-from segkit.datasets.choosing import Given
 from segkit.datasets.common import Split
-from segkit.datasets.families import tails_of
 from segkit.datasets.findings import DataError
 from segkit.datasets.folder import Folder
-from segkit.datasets.folder_names import mark_split, role_of
-from segkit.datasets.layout import read_layout
-from segkit.datasets.matching import match_keys
+from segkit.datasets.layouts.choosing import Given
+from segkit.datasets.layouts.families import tails_of
+from segkit.datasets.layouts.folder_names import mark_split, role_of
+from segkit.datasets.layouts.layout import read_layout
+from segkit.datasets.layouts.matching import match_keys
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 BOTH, THREE = ("train", "test"), ("train", "val", "test")

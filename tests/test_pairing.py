@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segkit.datasets import pairing
-from segkit.datasets.pairing import GRID, Model, Pairs, find_exchanged, find_exchanged_among
+from segkit.datasets.checking import pairing
+from segkit.datasets.checking.pairing import GRID, Model, Pairs, find_exchanged, find_exchanged_among
 from segkit.datasets.synthetic import KINDS, Synthetic
 
 Pixels = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from miniatures import draw, save
 
 from segkit.datasets.findings import DataError
 from segkit.datasets.folder import Folder
-from segkit.datasets.unclear import group_masks
+from segkit.datasets.layouts.unclear import group_masks
 
 BUSI = [
     *names("US/{c}/{c} ({n}).png", "US/{c}/{c} ({n})_mask.png", c=("benign", "malignant")),

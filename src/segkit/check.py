@@ -21,13 +21,13 @@ def check(cfg: DictConfig) -> None:
     Raises DataError with all that training would refuse, in one list, after writing what it found.
     """
     given = check_settings(cfg, "check")
-    from segkit.datasets.layout import check_layout
+    from segkit.datasets.layouts.layout import check_layout
 
     check_layout(given)
-    from segkit.datasets.checks import check_cover
-    from segkit.datasets.checkup import check_dataset, name_data
+    from segkit.datasets.checking.checks import check_cover
+    from segkit.datasets.checking.checkup import check_dataset, name_data
+    from segkit.datasets.checking.repairs import write_copy
     from segkit.datasets.findings import collect_findings
-    from segkit.datasets.repairs import write_copy
     from segkit.evaluation.augmented import draw_augmented
     from segkit.reporting.data_page import judge_sizes, write_checkup
     from segkit.runs.build import build_data, fingerprint_of

@@ -12,7 +12,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     The run folder is `cfg.run_dir`. A finished run of the same config is left alone and its metrics are returned.
     """
     settings = check_settings(cfg, "train")
-    from segkit.datasets.layout import check_layout
+    from segkit.datasets.layouts.layout import check_layout
 
     check_layout(settings)
     from segkit.training.fit import run_one  # imports torch and Lightning, which a mistake need not wait for

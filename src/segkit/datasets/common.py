@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from segkit import IGNORE_INDEX
-from segkit.datasets.field_of_view import read_field
 from segkit.datasets.findings import DataError, Finding, Kind, add_remark, can_repair, report_faults
+from segkit.datasets.layouts.field_of_view import read_field
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import Mask, MaskValues
 from segkit.datasets.reading import UNREADABLE, orientation_of, read_oriented, turn

@@ -7,11 +7,11 @@ from typing import Literal
 from torch.utils.data import Dataset
 
 from segkit.configs.places import find_root
-from segkit.datasets.choosing import Given
 from segkit.datasets.common import Split, check_split, read_sample, select_split
 from segkit.datasets.findings import gather_findings
 from segkit.datasets.grouping import check_several, groups_of
-from segkit.datasets.layout import read_layout
+from segkit.datasets.layouts.choosing import Given
+from segkit.datasets.layouts.layout import read_layout
 from segkit.datasets.listing import Pair
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size

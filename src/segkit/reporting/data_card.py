@@ -6,9 +6,9 @@ from pathlib import Path
 
 from segkit import __version__
 from segkit.console import printable
-from segkit.datasets.checkup import Checkup
-from segkit.datasets.problems import SEVERITIES, percent
-from segkit.datasets.summary import describe_groups, describe_sizes
+from segkit.datasets.checking.checkup import Checkup
+from segkit.datasets.checking.problems import SEVERITIES, percent
+from segkit.datasets.checking.summary import describe_groups, describe_sizes
 from segkit.files.writing import write_text
 
 KEPT = "## Source and licence"  # from here on the card is the person's own text

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.console import printable
-from segkit.datasets.checkup import Checkup
-from segkit.datasets.findings import DataError, collect_findings
-from segkit.datasets.problems import (
+from segkit.datasets.checking.checkup import Checkup
+from segkit.datasets.checking.problems import (
     EMPTY_MASK,
     EXCHANGED,
     FULL_MASK,
@@ -22,7 +21,8 @@ from segkit.datasets.problems import (
     Problem,
     speck_limit,
 )
-from segkit.datasets.survey import Record
+from segkit.datasets.checking.survey import Record
+from segkit.datasets.findings import DataError, collect_findings
 from segkit.pictures.embedding import to_data_uri
 from segkit.pictures.overlays import Pixels, overlay
 from segkit.pictures.sheets import MISSED, heatmap

@@ -10,13 +10,13 @@ from jinja2 import Environment
 
 from segkit import __version__
 from segkit.console import format_count, printable
-from segkit.datasets.checkup import Checkup, root_of
-from segkit.datasets.hints import Hint
+from segkit.datasets.checking.checkup import Checkup, root_of
+from segkit.datasets.checking.hints import Hint
+from segkit.datasets.checking.problems import SEVERITIES, by_kind, percent
+from segkit.datasets.checking.summary import short
 from segkit.datasets.module import DataModule
-from segkit.datasets.problems import SEVERITIES, by_kind, percent
 from segkit.datasets.scan import capture_complaints
 from segkit.datasets.source import extras_of
-from segkit.datasets.summary import short
 from segkit.files.tables import csv_text
 from segkit.files.writing import write_text
 from segkit.pictures.overlays import class_colors

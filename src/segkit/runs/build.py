@@ -18,8 +18,8 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from segkit import __version__
 from segkit.configs.settings import check_precision
-from segkit.datasets.checks import check_meaning
-from segkit.datasets.checkup import check_files, check_sample, name_data
+from segkit.datasets.checking.checks import check_meaning
+from segkit.datasets.checking.checkup import check_files, check_sample, name_data
 from segkit.datasets.common import SPLITS, fingerprint
 from segkit.datasets.findings import gather_findings
 from segkit.datasets.module import DataModule

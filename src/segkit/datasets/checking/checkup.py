@@ -14,15 +14,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from segkit.datasets.checks import check_data, check_masks, describe_groups_setting, describe_uniform_masks
+from segkit.datasets.checking.checks import check_data, check_masks, describe_groups_setting, describe_uniform_masks
+from segkit.datasets.checking.hints import Hint, find_hints
+from segkit.datasets.checking.problems import Problem, Severity, find_problems, from_findings, worst_first
+from segkit.datasets.checking.summary import suggest_setting, summarise
+from segkit.datasets.checking.survey import Survey, survey_all, survey_sample
 from segkit.datasets.common import describe_shared_groups
 from segkit.datasets.findings import DataError, Finding, Findings, Kind, format_findings, report_faults
-from segkit.datasets.hints import Hint, find_hints
 from segkit.datasets.module import DataModule, window_corners
-from segkit.datasets.problems import Problem, Severity, find_problems, from_findings, worst_first
 from segkit.datasets.source import Source, extras_of
-from segkit.datasets.summary import suggest_setting, summarise
-from segkit.datasets.survey import Survey, survey_all, survey_sample
 
 log = logging.getLogger("segkit")
 

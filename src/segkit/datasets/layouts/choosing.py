@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from segkit.configs.composing import format_argument
 from segkit.console import one_line
-from segkit.datasets.families import all_files
-from segkit.datasets.folder_names import Role
-from segkit.datasets.listing import Names
-from segkit.datasets.places import Place, find_places, place_at
-from segkit.datasets.search import (
+from segkit.datasets.layouts.families import all_files
+from segkit.datasets.layouts.folder_names import Role
+from segkit.datasets.layouts.places import Place, find_places, place_at
+from segkit.datasets.layouts.search import (
     Reading,
     count_files,
     describe_reading,
@@ -20,7 +19,8 @@ from segkit.datasets.search import (
     search,
     settings_of,
 )
-from segkit.datasets.unclear import PAIRS, describe_no_match, describe_places, find_further_masks
+from segkit.datasets.layouts.unclear import PAIRS, describe_no_match, describe_places, find_further_masks
+from segkit.datasets.listing import Names
 
 MOST = 6  # ways to read that are written out
 

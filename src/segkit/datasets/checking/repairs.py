@@ -16,15 +16,15 @@ from segkit import IGNORE_INDEX, hardware
 from segkit.configs.composing import format_argument, key_of, list_argument
 from segkit.configs.kinds import LOADING
 from segkit.console import format_count
-from segkit.datasets.checkup import Checkup
+from segkit.datasets.checking.checkup import Checkup
+from segkit.datasets.checking.problems import NEAR_ACROSS
+from segkit.datasets.checking.survey import distinct
 from segkit.datasets.common import SHARED, SPLITS
 from segkit.datasets.findings import DataError, Findings, collect_findings
 from segkit.datasets.listing import Pair
-from segkit.datasets.problems import NEAR_ACROSS
 from segkit.datasets.reading import orientation_of, read_mask_file
 from segkit.datasets.scan import read_all
 from segkit.datasets.source import Source, extras_of
-from segkit.datasets.survey import distinct
 from segkit.files.tables import csv_text
 from segkit.files.writing import write_bytes, write_text
 

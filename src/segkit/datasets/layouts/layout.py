@@ -7,16 +7,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segkit.console import format_count
-from segkit.datasets.choosing import Choice, Given, choose_reading, read_given
-from segkit.datasets.field_of_view import pair_fields
 from segkit.datasets.findings import Finding, gather_findings, report_faults
 from segkit.datasets.grouping import check_several, groups_of
+from segkit.datasets.layouts.choosing import Choice, Given, choose_reading, read_given
+from segkit.datasets.layouts.field_of_view import pair_fields
+from segkit.datasets.layouts.pairs_file import Row, find_files, find_pairs_file, read_pairs_file
+from segkit.datasets.layouts.places import Place, match_folder
+from segkit.datasets.layouts.search import Reading, count_files, describe_reading, settings_of
+from segkit.datasets.layouts.unclear import describe_mismatch, describe_splits
+from segkit.datasets.layouts.usual import KINDS, find_no_pictures, find_usual_folders, is_usual, list_usual, read_usual
 from segkit.datasets.listing import SAME_NAME, Names, Pair, list_names, match_pairs, tell_of_copy
-from segkit.datasets.pairs_file import Row, find_files, find_pairs_file, read_pairs_file
-from segkit.datasets.places import Place, match_folder
-from segkit.datasets.search import Reading, count_files, describe_reading, settings_of
-from segkit.datasets.unclear import describe_mismatch, describe_splits
-from segkit.datasets.usual import KINDS, find_no_pictures, find_usual_folders, is_usual, list_usual, read_usual
 
 
 @dataclass(frozen=True)

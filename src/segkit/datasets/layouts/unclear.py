@@ -6,11 +6,11 @@ from itertools import product
 from pathlib import PurePosixPath
 
 from segkit.console import one_line
-from segkit.datasets.families import all_files
-from segkit.datasets.folder_names import mark_split, role_of
+from segkit.datasets.layouts.families import all_files
+from segkit.datasets.layouts.folder_names import mark_split, role_of
+from segkit.datasets.layouts.places import Place, find_places, place_at
+from segkit.datasets.layouts.search import Reading, pair_places, settings_of
 from segkit.datasets.listing import Names
-from segkit.datasets.places import Place, find_places, place_at
-from segkit.datasets.search import Reading, pair_places, settings_of
 
 MOST = 6  # places that are written out
 PAIRS = "dataset.pairs=<a file with a line for each picture and its mask>"

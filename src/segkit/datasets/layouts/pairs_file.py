@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segkit.datasets.findings import Finding, Kind, report_faults
-from segkit.datasets.folder_names import role_of, split_of
+from segkit.datasets.layouts.folder_names import role_of, split_of
 from segkit.datasets.listing import LEADS_OUT, Pair
 from segkit.datasets.reading import EXTENSIONS
 from segkit.files.reading import MOST_CSV, is_file, read_text

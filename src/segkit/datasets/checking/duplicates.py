@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from segkit import hardware
-from segkit.datasets import sieve
-from segkit.datasets.alignment import agreement, fit_window, is_plain
+from segkit.datasets.checking import sieve
+from segkit.datasets.checking.alignment import agreement, fit_window, is_plain
+from segkit.datasets.checking.sieve import Candidate
+from segkit.datasets.checking.thumbnails import Grey, Reader, Thumbnail, read_thumbnails
 from segkit.datasets.findings import DataError
 from segkit.datasets.reading import read_picture
-from segkit.datasets.sieve import Candidate
-from segkit.datasets.thumbnails import Grey, Reader, Thumbnail, read_thumbnails
 
 TwinKind = Literal[
     "same bytes", "same pixels", "re-encoded", "brighter or darker", "mirrored", "turned", "cropped", "overlapping"

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segkit.datasets.findings import Finding, Kind, report_faults
-from segkit.datasets.folder_names import mark_split
+from segkit.datasets.layouts.folder_names import mark_split
+from segkit.datasets.layouts.matching import NAMES, Match, as_they_are, join
+from segkit.datasets.layouts.places import SPLIT, place_at
+from segkit.datasets.layouts.search import Reading
 from segkit.datasets.listing import Pair, find_pictures, list_names, match_pairs
-from segkit.datasets.matching import NAMES, Match, as_they_are, join
-from segkit.datasets.places import SPLIT, place_at
 from segkit.datasets.reading import EXTENSIONS
-from segkit.datasets.search import Reading
 
 EMPTY = Kind("folder without pictures", "folders without pictures", "Add some, or convert those that are there.")
 KINDS = ("images", "masks")

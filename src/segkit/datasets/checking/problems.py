@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from segkit.datasets import pairing
+from segkit.datasets.checking import pairing
+from segkit.datasets.checking.duplicates import Twin, find_twins
+from segkit.datasets.checking.survey import Record, Survey
 from segkit.datasets.common import SHARED, SPLITS
-from segkit.datasets.duplicates import Twin, find_twins
 from segkit.datasets.findings import Finding, Kind, format_remedy
-from segkit.datasets.survey import Record, Survey
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

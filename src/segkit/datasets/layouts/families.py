@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
-from segkit.datasets.folder_names import LETTERS, Role, role_of
-from segkit.datasets.places import LOSSY, UNNAMED, Place, extension, is_pattern, make_place, match_name
+from segkit.datasets.layouts.folder_names import LETTERS, Role, role_of
+from segkit.datasets.layouts.places import LOSSY, UNNAMED, Place, extension, is_pattern, make_place, match_name
 
 MOST = 6  # kinds of files in a place, and endings of a name
 LEAST = 0.1  # share of a place's files that have an ending

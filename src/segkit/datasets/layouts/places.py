@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from segkit.datasets.folder_names import FORMATS, SPLIT_OF, Role, mark_split, role_of, split_of
+from segkit.datasets.layouts.folder_names import FORMATS, SPLIT_OF, Role, mark_split, role_of, split_of
 
 LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif"}
 MOST = 0.9  # share of the files that a folder above the data set must hold

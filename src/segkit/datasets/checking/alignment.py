@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.datasets.sieve import Window
-from segkit.datasets.thumbnails import SIDE, Grey
+from segkit.datasets.checking.sieve import Window
+from segkit.datasets.checking.thumbnails import SIDE, Grey
 
 PLACES = 8  # each way
 FEWEST = 8  # places with something to see, of 64, for a picture to be told from others

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit import IGNORE_INDEX, console, hardware
-from segkit.datasets import pairing
+from segkit.datasets.checking import pairing
+from segkit.datasets.checking.thumbnails import Thumbnail, make_thumbnail
 from segkit.datasets.findings import DataError, Findings, collect_findings
 from segkit.datasets.module import DataModule
 from segkit.datasets.reading import describe_file
 from segkit.datasets.scan import read_all
 from segkit.datasets.source import Extras, Sample, Source, extras_of
-from segkit.datasets.thumbnails import Thumbnail, make_thumbnail
 from segkit.geometry.objects import Objects, find_objects
 
 log = logging.getLogger("segkit")

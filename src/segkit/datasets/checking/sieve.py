@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.datasets.thumbnails import Grey
+from segkit.datasets.checking.thumbnails import Grey
 
 Described = NDArray[np.float32]  # (N, D)
 Numbers = NDArray[np.int64]

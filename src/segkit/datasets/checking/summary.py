@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from segkit.console import format_count
+from segkit.datasets.checking.hints import Hint
+from segkit.datasets.checking.problems import EXCHANGED, NEAR_ACROSS, SEVERITIES, Problem, percent
+from segkit.datasets.checking.survey import Survey
 from segkit.datasets.common import SHARED
-from segkit.datasets.hints import Hint
-from segkit.datasets.problems import EXCHANGED, NEAR_ACROSS, SEVERITIES, Problem, percent
-from segkit.datasets.survey import Survey
 
 FEW_SIZES, FEW_CLASSES, FEW_KINDS = 2, 3, 3  # written out in a line
 THIN = 3.0  # pixels of the network's input; what is thinner hardly survives the resizing

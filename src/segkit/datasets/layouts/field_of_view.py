@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.datasets.choosing import check_folder
 from segkit.datasets.findings import DataError, Finding, Kind, report_faults
+from segkit.datasets.layouts.choosing import check_folder
+from segkit.datasets.layouts.places import WILD, Place, place_at
+from segkit.datasets.layouts.search import pair_places
+from segkit.datasets.layouts.unclear import describe_places
 from segkit.datasets.listing import Names
-from segkit.datasets.places import WILD, Place, place_at
 from segkit.datasets.reading import read_mask_file
-from segkit.datasets.search import pair_places
-from segkit.datasets.unclear import describe_places
 
 NO_FIELD = Kind(
     "picture without a mask in dataset.ignore_masks",

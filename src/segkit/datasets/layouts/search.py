@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from segkit.configs.composing import format_argument
 from segkit.console import one_line
-from segkit.datasets.families import split_folders, split_place
-from segkit.datasets.folder_names import words_in
-from segkit.datasets.matching import Match, match_keys
-from segkit.datasets.places import SPLIT, UNNAMED, Place, name_split
+from segkit.datasets.layouts.families import split_folders, split_place
+from segkit.datasets.layouts.folder_names import words_in
+from segkit.datasets.layouts.matching import Match, match_keys
+from segkit.datasets.layouts.places import SPLIT, UNNAMED, Place, name_split
 
 MOST = 24  # places that are compared, those of most files first
 SHARE = 0.5  # of the pictures must have a mask, or the two places have nothing to do with each other

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from segkit.console import format_count
-from segkit.datasets.checks import describe_sample
+from segkit.datasets.checking.checks import describe_sample
+from segkit.datasets.checking.problems import TWINS, Problem
+from segkit.datasets.checking.survey import Survey
 from segkit.datasets.module import DataModule
 from segkit.datasets.numbering import count_twins, propose_groups
-from segkit.datasets.problems import TWINS, Problem
 from segkit.datasets.source import extras_of
-from segkit.datasets.survey import Survey
 
 Topic = Literal["layout", "mask values", "groups", "enough pictures"]
 
