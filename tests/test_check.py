@@ -146,6 +146,38 @@ def test_ignored_pixels_of_one_class_keep_their_meaning_in_a_copy(tmp_path: Path
     assert (copy[0]["mask"][:5] == 255).all()
 
 
+def test_a_copy_that_failed_is_tried_again_in_the_same_folder(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for split in ("train", "val", "test"):
+        shutil.copytree(folder, root / split)  # the same pictures everywhere, so nothing is left of train
+    words = ["dataset=folder", f"dataset.root={root}", "dataset.classes=[disc]", f"output={tmp_path}/clean", "fix=true"]
+    with pytest.raises(ValueError, match="nothing of train can be copied"):
+        check(compose(*words, config="check"))
+    for number in range(10):
+        write_pair(root / "train/images", root / "train/masks", f"n{number}", 100 + number)
+        write_pair(root / "val/images", root / "val/masks", f"n{number}", 200 + number)
+    check(compose(*words, config="check"))
+    assert len(list((tmp_path / "clean/train/images").iterdir())) == 10
+
+
+def test_a_copy_keeps_groups(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(12):
+        write_pair(root / "images", root / "masks", f"s{number // 2}_{number % 2}", number)
+    words = ["dataset=folder", "dataset.root=data", "dataset.size=32", r"dataset.groups='(s\d+)_'"]
+    done = segkit(*words, "fix=true", "output=clean", module="check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = done.stdout.rsplit("python -m segkit.train ", 1)[1]
+    assert "dataset.pairs=pairs.csv" in line
+    again = segkit(*shlex.split(line), "output=again", module="check", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    with (tmp_path / "clean/pairs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["group"] for row in rows} == {f"s{number}" for number in range(6)}
+    assert all(Path(row["image"]).stem.startswith(f"{row['group']}_") for row in rows)
+    assert "6 groups" in again.stdout
+
+
 def test_what_is_checked_before_a_training(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     copy = read_picture(folder / "images/p0.png")
     words = ["dataset=folder", f"dataset.root={folder}", "dataset.size=32", f"run_dir={tmp_path}/run", *TINY_NET]

@@ -10,6 +10,8 @@ from segkit.configs.command import Folders
 from segkit.configs.composing import format_argument, is_weights_file, key_of
 from segkit.files.reading import read_yaml
 
+OF_A_CHECK = frozenset(("check.html", "findings.csv", "dataset_card.md", "augmented.png"))  # what `check` writes
+
 
 def check_paths(config: Mapping[str, Any], verb: str) -> None:
     """FileNotFoundError or ValueError for a path in a verb's config that does not exist or cannot be used."""
@@ -152,7 +154,7 @@ def check_annotations(config: Mapping[str, Any]) -> None:
             raise FileExistsError(f"output={output} exists. Choose a new file, such as for_correction.json.")
         check_writable(str(output.parent))
         return
-    if output.is_dir() and any(output.iterdir()):
+    if output.is_dir() and any(path.name not in OF_A_CHECK for path in output.iterdir()):
         raise FileExistsError(f"output={output} holds other files. Choose a new folder.")
     check_writable(str(output))
 
@@ -185,8 +187,9 @@ def check_writable(output: str) -> None:
 
 
 def check_copy(output: Path, root: str | None) -> None:
-    """ValueError unless a repaired copy of the data set in `root` can be written to `output`."""
-    if output.is_dir() and any(output.iterdir()):
+    """ValueError unless a repaired copy of the data set in `root` can be written to `output`: a new folder, or one in
+    which a check has left its findings and nothing else."""
+    if output.is_dir() and any(path.name not in OF_A_CHECK for path in output.iterdir()):
         raise ValueError(f"fix=true output={output}: the folder is not empty. Name a new one for the repaired copy.")
     if root is not None and output.resolve().is_relative_to(Path(root).expanduser().resolve()):
         raise ValueError(

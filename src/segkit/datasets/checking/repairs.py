@@ -29,6 +29,7 @@ from segkit.files.tables import csv_text
 from segkit.files.writing import write_bytes, write_text
 
 PART = ".copy.part"  # the copy's folder until it is complete
+PAIRS = "pairs.csv"
 GREY = 128  # in the copy's masks of one class: ignored
 USUAL_SIZE = 256  # of dataset=folder
 
@@ -41,9 +42,26 @@ class Repair(NamedTuple):
     done: str
 
 
+class Copied(NamedTuple):
+    """A row of the copy's pairs.csv: files below the copy's folder."""
+
+    image: str
+    mask: str
+    split: str
+    group: str
+
+
+class Done(NamedTuple):
+    """What became of a split: what was repaired, its files, and whether masks have ignored pixels."""
+
+    repairs: list[Repair]
+    copied: list[Copied]
+    ignored: bool
+
+
 def write_copy(checkup: Checkup, folder: Path, words: Sequence[str]) -> tuple[list[Repair], str]:
-    """Write {train,val,test}/{images,masks} and repairs.csv into a folder; returns what was repaired, and the command
-    that trains on the copy. words: of the command line that read the original.
+    """Write {train,val,test}/{images,masks} and repairs.csv into a folder, and pairs.csv for groups; returns
+    what was repaired, and the command that trains on the copy. words: of the command line that read the original.
 
     Masks become PNG of 0 and 255, or of the classes' numbers; those of another scale are resized, and those drawn on
     unturned pixels turned with their pictures. Pictures are copied as they are, but for those with an EXIF orientation,
@@ -53,26 +71,30 @@ def write_copy(checkup: Checkup, folder: Path, words: Sequence[str]) -> tuple[li
     part = folder / PART
     shutil.rmtree(part, ignore_errors=True)
     leave_out = find_left_out(checkup)
-    repairs, ignores = list[Repair](), False
+    splits = dict(distinct(checkup.data.sources))
+    same = "test" not in splits  # val and test are the same pictures
+    places = {split: "test" if same and split == "val" else split for split in splits}
+    made = list[Done]()
     try:
-        splits = dict(distinct(checkup.data.sources))
         for split, source in splits.items():
-            done, some_ignored = copy_split(part, split, source, leave_out)
-            repairs += done
-            ignores = ignores or some_ignored
-            if not (part / split / "images").is_dir():
+            made.append(copy_split(part, split, places[split], source, leave_out))
+            if not made[-1].copied:
                 raise ValueError(f"nothing of {split} can be copied: see findings.csv. Add pictures to it first.")
-        same = "test" not in splits  # val and test are the same pictures
-        for split in splits:
-            (part / split).rename(folder / ("test" if same and split == "val" else split))
+        for place in places.values():
+            (part / place).rename(folder / place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    repairs = [one for done in made for one in done.repairs]
+    copied = [one for done in made for one in done.copied]
     named = {repair.file for repair in repairs}
     paired = {str(path) for source in splits.values() for pair in extras_of(source).files for path in pair}
     lost = [one for one in checkup.of("error") if one.file and one.file not in named | paired]
     repairs += [Repair(one.split, one.file, f"left out: {one.fact}") for one in lost]
     write_text(folder / "repairs.csv", csv_text([Repair._fields, *repairs]))
-    return repairs, describe_command(checkup, folder, words, ignores, same)
+    if grouped := any(one.group for one in copied):
+        write_text(folder / PAIRS, csv_text([Copied._fields, *copied]))
+    ignores = any(done.ignored for done in made)
+    return repairs, describe_command(checkup, folder, words, ignores, same, grouped)
 
 
 def find_left_out(checkup: Checkup) -> dict[str, str]:
@@ -89,10 +111,10 @@ def find_left_out(checkup: Checkup) -> dict[str, str]:
     return found
 
 
-def copy_split(part: Path, split: str, source: Source, leave_out: Mapping[str, str]) -> tuple[list[Repair], bool]:
-    """Copy a split; returns what was repaired, and whether masks have ignored pixels."""
-    files, places = extras_of(source).files, choose_places(source.names)
-    done: dict[int, list[str]] = {}
+def copy_split(part: Path, split: str, place: str, source: Source, leave_out: Mapping[str, str]) -> Done:
+    """Copy a split into the folder `place` of `part`."""
+    files, groups, targets = extras_of(source).files, extras_of(source).groups, choose_places(source.names)
+    done, copied = dict[int, list[str]](), dict[int, Copied]()
     ignored = set[bool]()
     with collect_findings(repair=True) as found:
 
@@ -110,13 +132,17 @@ def copy_split(part: Path, split: str, source: Source, leave_out: Mapping[str, s
             ignored.add(bool((mask == IGNORE_INDEX).any()))
             values = spell_out(mask, len(source.classes))
             image = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
-            done[index] = [*write_image(part / split / "images", places[index], pair, image)]
-            done[index] += write_mask(part / split / "masks", places[index], pair, values, found)
+            picture, done[index] = write_image(part / place / "images", targets[index], pair, image)
+            drawn = part / place / "masks" / f"{targets[index]}.png"
+            done[index] = [*done[index], *write_mask(drawn, pair, values, found)]
+            names = [path.relative_to(part).as_posix() for path in (picture, drawn)]
+            copied[index] = Copied(names[0], names[1], place, groups[index] if groups else "")
 
         with suppress(DataError):  # of files that are left out
             read_all(one, source, hardware.cores())
     names = [str(files[index].image) if files else source.names[index] for index in range(len(source))]
-    return [Repair(split, names[index], text) for index in sorted(done) for text in done[index]], True in ignored
+    repairs = [Repair(split, names[index], text) for index in sorted(done) for text in done[index]]
+    return Done(repairs, [copied[index] for index in sorted(copied)], True in ignored)
 
 
 def choose_places(names: Sequence[str]) -> list[PurePosixPath]:
@@ -142,22 +168,24 @@ def spell_out(mask: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
     return np.where(mask == IGNORE_INDEX, GREY, np.where(mask == 1, 255, 0)).astype(np.uint8)
 
 
-def write_image(folder: Path, place: PurePosixPath, pair: Pair | None, image: NDArray[np.uint8]) -> list[str]:
-    """Copy a picture; returns what was done to it."""
+def write_image(
+    folder: Path, place: PurePosixPath, pair: Pair | None, image: NDArray[np.uint8]
+) -> tuple[Path, list[str]]:
+    """Copy a picture; returns where it is, and what was done to it."""
     if pair is not None and orientation_of(pair.image) == 1:
         target = folder / f"{place}{pair.image.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(pair.image, target)
-        return []
-    write_png(folder / f"{place}.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return [] if pair is None else ["picture turned as its EXIF orientation says, and saved as PNG without the tag"]
+        return target, []
+    target = folder / f"{place}.png"
+    write_png(target, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    turned = "picture turned as its EXIF orientation says, and saved as PNG without the tag"
+    return target, [] if pair is None else [turned]
 
 
-def write_mask(
-    folder: Path, place: PurePosixPath, pair: Pair | None, values: NDArray[np.uint8], found: Findings
-) -> list[str]:
+def write_mask(target: Path, pair: Pair | None, values: NDArray[np.uint8], found: Findings) -> list[str]:
     """Write a mask; returns what was done to it."""
-    write_png(folder / f"{place}.png", values)
+    write_png(target, values)
     if pair is None:
         return []
     done = [text for file, text in (found.repairs or {}).items() if file == str(pair.mask)]
@@ -176,13 +204,16 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     write_bytes(path, encoded.tobytes())
 
 
-def describe_command(checkup: Checkup, folder: Path, words: Sequence[str], ignores: bool, same: bool) -> str:
+def describe_command(
+    checkup: Checkup, folder: Path, words: Sequence[str], ignores: bool, same: bool, grouped: bool
+) -> str:
     """The command line that trains on the copy."""
     data, classes = checkup.data, list(checkup.survey.classes)
     kept = [word for word in words if key_of(word) in {*LOADING, "augment"} - {"dataset.classes"}]
     line = ["dataset=folder", format_argument("dataset.root", folder), list_argument("dataset.classes", classes)]
     line += [f"dataset.ignore_values=[{GREY}]"] if ignores and len(classes) == 1 else []
     line += ["dataset.protocol=published"] if same else []
+    line += [f"dataset.pairs={PAIRS}"] if grouped else []
     if not any(word.startswith("dataset.size=") for word in kept) and data.size != (USUAL_SIZE, USUAL_SIZE):
         line.append(f"dataset.size=[{data.size[0]},{data.size[1]}]")
     return " ".join(["python -m segkit.train", *line, *map(shlex.quote, kept)])
