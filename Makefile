@@ -26,8 +26,8 @@ test: install  ## run the tests; fast=1 leaves out those that start commands or 
 coverage: install  ## run the tests, and say which lines they do not reach
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-soak: install  ## change run folders at random for an hour: see docs/explanation/security.md
-	SEGKIT_SOAK=3600 $(BIN)/python -m pytest tests/test_fuzz.py
+soak: install  ## change run folders at random for an hour, or seconds=60: see docs/explanation/security.md
+	SEGKIT_SOAK=$(or $(seconds),3600) $(BIN)/python -m pytest tests/test_fuzz.py
 
 chromium:  ## install the browser in which the report's page is tested (Debian, Ubuntu; as root)
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

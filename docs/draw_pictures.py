@@ -21,7 +21,7 @@ from segkit.formats.outlines import find_outlines
 
 IMG = Path(__file__).parent / "img"
 RUN = "dataset.size=160 dataset.counts=[160,20,20] dataset.empty_fraction=0 model.net.widths=[8,16,32,64]"
-GRID = "-m loss=dice,bce,focal seed=0,1,2 dataset.size=64 dataset.counts=[96,20,60] model.net.widths=[8,16,32]"
+GRID = "-m loss=dice,bce_dice,focal seed=0,1,2 dataset.size=64 dataset.counts=[96,20,60] model.net.widths=[8,16,32]"
 SIDE, PHOTOS = 256, 80  # of the pictures that are annotated: pixels, number
 YELLOW, GAP = (255, 220, 0), 8
 LARGEST = 300_000  # bytes of a picture

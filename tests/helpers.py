@@ -41,6 +41,8 @@ LATE = (
     "scipy.stats",
     "tensorboard",
     "segmentation_models_pytorch",
+    "torchview",
+    "graphviz",
     "torch.utils.flop_counter",
     "torch.utils.tensorboard",
     "torchvision.models",

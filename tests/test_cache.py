@@ -5,6 +5,7 @@ import pickle
 import signal
 import time
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,16 @@ def _build(root: str, home: str, out: Any) -> None:
     out.put([float(value.double().sum()) for value in samples(Path(root), "dataset.cache=disk", "augment=none")])
 
 
+@pytest.fixture(scope="module")
+def context() -> ForkServerContext:
+    """Makes processes of their own that import torch once for all of them."""
+    found = get_context("forkserver")
+    found.set_forkserver_preload(["segkit.runs.build", "albumentations"])
+    return found
+
+
 @pytest.mark.slow
-def test_two_processes_at_once_build_one_file(root: Path) -> None:
-    context = get_context("spawn")
+def test_two_processes_at_once_build_one_file(root: Path, context: ForkServerContext) -> None:
     out = context.Queue()
     both = [context.Process(target=_build, args=(str(root), str(root.parent / "xdg"), out)) for _ in range(2)]
     for process in both:
@@ -136,8 +144,8 @@ def _die(root: str, home: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root: Path) -> None:
-    process = get_context("spawn").Process(target=_die, args=(str(root), str(root.parent / "xdg")))
+def test_a_killed_build_leaves_nothing_that_is_taken_for_a_cache(root: Path, context: ForkServerContext) -> None:
+    process = context.Process(target=_die, args=(str(root), str(root.parent / "xdg")))
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL

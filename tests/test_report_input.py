@@ -81,45 +81,52 @@ def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, capsys: pytest.C
         report_of(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "reason"),
-    [
-        ("config.yaml", "trainer:\ndataset:\n", "trainer is not a mapping"),
-        ("config.yaml", "trainer: {}\ndataset: {}\nseed: many\n", "invalid literal"),
-        ("config.yaml", "trainer: {}\ndataset: {}\nexpected: {test/iou: high}\n", "expected: test/iou is not a number"),
-        ("config.yaml", "trainer: {}\ndataset: {}\ndeparts: 5\n", "departs is not a list of texts"),
-        ("config.yaml", "trainer: {}\ndataset: {}\ndeparts: wider\n", "departs is not a list of texts"),
-        ("environment.json", "[]", "environment.json is not a mapping"),
-        ("results.json", '{"status": "finished", "metrics": {"test/iou": null}}', "metrics: test/iou is not a number"),
-        (
-            "results.json",
-            f'{{"status": "finished", "metrics": {{"test/iou": 1{"0" * 400}}}}}',
-            "test/iou is too large for float32",
-        ),
-        (
-            "results.json",
-            f'{{"status": "finished", "metrics": {{}}, "train_seconds": 1{"0" * 400}}}',
-            "train_seconds is too large",
-        ),
-        ("metrics.csv", "epoch,train/loss\n1,1e308\n2,-1e308\n", "train/loss is too large"),
-        ("metrics.csv", "epoch,train/loss\n1e300,0.5\n", "epoch is too large"),
-        ("per_image.csv", "name,index,other\np000.png,0,1e308\n", "other is too large"),
-        ("results.json", '{"status": "finished", "metrics": {"test/x": -1e200}}', "test/x is too large"),
-        ("results.json", '{"status": "finished", "metrics": {}, "params": Infinity}', "params is too large"),
-        ("config.yaml", "trainer: {}\ndataset: {classes: 5}\n", "its files cannot be read"),
-        ("config.yaml", "trainer: {}\ndataset: {}\nchoices: {loss: [1]}\n", "choices: loss is not the name"),
-        ("results.json", "[" * 100_000, "its results.json is cut short or damaged"),
-        ("per_image.csv", "", "per_image.csv is missing or empty"),
-        ("per_image.csv", "name,index,iou\np000.png,0,0.1\n", "is not test/iou_image"),
-    ],
-)
-def test_one_damaged_folder_does_not_end_the_report(tmp_path: Path, file: str, content: str, reason: str) -> None:
-    write_run(tmp_path, "good", SCORES)
-    (write_run(tmp_path, "bad", SCORES, loss="dice") / file).write_text(content)
+DAMAGE = [
+    ("config.yaml", "trainer:\ndataset:\n", "trainer is not a mapping"),
+    ("config.yaml", "trainer: {}\ndataset: {}\nseed: many\n", "invalid literal"),
+    ("config.yaml", "trainer: {}\ndataset: {}\nexpected: {test/iou: high}\n", "expected: test/iou is not a number"),
+    ("config.yaml", "trainer: {}\ndataset: {}\ndeparts: 5\n", "departs is not a list of texts"),
+    ("config.yaml", "trainer: {}\ndataset: {}\ndeparts: wider\n", "departs is not a list of texts"),
+    ("environment.json", "[]", "environment.json is not a mapping"),
+    ("results.json", '{"status": "finished", "metrics": {"test/iou": null}}', "metrics: test/iou is not a number"),
+    (
+        "results.json",
+        f'{{"status": "finished", "metrics": {{"test/iou": 1{"0" * 400}}}}}',
+        "test/iou is too large for float32",
+    ),
+    (
+        "results.json",
+        f'{{"status": "finished", "metrics": {{}}, "train_seconds": 1{"0" * 400}}}',
+        "train_seconds is too large",
+    ),
+    ("metrics.csv", "epoch,train/loss\n1,1e308\n2,-1e308\n", "train/loss is too large"),
+    ("metrics.csv", "epoch,train/loss\n1e300,0.5\n", "epoch is too large"),
+    ("per_image.csv", "name,index,other\np000.png,0,1e308\n", "other is too large"),
+    ("results.json", '{"status": "finished", "metrics": {"test/x": -1e200}}', "test/x is too large"),
+    ("results.json", '{"status": "finished", "metrics": {}, "params": Infinity}', "params is too large"),
+    ("config.yaml", "trainer: {}\ndataset: {classes: 5}\n", "its files cannot be read"),
+    ("config.yaml", "trainer: {}\ndataset: {}\nchoices: {loss: [1]}\n", "choices: loss is not the name"),
+    ("results.json", "[" * 100_000, "its results.json is cut short or damaged"),
+    ("per_image.csv", "", "per_image.csv is missing or empty"),
+    ("per_image.csv", "name,index,iou\np000.png,0,0.1\n", "is not test/iou_image"),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "reason"), DAMAGE)
+def test_a_damaged_folder_is_left_out_with_the_reason(tmp_path: Path, file: str, content: str, reason: str) -> None:
+    (write_run(tmp_path, "bad", SCORES) / file).write_text(content)
     problem = collect.read(tmp_path / "bad")
     assert isinstance(problem, collect.Problem)
     assert reason in problem.reason
-    assert "<h1>1 run in 1 group</h1>" in report_of(tmp_path).read_text()
+
+
+def test_damaged_folders_do_not_end_the_report(tmp_path: Path) -> None:
+    write_run(tmp_path, "good", SCORES)
+    for number, (file, content, _) in enumerate(DAMAGE):
+        (write_run(tmp_path, f"bad{number}", SCORES, loss="dice") / file).write_text(content)
+    text = report_of(tmp_path).read_text()
+    assert "<h1>1 run in 1 group</h1>" in text
+    assert f"Folders left out: {len(DAMAGE)}." in text
 
 
 def test_a_deep_data_set_does_not_end_the_report(tmp_path: Path) -> None:

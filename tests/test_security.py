@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from conftest import composed
+from omegaconf import OmegaConf
 
 from segkit import config_dir
 from segkit.choices.listing import find_choices
@@ -50,9 +52,11 @@ def check(family: str, node: object, trust: tuple[str, ...] = (), folder: Path |
 
 @pytest.mark.parametrize("choice", choices("experiment"))
 def test_every_experiment_may_be_resumed(choice: str, tmp_path: Path) -> None:
-    root = [] if compose(f"experiment={choice}").dataset.get("root", "") is None else ["dataset.root=/data"]
-    root = [] if "synthetic" in str(compose(f"experiment={choice}").choices.dataset) else root
-    config = to_plain(compose(f"experiment={choice}", *root, f"run_dir={tmp_path}"))
+    cfg = composed(f"experiment={choice}").copy()
+    cfg.run_dir = str(tmp_path)
+    if OmegaConf.is_missing(cfg.dataset, "root"):
+        cfg.dataset.root = "/data"
+    config = to_plain(cfg)
     if config["dataset"]["classes"] == "auto":
         config["dataset"]["classes"], config["channels"] = ["a", "b"], 2
         config["model"]["net"]["out_channels"] = 2
