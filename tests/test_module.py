@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from segkit.configs.composing import compose
+from segkit.configs.settings import check_settings
 from segkit.datasets import order
 from segkit.datasets.augment import Augment
 from segkit.datasets.module import DataModule, PreparedDataset, random_crop, resize_mask
@@ -45,6 +46,19 @@ def strong() -> Augment:
 
 def keys(batches: Any) -> list[int]:
     return [index for batch in batches for _, index, counted in batch if counted]
+
+
+def test_an_epoch_of_several_passes_sees_every_sample_as_often_each_time_anew() -> None:
+    batches = ShuffledBatches(5, 4, seed=0, passes=4)
+    batches.set_epoch(2)
+    seen = [key for batch in batches for key in batch]
+    assert [len(batch) for batch in batches] == [4] * 5
+    assert sorted(seen) == [(epoch, index, True) for epoch in range(8, 12) for index in range(5)]
+    once = ShuffledBatches(5, 5, seed=0)
+    once.set_epoch(9)
+    assert [key for batch in once for key in batch] == seen[5:10]
+    with pytest.raises(ValueError, match=r"dataset\.passes=0: expected a whole number, 1 or more"):
+        check_settings(compose("dataset.passes=0", "run_dir=x"), "train")
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:

@@ -156,6 +156,7 @@ LOADING: dict[str, Kind] = {
     "dataset.crops": word("none", "five", "grid"),
     "dataset.presence_threshold": SHARE | NULL,
     "dataset.batch_size": COUNT,
+    "dataset.passes": COUNT,
     "dataset.epochs": COUNT,
     "dataset.workers": word("auto") | whole(0, max(16, 4 * CORES)),
     "dataset.cache": word("auto", "disk", "ram", "off"),

@@ -176,6 +176,7 @@ class DataModule(LightningDataModule):
     of that size. eval: "resize", or "native" for whole pictures at their own size, batched by equal shape, never
     padded. crops: instead, cut every picture into "five" windows of `size` or a "grid" of them, in training and
     evaluation; a batch then holds the windows of `batch_size` pictures. presence_threshold: see `PreparedDataset`.
+    passes: how often an epoch goes over the training pictures, each time in another order and augmented anew.
     workers: number of loader processes, or "auto" (see `choose_workers`). cache: where decoded (and, if so set,
     resized) pictures of file-backed data sets are kept (see `cache.choose_place`). It needs `settings`, plain
     containers with all that samples depend on besides their files.
@@ -191,6 +192,7 @@ class DataModule(LightningDataModule):
         crops: Crops = "none",
         presence_threshold: float | None = None,
         batch_size: int = 8,
+        passes: int = 1,
         workers: int | Literal["auto"] = "auto",
         cache: cache.Place = "auto",
         augment: Augment | None = None,
@@ -217,6 +219,7 @@ class DataModule(LightningDataModule):
             if len(source) == 0:
                 raise ValueError(f"The {split} split is empty. Check dataset.root and dataset.fractions.")
         self.sources, self.batch_size, self.seed, self.augment = sources, batch_size, seed, augment
+        self.passes = passes
         if augment is not None:
             augment.most = min(MOST_PIXELS, MOST_IN_BATCH // batch_size)
         self.workers = choose_workers(hardware.cores()) if workers == "auto" else int(workers)
@@ -227,7 +230,7 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         data = PreparedDataset(self.decode("train"), self.train_mode, self.size, self.seed, self.augment, self.presence)
-        return self._loader(data, ShuffledBatches(len(data), self.batch_size, self.seed))
+        return self._loader(data, ShuffledBatches(len(data), self.batch_size, self.seed, self.passes))
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.eval_dataloader("val")

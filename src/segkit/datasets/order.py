@@ -18,25 +18,31 @@ def _process() -> tuple[int, int]:
 class ShuffledBatches:
     """Batches in a random order that depends on (seed, epoch) alone, so that a resumed run sees the same ones.
 
-    The last incomplete batch is dropped, unless it is the only one: batch norm over a few samples is noise.
+    An epoch is so many `passes`, each over all samples in an order of its own; their keys count passes as epochs, so
+    that each augments anew. The last incomplete batch is dropped, unless it is the only one: batch norm over a few
+    samples is noise.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
-        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+    def __init__(self, length: int, batch_size: int, seed: int, passes: int = 1) -> None:
+        self.length, self.batch_size, self.seed, self.passes, self.epoch = length, batch_size, seed, passes, 0
         self.sampler = self  # where Lightning looks for set_epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return max(self.length // _process()[1] // self.batch_size, 1)
+        return max(self.length * self.passes // _process()[1] // self.batch_size, 1)
 
     def __iter__(self) -> Iterator[list[Key]]:
         rank, world = _process()
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
-        mine = order[rank : self.length // world * world : world]
+        order = [key for at in range(self.passes) for key in self._pass(self.epoch * self.passes + at)]
+        mine = order[rank : len(order) // world * world : world]
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield [(self.epoch, index, True) for index in mine[start : start + self.batch_size]]
+            yield mine[start : start + self.batch_size]
+
+    def _pass(self, number: int) -> list[Key]:
+        order = np.random.default_rng([self.seed, number]).permutation(self.length)
+        return [(number, index, True) for index in order.tolist()]
 
 
 class OrderedBatches:

@@ -37,7 +37,7 @@ log = logging.getLogger("segkit")
 # Config entries that are of no use to whoever receives the checkpoint.
 PRIVATE = ("init_from", "weights", "pretrained", "logger", "overrides", "run_dir")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # keys of dataset.*: how pictures become batches
-OPTIONAL_LOADING = ("crops", "presence_threshold", "cache")
+OPTIONAL_LOADING = ("crops", "presence_threshold", "cache", "passes")
 AUTO_WEIGHTS = ("pos_weight", "weight")  # loss settings whose "auto" is counted in the training masks
 
 

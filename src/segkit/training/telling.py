@@ -34,6 +34,7 @@ def collect_findings(run: Run, record: Record, best: int, seen: dict[str, SplitS
     history = read_epochs(record.folder)
     findings = advice.judge_scores(seen["val"], record.config, epochs)
     findings += [text for split in ("val", "test") for text in advice.judge_truth(seen[split])]
+    passes *= run.data.passes
     return findings + advice.judge_training(record.config, history, passes, best, seen["train"])
 
 
