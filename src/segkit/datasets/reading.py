@@ -94,7 +94,7 @@ def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uin
     if image is None:
         return _to_8_bit(_rgb(_opencv_only(data, _BGR, path)), path), 1
     with image:
-        _tell_of_pages(image, path)
+        _tell_of_pages(image, data, path)
         orientation = _orientation(image)
         if _opencv_reads(image, data):
             pixels = _opencv(data, _BGR)
@@ -152,7 +152,7 @@ def read_mask_file(path: Path, data: bytes | None = None) -> MaskFile:
         values = _opencv_only(data, cv2.IMREAD_UNCHANGED, path)
         return MaskFile(values[..., 2::-1] if values.ndim == 3 else values, None, False)
     with image:
-        _tell_of_pages(image, path)
+        _tell_of_pages(image, data, path)
         lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and data[12:16] == b"VP8 ")
         orientation = _orientation(image)
         if image.mode == "L" and image.format in ("JPEG", "PNG") and _opencv_reads(image, data):
@@ -235,8 +235,12 @@ def _too_large(path: Path, got: str) -> DataError:
     )
 
 
-def _tell_of_pages(image: Image.Image, path: Path) -> None:
-    if image.format in ("TIFF", "GIF", "WEBP", "PNG") and (pages := getattr(image, "n_frames", 1)) > 1:
+def _tell_of_pages(image: Image.Image, data: bytes, path: Path) -> None:
+    if image.format not in ("TIFF", "GIF", "WEBP", "PNG"):
+        return
+    with Image.open(BytesIO(data)) as again:  # before Pillow 13, counting mixes up the pages' palettes
+        pages = getattr(again, "n_frames", 1)
+    if pages > 1:
         add_remark(PAGES, f"{path} has {pages} pages or frames.", files=(path,))
 
 
