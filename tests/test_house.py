@@ -17,7 +17,7 @@ FLOORS = (
     ("configs", "formats", "tasks"),
     ("datasets", "pictures", "security"),
     ("runs",),
-    ("evaluation", "inference"),
+    ("evaluation", "inference", "planning"),
     ("reporting", "training"),
     ("sweeps", "__main__", *VERBS),
 )

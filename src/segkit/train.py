@@ -15,6 +15,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
     from segkit.datasets.layouts.layout import check_layout
 
     check_layout(settings)
+    if settings["recipe"] == "auto" and cfg.resume is None:
+        from segkit.planning.plan import plan_config
+
+        cfg = plan_config(cfg)
+        check_settings(cfg, "train")
     from segkit.training.fit import run_one  # imports torch and Lightning, which a mistake need not wait for
     from segkit.training.telling import show_results
 

@@ -21,7 +21,10 @@ NOT_IDENTITY = (
     "compile",
     "profile",
     "check",
+    "recipe",
+    "plan",
 )
+LATER = {"passes": 1}  # settings of a data set that older configs lack, and what that means
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
@@ -33,13 +36,21 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     dataset = kept.get(
         "dataset", {}
     ).items()  # what is null is as if it were not there: older configs lack new settings
-    kept["dataset"] = {key: value for key, value in dataset if key not in ("workers", "cache") and value is not None}
+    absent = (*LATER.items(), *((key, None) for key, _ in dataset))
+    kept["dataset"] = {
+        key: value for key, value in dataset if key not in ("workers", "cache") and (key, value) not in absent
+    }
     if kept.get("lr_find"):  # its result overwrites these values
         rate = kept["optimizer"].get("lr")
         kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
     folder = Path(str(config.get("run_dir")))
     whole = folder.parents[1] if folder.parent.name == "stages" else folder  # a stage starts from its siblings' weights
     return move_paths(kept, str(whole), "")  # type: ignore[no-any-return]
+
+
+def counts(key: str, value: Any) -> bool:
+    """Whether a setting of a data set counts: what is null, or as if it were not there, is not in older configs."""
+    return key not in ("workers", "cache") and value is not None and (key not in LATER or value != LATER[key])
 
 
 def _without(node: Any, value: Any) -> Any:

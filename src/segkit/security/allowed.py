@@ -41,6 +41,7 @@ BYTE = Number(0, 255, whole=True)
 COLORS = List(List(BYTE, 3, 3), 256)
 CLASSES = List(TEXT, 255, 1)
 LIMIT = Number(0, 10**9)
+PLANNED = Node({"seconds": POSITIVE, "choices": List(Node({"words": List(TEXT, 99), "why": TEXT}), 99)}, more=PLAIN)
 OUTPUT = Text(r"(?!/)(?!.*\.\.)[\w .,=+{}@()/-]*", "a name in the run's own folder")
 GROUP = Pattern(known=(r"([^/-]+)[^/]*$", r"[^/]+$", r"([^/_]+)[^/]*$"))  # those in conf/dataset
 SPLIT_FILE = Text(r".+\.(json|csv)", "the path of a .json or .csv file")  # read as names, in bounded time
@@ -280,7 +281,8 @@ SETTINGS: dict[str, Kind] = {
     "seed": Number(0, 2**32 - 1, whole=True), "channels": WIDTH, "choices": CHOICES, "precision": PRECISION,
     "name": Either((TEXT, NUMBER)), **each("monitor run_dir", TEXT), "monitor_mode": MODE,
     **each("compile profile lr_find report", SWITCH),
-    "budget": Maybe(Either((TEXT, POSITIVE))), **each("weights pretrained init_from resume", Maybe(TEXT)),
+    "recipe": one_of("none", "auto"), "plan": Maybe(PLANNED), "budget": Maybe(Either((TEXT, POSITIVE))),
+    **each("weights pretrained init_from resume", Maybe(TEXT)),
     "freeze": Maybe(Either((TEXT, List(TEXT, 999)))), "unfreeze_at_epoch": Maybe(COUNT),
     "encoder_lr_factor": POSITIVE, "published": METRICS, "expected": METRICS, "departs": Maybe(List(TEXT, 99)),
     "stages": Maybe(Map(List(TEXT, 999))), "overrides": List(TEXT, 9999), "trust": List(TEXT, 99),

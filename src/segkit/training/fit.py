@@ -62,7 +62,8 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     for logger in run.trainer.loggers:
         overlay_curves(logger, record.config["monitor"])
     before = sum(seconds_of_epochs(record.folder)) if record.resume_from is not None else 0.0
-    started = time.perf_counter()
+    planned = (record.config.get("plan") or {}).get("seconds", 0.0) if record.resume_from is None else 0.0
+    started = time.perf_counter() - planned  # which the budget pays for
     clock = start_budget(run, record, started) if record.config.get("budget") is not None else None
     run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
     torch._C._jit_clear_class_registry()  # else it keeps the graph traced for TensorBoard, and a sweep's memory grows

@@ -76,6 +76,8 @@ def describe(run: Run, record: Record, own: bool) -> None:
     chosen, counts = record.config["choices"], " / ".join(str(len(names)) for names in split.values())
     for line in run.summary:
         log.info("%s", line)
+    for choice in (record.config.get("plan") or {}).get("choices", ()):
+        log.info("plan: %s (%s)", " ".join(choice["words"]), choice["why"])
     log.info(
         "%s, %.2f M parameters, on %s (%s); %s: %s train / val / test pictures",
         chosen["model"],

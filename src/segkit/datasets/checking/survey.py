@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from segkit import IGNORE_INDEX, console, hardware
 from segkit.datasets.checking import pairing
 from segkit.datasets.checking.thumbnails import Thumbnail, make_thumbnail
+from segkit.datasets.common import SPLITS
 from segkit.datasets.findings import DataError, Findings, collect_findings
 from segkit.datasets.module import DataModule
 from segkit.datasets.reading import describe_file
@@ -203,11 +204,13 @@ def read_split(split: str, source: Source, advance: Callable[[], object], record
         records += [found[index] for index in sorted(found)]
 
 
-def survey_sample(data: DataModule) -> Survey:
-    """Read some pictures of each split, evenly spread, decoded already where there is a cache."""
+def survey_sample(data: DataModule, splits: Sequence[str] = SPLITS) -> Survey:
+    """Read some pictures of splits, evenly spread, decoded already where there is a cache."""
     records, left = list[Record](), SAMPLE_PIXELS
     with collect_findings():  # reported by the checks themselves
         for split, source in data.sources.items():
+            if split not in splits:
+                continue
             decoded, extras = data.decode(split), extras_of(source)
             for index in np.linspace(0, len(source) - 1, min(SAMPLE, len(source))).round().astype(int).tolist():
                 height, width = decoded.shape(index)

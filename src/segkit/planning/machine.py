@@ -1,0 +1,127 @@
+"""What this machine can do in a second: a network's training step and prediction, measured and fitted."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from segkit.configs.composing import compose, to_plain
+from segkit.hardware import computing, device, precision
+from segkit.runs.build import make
+
+SIDES = (64, 128)  # of the square pictures that are timed
+BATCH = 4  # of them
+TIMED = 2  # steps at each size, after one that is not timed
+MEASURED = (8, 32)  # widths of U-Nets; a power law leads from these to others
+
+
+class Network(NamedTuple):
+    """A network that a plan may choose. words: of the command line that choose it. pretrained: whether its encoder
+    has weights. width: of a U-Net from scratch, else 0."""
+
+    name: str
+    words: tuple[str, ...]
+    pretrained: bool = False
+    width: int = 0
+
+
+class Cost(NamedTuple):
+    """Seconds of a training step: `step` + `pixel` × pixels in the batch; of a prediction: `seen` × pixels."""
+
+    step: float
+    pixel: float
+    seen: float
+
+
+def unet(width: int) -> Network:
+    """The U-Net of five levels whose first has so many channels."""
+    widths = ",".join(str(width * 2**level) for level in range(5))
+    return Network(f"U-Net of width {width}", ("model=unet", f"model.net.widths=[{widths}]"), width=width)
+
+
+class Machine(Protocol):
+    """Where a plan looks costs up: this machine, or in tests one that is made up."""
+
+    def describe(self) -> str:
+        """The device, the precision and the number of cores."""
+
+    def cost(self, network: Network) -> Cost:
+        """What a network costs here."""
+
+
+class ThisMachine:
+    """Measures each network once, in the precision of the run. classes: that it tells apart."""
+
+    def __init__(self, classes: int, words: Sequence[str] = ()) -> None:
+        self.classes, self.words = classes, tuple(words)
+        self.known: dict[str, Cost] = {}
+        self.device = torch.device(device("auto"))
+        self.precision = precision(to_plain(compose(*self.words, "run_dir=x")))
+
+    def describe(self) -> str:
+        threads = torch.get_num_threads()
+        where = f"{threads} thread{'s' * (threads > 1)}" if self.device.type == "cpu" else str(self.device)
+        return f"{self.device.type}, {where}, {self.precision}"
+
+    def cost(self, network: Network) -> Cost:
+        if network.name not in self.known:
+            between = network.width and network.width not in MEASURED
+            self.known[network.name] = self._between(network.width) if between else self._measure(network)
+        return self.known[network.name]
+
+    def _between(self, width: int) -> Cost:
+        """A U-Net's cost from that of a narrower and a wider one: each part grows with a power of the width."""
+        narrow, wide = (self.cost(unet(one)) for one in MEASURED)
+        share = math.log(width / MEASURED[0]) / math.log(MEASURED[1] / MEASURED[0])
+        parts = (
+            max(one, 1e-12) ** (1 - share) * max(other, 1e-12) ** share for one, other in zip(narrow, wide, strict=True)
+        )
+        return Cost(*parts)
+
+    def _measure(self, network: Network) -> Cost:
+        names = ",".join(f"c{number}" for number in range(self.classes))
+        config = to_plain(compose(*network.words, *self.words, f"dataset.classes=[{names}]", "run_dir=x"))
+        net: nn.Module = make(config["model"]["net"]).to(self.device)
+        steps = [self._time_step(net, side) for side in SIDES]
+        seen = self._time_prediction(net, SIDES[-1])
+        pixels = [BATCH * side**2 for side in SIDES]
+        slope = max((steps[1] - steps[0]) / (pixels[1] - pixels[0]), steps[1] / pixels[1] / 4)
+        return Cost(max(steps[1] - slope * pixels[1], 0.0), slope, seen / pixels[1])
+
+    def _time_step(self, net: nn.Module, side: int) -> float:
+        image = torch.rand(BATCH, 3, side, side, device=self.device).contiguous(memory_format=torch.channels_last)
+        truth = torch.zeros(BATCH, side, side, device=self.device)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6)
+        mixed = self.precision == "bf16-mixed"
+
+        def step() -> None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+                logits = net(image)
+            loss = functional.binary_cross_entropy_with_logits(logits[:, 0].float(), truth)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        net.train()
+        return self._clock(step)
+
+    def _time_prediction(self, net: nn.Module, side: int) -> float:
+        image: Any = torch.rand(BATCH, 3, side, side, device=self.device)
+        net.eval()
+        with computing(self.device, self.precision):
+            return self._clock(lambda: net(image))
+
+    def _clock(self, work: Callable[[], object]) -> float:
+        """The quickest of some repetitions, in seconds: other work on the machine only makes them slower."""
+        times = []
+        for _ in range(TIMED + 1):
+            started = time.perf_counter()
+            work()
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize()
+            times.append(time.perf_counter() - started)
+        return min(times[1:])

@@ -1,0 +1,176 @@
+"""The rules of a plan: from a data set's fingerprint, a machine's costs and a budget to settings, each with its reason.
+
+A rule is a function that gives a number and says why; `choose` puts them together. They are meant for a budget that is
+short for the data, where every choice is one between detail and repetition.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from segkit.planning.fingerprint import Fingerprint
+from segkit.planning.machine import Machine, Network, unet
+
+SHARE = 0.85  # of the budget that trains: the rest probes, validates, and writes checkpoints
+LOADING = 1.15  # a step with its pictures read and augmented, relative to one without
+VALIDATION = 0.1  # share of the training time that validations may take
+EPOCHS = 10  # at least, so that the best of them is worth choosing
+SMALLEST, LARGEST = 64, 512  # side of what a network sees, in pixels
+STEP = 32  # sides are multiples of this
+WIDTHS = (32, 24, 16, 12, 8)
+THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest parts and its middle: wanted, and the least
+
+
+class Choice(NamedTuple):
+    """Settings, as words of a command line, and why."""
+
+    words: tuple[str, ...]
+    why: str
+
+
+class Setup(NamedTuple):
+    """A network that sees pictures of a size (height, width). passes: over the training pictures that the budget
+    allows. seconds: of a training step."""
+
+    network: Network
+    size: tuple[int, int]
+    batch: int
+    passes: float
+    seconds: float
+
+
+def wanted_passes(pictures: int, pretrained: bool) -> float:
+    """How often every training picture should be seen: so often that a network from scratch sees 6,000 pictures and
+    one with pretrained weights 2,000, but 10 and 6 times at least, and 80 and 40 at most."""
+    wanted, least, most = (2000, 6, 40) if pretrained else (6000, 10, 80)
+    return min(max(wanted / pictures, least), most)
+
+
+def wanted_scale(data: Fingerprint) -> tuple[float, float]:
+    """The scale (of 1: as in the files) at which objects are seen well, and the least at which they are seen at all.
+
+    The thinnest parts (5 % of the area) are 3 pixels across, or 1.5 at least, and half of the area belongs to objects
+    of 48 pixels, or 2.5 at least: two pixels tell a line from noise, and outlines that are half a pixel off cost an
+    object of 48 pixels about 2 % of IoU; more detail costs time that repetition uses better.
+    """
+    if not data.thin:
+        return 1.0, 0.25
+    well, least = (max(THIN[at] / data.thin, THICK[at] / data.thick) for at in (0, 1))
+    return min(well, 1.0), min(least, 1.0)
+
+
+def batch_size(pictures: int, on_cpu: bool) -> int:
+    """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are not quicker a
+    picture, and 16 on a GPU; 2 at least, for batch norm."""
+    return max(min(8 if on_cpu else 16, pictures // 10), 2)
+
+
+def sizes_between(data: Fingerprint, least: float, most: float) -> Iterator[tuple[int, int]]:
+    """(height, width) in multiples of 32 with the pictures' proportions, from the largest to the smallest."""
+    low = max(round(least * data.long_side / STEP), SMALLEST // STEP)
+    high = max(math.ceil(min(most * data.long_side, LARGEST) / STEP), low)
+    for units in range(high, low - 1, -1):
+        yield _proportional(data.size, units * STEP)
+
+
+def _proportional(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(size)
+    height, width = (max(round(edge * scale / STEP), 1) * STEP for edge in size)
+    return height, width
+
+
+def networks(pretrained: bool) -> list[Network]:
+    """What there is to choose: an EfficientNet-Lite0 with its ImageNet weights, and U-Nets of several widths."""
+    encoder = ("model=encoder_unet", "model.net.encoder=tf_efficientnet_lite0", "weights=package:efficientnet-lite0")
+    found = [Network("U-Net on EfficientNet-Lite0", encoder, pretrained=True)] if pretrained else []
+    return [*found, *map(unet, WIDTHS)]
+
+
+def find_setup(data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], on_cpu: bool) -> Setup:
+    """The network and the size with the highest worth within the time."""
+    well, least = wanted_scale(data)
+    batch, found = batch_size(data.train, on_cpu), list[Setup]()
+    for network in offered:
+        cost = machine.cost(network)
+        for size in sizes_between(data, least, well):
+            step = LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
+            passes = seconds * SHARE / step * batch / data.train
+            found.append(Setup(network, size, batch, passes, step))
+    return max(found, key=lambda setup: worth(data, setup))
+
+
+def worth(data: Fingerprint, setup: Setup) -> float:
+    """What a setup is worth, in doublings of the size: twice the size counts 1, and four times the width 1, since a
+    step's time grows with the square of the one and about as much with the other. Half of the passes that are wanted
+    cost 2: a network that has seen too little finds nothing, whatever it could see. Pretrained weights are worth 2."""
+    enough = setup.passes / wanted_passes(data.train, setup.network.pretrained)
+    detail = math.log2(max(setup.size)) + 0.5 * math.log2((setup.network.width or 16) / 16)
+    return detail + 2.0 * setup.network.pretrained + 2.0 * min(math.log2(enough), 0.0)
+
+
+def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
+    """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
+    cost = machine.cost(setup.network)
+    once = setup.seconds * max(data.train // setup.batch, 1)
+    validation = data.val * cost.seen * setup.size[0] * setup.size[1] * LOADING
+    wanted = math.ceil(validation / VALIDATION / once)
+    return max(min(wanted, int(setup.passes / EPOCHS)), 1)
+
+
+def choose_loss(data: Fingerprint) -> Choice:
+    """Cross-entropy, which tells every pixel apart, with Dice over the batch, which does not let a rare class go."""
+    if data.classes == 1:
+        words = ("loss=bce_dice", "loss.alpha=0.5", "loss.pool=batch")
+        return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
+    words = ("loss=combo", "loss.weights={dice: 1, ce: 1}", "loss.losses.dice.pool=batch")
+    return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
+
+
+def choose_augmentation(data: Fingerprint) -> Choice:
+    """Flips and quarter turns where pictures have no direction; a little scale, rotation, brightness and colour."""
+    if data.upright:
+        why = "pictures are brighter in the same half, so they have a direction: mirrored, never turned upside down"
+        return Choice(("augment=light", "augment.vertical=0", "augment.turns=false"), why)
+    return Choice(("augment=light",), "pictures have no direction: flipped and turned")
+
+
+def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
+    """One cycle of the learning rate with AdamW, and averaged weights with the memory of 3 % of the steps."""
+    rate = 1e-3 if pretrained else 2e-3
+    decay = 1 - 1 / max(0.03 * steps, 5)
+    cycle = ("optimizer=adamw", f"optimizer.lr={rate:g}", "scheduler=one_cycle", "scheduler.scheduler.pct_start=0.15")
+    average = ("callbacks=[default,ema]", f"callbacks.ema.decay={min(decay, 0.999):.3f}")
+    return [
+        Choice(cycle, "a warm-up of 15 % of the steps, then down to zero when the budget ends"),
+        Choice(average, f"averaged weights are validated and kept; they remember about 3 % of {steps} steps"),
+    ]
+
+
+def choose(
+    data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], on_cpu: bool
+) -> tuple[Setup, list[Choice]]:
+    """All choices for a budget of so many seconds."""
+    setup = find_setup(data, machine, seconds, offered, on_cpu)
+    height, width = setup.size
+    well, _ = wanted_scale(data)
+    scale = max(setup.size) / data.long_side
+    each = passes_an_epoch(data, machine, setup)
+    steps = int(setup.passes * data.train / setup.batch)
+    seen = f"every training picture is seen {setup.passes:.0f} times ({_wanted(data, setup):.0f} are wanted)"
+    sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
+    weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
+    choices = [
+        Choice(setup.network.words, f"{setup.network.name}, {weights}; {seen}"),
+        Choice((f"dataset.size=[{height},{width}]",), f"{sized} ({well:.2g} would show all of them well)"),
+        Choice((f"dataset.batch_size={setup.batch}",), f"at most a tenth of {data.train} training pictures"),
+        Choice((f"dataset.passes={each}",), f"{each} in an epoch, so that validation takes about a tenth of the time"),
+        choose_loss(data),
+        *choose_schedule(steps, setup.network.pretrained),
+        choose_augmentation(data),
+        Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation"),
+    ]
+    return setup, choices
+
+
+def _wanted(data: Fingerprint, setup: Setup) -> float:
+    return wanted_passes(data.train, setup.network.pretrained)

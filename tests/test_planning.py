@@ -1,0 +1,180 @@
+"""The rules of a plan on machines that are made up, and a planned run."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import results, segkit
+
+from segkit.planning import rules
+from segkit.planning.fingerprint import Fingerprint, leans
+from segkit.planning.machine import Cost, Network, ThisMachine, unet
+from segkit.planning.plan import leave_given, make_plan
+from segkit.planning.rules import Choice
+
+SKIN = Fingerprint(
+    train=100,
+    val=50,
+    test=50,
+    size=(576, 768),
+    smallest=576,
+    largest=768,
+    classes=1,
+    thin=150.0,
+    thick=300.0,
+    rare=0.3,
+    empty=0.0,
+    upright=False,
+)
+VESSELS = replace(SKIN, train=20, val=4, test=4, size=(960, 999), thin=3.0, thick=7.0, rare=0.07)
+
+
+class MadeUp:
+    """A machine on which a pixel of a U-Net of width 16 costs so many seconds a step."""
+
+    def __init__(self, pixel: float, device: str = "cpu") -> None:
+        self.pixel, self.device = pixel, device
+
+    def describe(self) -> str:
+        return f"{self.device}, made up"
+
+    def cost(self, network: Network) -> Cost:
+        scale = ((network.width or 20) / 16) ** 1.4
+        return Cost(0.01, self.pixel * scale, self.pixel * scale / 4)
+
+
+CORE, CORES, GPU = MadeUp(4e-6), MadeUp(2e-6), MadeUp(2e-8, "cuda")
+ALL = rules.networks(pretrained=True)
+SCRATCH = rules.networks(pretrained=False)
+
+
+def setup(data: Fingerprint, machine: MadeUp, seconds: float, offered: list[Network] = ALL) -> rules.Setup:
+    return rules.find_setup(data, machine, seconds, offered, machine.device == "cpu")
+
+
+def test_a_step_is_priced_by_its_pixels() -> None:
+    found = setup(replace(SKIN, thin=768.0, thick=768.0), CORE, 100, [unet(16)])
+    assert found.size == (64, 64)  # nothing finer is needed
+    assert found.batch == 8
+    assert found.seconds == pytest.approx(1.15 * (0.01 + 4e-6 * 8 * 64 * 64))
+    assert found.passes == pytest.approx(100 * 0.85 / found.seconds * 8 / 100)
+
+
+@pytest.mark.parametrize("offered", [ALL, SCRATCH])
+@pytest.mark.parametrize("data", [SKIN, VESSELS], ids=["skin", "vessels"])
+def test_more_time_never_gives_a_smaller_worth(data: Fingerprint, offered: list[Network]) -> None:
+    found = [setup(data, CORE, seconds, offered) for seconds in (60, 120, 240, 480, 960, 3600, 36000)]
+    worth = [rules.worth(data, one) for one in found]
+    assert worth == sorted(worth)
+    sides = [max(one.size) for one in found]
+    assert sides[-1] >= sides[0]
+
+
+def test_objects_decide_the_size() -> None:
+    assert rules.wanted_scale(SKIN) == (pytest.approx(48 / 300), pytest.approx(1.5 / 150))
+    assert rules.wanted_scale(VESSELS) == (1.0, pytest.approx(0.5))
+    assert rules.wanted_scale(replace(SKIN, thin=0.0, thick=0.0)) == (1.0, 0.25)
+    for seconds in (10, 100, 1000, 100_000):
+        assert max(setup(VESSELS, CORE, seconds).size) >= 480  # thinner than 1.5 pixels is not seen
+        assert max(setup(SKIN, CORE, seconds).size) <= 160
+
+
+def test_sizes_keep_proportions_in_multiples_of_the_stride() -> None:
+    found = list(rules.sizes_between(replace(SKIN, size=(300, 1000)), 0.1, 1.0))
+    assert found[0] == (160, 512)
+    assert found[-1] == (32, 96)
+    assert all(height % 32 == width % 32 == 0 for height, width in found)
+
+
+def test_pretrained_weights_come_first_and_widths_follow_the_time() -> None:
+    assert setup(SKIN, CORES, 240).network.pretrained
+    assert not setup(SKIN, CORES, 240, SCRATCH).network.pretrained
+    widths = [setup(SKIN, machine, 240, SCRATCH).network.width for machine in (MadeUp(4e-5), CORE, GPU)]
+    assert widths == sorted(widths)
+    assert widths[-1] == 32
+
+
+def test_batches_and_passes() -> None:
+    assert [rules.batch_size(count, True) for count in (5, 20, 65, 1000)] == [2, 2, 6, 8]
+    assert rules.batch_size(1000, False) == 16
+    assert [rules.wanted_passes(count, True) for count in (20, 100, 200_000)] == [40, 20, 6]
+    assert [rules.wanted_passes(count, False) for count in (20, 100, 200_000)] == [80, 60, 10]
+
+
+def test_validation_takes_about_a_tenth() -> None:
+    many = replace(SKIN, val=400)
+    found = setup(many, CORE, 600)
+    each = rules.passes_an_epoch(many, CORE, found)
+    validation = 400 * CORE.cost(found.network).seen * found.size[0] * found.size[1]
+    epoch = each * (100 // found.batch) * found.seconds
+    assert each > 1
+    assert validation / epoch < 0.12 or found.passes / each < 11
+
+
+@pytest.mark.parametrize("train", [20, 200_000])
+@pytest.mark.parametrize("classes", [1, 2, 150])
+def test_any_number_of_pictures_and_classes_has_a_plan(train: int, classes: int) -> None:
+    data = replace(SKIN, train=train, classes=classes)
+    _, choices = rules.choose(data, CORES, 600, ALL, True)
+    words = [word for choice in choices for word in choice.words]
+    assert ("loss=bce_dice" in words) == (classes == 1)
+    assert all(choice.why for choice in choices)
+
+
+def test_a_direction_is_seen_in_brightness() -> None:
+    sky = np.full((3, 40, 30), 60, np.uint8)
+    sky[:, :20] = 200
+    flat = [np.full((3, 40, 30), 100 + at % 2, np.uint8) for at in range(10)]
+    assert leans([sky] * 10)
+    assert not leans([sky, sky[:, ::-1]] * 5)
+    assert not leans(flat)
+    assert not leans([sky] * 3)  # too few to tell
+    upright = rules.choose_augmentation(replace(SKIN, upright=True)).words
+    assert "augment.vertical=0" in upright
+    assert rules.choose_augmentation(SKIN).words == ("augment=light",)
+
+
+def test_what_is_said_is_never_changed() -> None:
+    choices = [Choice(("loss=dice", "loss.pool=batch"), "a"), Choice(("optimizer=adamw", "optimizer.lr=1"), "b")]
+    left = [choice.words for choice in leave_given(choices, ["loss=focal", "optimizer.lr=2"])]
+    assert left == []  # the rate belongs to an optimiser that the person has in mind
+    left = [choice.words for choice in leave_given(choices, ["dataset.size=64", "seed=1"])]
+    assert left == [choice.words for choice in choices]
+    size = [Choice(("dataset.size=[64,64]",), "c"), Choice(("dataset.batch_size=8",), "d")]
+    assert [choice.why for choice in leave_given(size, ["dataset.size=64", "dataset=ph2"])] == ["d"]
+
+
+def test_this_machine_is_measured() -> None:
+    machine = ThisMachine(1)
+    narrow, between, wide = (machine.cost(unet(width)) for width in (8, 16, 32))
+    assert 0 < narrow.pixel < between.pixel < wide.pixel < 1e-3
+    assert narrow.seen < narrow.pixel
+    assert machine.cost(unet(16)) is between
+
+
+def test_a_budget_is_proposed_where_none_is_given() -> None:
+    words = ["dataset=synthetic", "dataset.counts=[60,12,12]", "dataset.picture_size=64"]
+    plan = make_plan(words, time.perf_counter(), CORES)
+    assert plan.words[0].startswith("budget=")
+    assert "passes over 60 training pictures" in plan.choices[0].why
+    assert plan.machine == "cpu, made up"
+
+
+def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Path) -> None:
+    drawn = ["dataset.counts=[40,8,8]", "dataset.picture_size=64", "model.net.widths=[4,8,16]", "seed=3"]
+    done = segkit("recipe=auto", "budget=12s", *drawn, "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "plan: dataset.size=[" in done.stderr
+    assert "plan: model" not in done.stderr  # the command's own
+    found = results(tmp_path / "run")
+    assert 9 < found["budget"]["used"] < 14
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["model"]["net"]["widths"] == [4, 8, 16]
+    assert config["seed"] == 3
+    assert config["plan"]["machine"].startswith(("cpu", "cuda"))
+    assert all(choice["why"] for choice in config["plan"]["choices"])
+    again = segkit("resume=run", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
