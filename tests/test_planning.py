@@ -74,8 +74,8 @@ def test_more_time_never_gives_a_smaller_worth(data: Fingerprint, offered: list[
 
 
 def test_objects_decide_the_size() -> None:
-    assert rules.wanted_scale(SKIN) == (pytest.approx(48 / 300), pytest.approx(1.5 / 150))
-    assert rules.wanted_scale(VESSELS) == (1.0, pytest.approx(0.5))
+    assert rules.wanted_scale(SKIN) == pytest.approx((48 / 300, 1.5 / 150))
+    assert rules.wanted_scale(VESSELS) == pytest.approx((1.0, 0.5))
     assert rules.wanted_scale(replace(SKIN, thin=0.0, thick=0.0)) == (1.0, 0.25)
     for seconds in (10, 100, 1000, 100_000):
         assert max(setup(VESSELS, CORE, seconds).size) >= 480  # thinner than 1.5 pixels is not seen
