@@ -106,6 +106,8 @@ def places(tmp_path_factory: pytest.TempPathFactory, roots: dict[str, Path], tin
     (folder / "split.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))
     made = {"input": "photos", "images": "photos", "output": "out", "notes": "notes.md", "weights": "mobilenet_v2.pth"}
     made["dataset.split_file"] = "split.json"
+    (folder / "planned.yaml").write_text("defaults: [override /dataset: folder, _self_]\n")
+    made["experiment"] = "planned.yaml"
     runs = dict.fromkeys(("run", "resume", "init_from"), str(tiny_run)) | {"runs": str(tiny_run.parent)}
     return runs | {key: str(folder / name) for key, name in made.items()}
 
@@ -115,7 +117,7 @@ def filled(words: list[str], places: dict[str, str], roots: dict[str, Path]) -> 
     found: list[str] = []
     for word in words:
         key, _, value = word.partition("=")
-        if key in places and (key != "weights" or value.endswith(".pth")):
+        if key in places and (key not in FILES or value.endswith(FILES[key])):
             found.append(f"{key}={places[key]}")
         elif not (value == "…" or word in ("…", "-m", "--help", "--cfg", "job") or key.lstrip("+") == "dataset.root"):
             found.append(word)
@@ -127,6 +129,9 @@ def filled(words: list[str], places: dict[str, str], roots: dict[str, Path]) -> 
         found.append(f"{'+' if any(word.startswith('resume=') for word in words) else ''}dataset.root={known}")
         found += [word for word in root_of(str(dataset), roots)[1:] if "+" not in found[-1]]
     return found
+
+
+FILES = {"weights": ".pth", "experiment": ".yaml"}  # settings that take a file, or the name of something else
 
 
 @cache

@@ -178,3 +178,41 @@ def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Pa
     assert all(choice["why"] for choice in config["plan"]["choices"])
     again = segkit("resume=run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
+    drawn = ["dataset=synthetic", "dataset.counts=[40,8,8]", "dataset.picture_size=64", "model=unet_small"]
+    done = segkit(*drawn, "model.net.widths=[4,8]", "budget=10s", "loss=dice", module="plan", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "plan" / "plan.md").read_text()
+    assert "| train | 40 |" in page
+    assert "`dataset.batch_size=4` | at most a tenth of 40 training pictures" in page
+    assert done.stdout.splitlines()[-1].split() == ["python", "-m", "segkit.train", "experiment=plan/plan.yaml"]
+    words = ["experiment=plan/plan.yaml", "seed=1", "hydra.run.dir=run"]
+    trained = segkit(*words, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["choices"]["loss"] == "dice"
+    assert config["model"]["net"]["widths"] == [4, 8]
+    assert (config["dataset"]["batch_size"], config["dataset"]["counts"]) == (4, [40, 8, 8])
+    assert (config["seed"], config["budget"], config["name"]) == (1, "10s", "plan")
+    assert 8 < results(tmp_path / "run")["budget"]["used"] < 12
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("gone.yaml", None, "experiment=gone.yaml: there is no such file"),
+        ("camvid.yaml", "{}", "experiment=camvid.yaml: did you mean camvid?"),
+        ("list.yaml", "- 1", "experiment=list.yaml is no experiment: expected settings by name"),
+        ("cut.yaml", "optimizer: {lr: ", "cut.yaml"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_told(tmp_path: Path, name: str, text: str | None, said: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    done = segkit(f"experiment={name}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name] * (text is not None)

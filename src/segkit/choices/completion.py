@@ -124,7 +124,7 @@ def complete_value(folders: list[Path], verb: str, words: list[str], key: str, v
 
 def chosen_files(folders: list[Path], verb: str, words: list[str]) -> dict[str, str]:
     """The groups of a verb, and the file of each that the words (or else the experiment, or the defaults) choose."""
-    found = {group: str(name) for group, name in defaults_of(load_yaml(folders[:1], f"{verb}.yaml"))}
+    found = {group: str(name) for group, name in defaults_of(load_verb(folders[0], verb))}
     given = dict(word.split("=", 1) for word in words if "=" in word)
     for group in ("ablation", "experiment"):
         if group in found and group in given:
@@ -137,13 +137,23 @@ def settings_of(folders: list[Path], verb: str, words: list[str]) -> dict[str, A
     """The settings of a verb as nested mappings: roughly what Hydra would compose, without its finer rules."""
     whole = {
         key: value
-        for key, value in load_yaml(folders[:1], f"{verb}.yaml").items()
+        for key, value in load_verb(folders[0], verb).items()
         if key not in ("defaults", "hydra", "choices") and not str(value).startswith(DERIVED)
     }
     for group, name in chosen_files(folders, verb, words).items():
         found = load_merged(folders, group, name)
         whole = merge(whole, found if group in ("experiment", "ablation") else {group: found})
     return whole
+
+
+def load_verb(folder: Path, verb: str) -> dict[str, Any]:
+    """A verb's file, on top of that of another verb if its defaults begin with one."""
+    content = load_yaml([folder], f"{verb}.yaml")
+    below, *others = content.get("defaults") or [None]
+    if not isinstance(below, str) or below == "_self_":
+        return content
+    base = load_verb(folder, below)
+    return merge(base, content) | {"defaults": [*base.get("defaults", []), *others]}
 
 
 def load_merged(folders: list[Path], group: str, name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from segkit import config_dir, console
 from segkit.configs.combining import register_loss_parts
 from segkit.configs.composing import expand_home, is_in_sweep
 from segkit.configs.errors import Failure, explain
+from segkit.configs.experiment_files import register_experiments
 from segkit.configs.refusals import check_options, explain_refusal, read_config_dirs
 
 
@@ -42,6 +43,7 @@ def command(config_name: str, run: Callable[[DictConfig], Any]) -> Callable[[], 
         traced = os.environ.setdefault("HYDRA_FULL_ERROR", "") == "1"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
         try:
+            sys.argv[1:] = register_experiments(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
         except KeyboardInterrupt:
             if traced:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, r
 
 from segkit import config_dir
 from segkit.configs.combining import register_loss_parts
+from segkit.configs.experiment_files import register_experiments
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str | None:
@@ -105,7 +106,7 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
     Every call gets its own run folder below `outputs/`, unless an override `run_dir=…` names one.
     """
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # a stage is composed inside a job
-    overrides = tuple(map(expand_home, overrides))
+    overrides = tuple(register_experiments([*map(expand_home, overrides)]))
     folders = own_config_dirs()
     register_loss_parts(folders)
     words = [*overrides, f"hydra.searchpath={folders}"] if folders else list(overrides)

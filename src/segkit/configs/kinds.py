@@ -241,6 +241,7 @@ TRAINER: dict[str, Kind] = {
     "trainer.barebones": exactly(False, "false (a run is tested with its best checkpoint)"),
 }
 DATA = LOADING | OWN
+TRAINING = ("train", "plan")  # verbs with the settings of a training
 # Settings that mean the same in every verb that has them.
 COMMON: dict[str, Kind] = DATA | {
     "run": PATH,
@@ -325,5 +326,5 @@ VERBS: dict[str, dict[str, Kind]] = {
 
 def kinds_of(verb: str) -> dict[str, Kind]:
     """The kind of each of a verb's settings, by dotted key; top-level ones first, as others depend on them."""
-    found = COMMON | VERBS.get(verb, {})
+    found = COMMON | VERBS.get("train" if verb in TRAINING else verb, {})
     return dict(sorted(found.items(), key=lambda entry: "." in entry[0]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from segkit.configs.command import Folders
 from segkit.configs.composing import format_argument, is_weights_file, key_of
+from segkit.configs.kinds import TRAINING
 from segkit.files.reading import read_yaml
 
 OF_A_CHECK = frozenset(("check.html", "findings.csv", "dataset_card.md", "augmented.png"))  # what `check` writes
@@ -16,7 +17,7 @@ OF_A_CHECK = frozenset(("check.html", "findings.csv", "dataset_card.md", "augmen
 def check_paths(config: Mapping[str, Any], verb: str) -> None:
     """FileNotFoundError or ValueError for a path in a verb's config that does not exist or cannot be used."""
     dataset = config.get("dataset") or {}
-    if verb == "train" and config["resume"] is not None:
+    if verb in TRAINING and config["resume"] is not None:
         check_resumable(config["resume"], Path(config["run_dir"]))
         return
     own = str(dataset.get("_target_", "segkit.")).startswith("segkit.")
@@ -27,7 +28,7 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
         raise FileNotFoundError(
             f"dataset.split_file={dataset['split_file']}: there is no such file. Give a run's split.json, or a CSV."
         )
-    if verb == "train":
+    if verb in TRAINING:
         if config["init_from"] is not None:
             find_checkpoint(config["init_from"], "init_from")
         if is_weights_file(config["weights"]):

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import config_dir
+from segkit.choices.completion import load_verb
 from segkit.configs import places
 from segkit.configs.composing import (
     LAST_EPOCH,
@@ -27,7 +28,7 @@ from segkit.configs.composing import (
     to_plain,
 )
 from segkit.configs.identity import HARDWARE
-from segkit.configs.kinds import LOADING, OWN, is_number, is_whole, kinds_of
+from segkit.configs.kinds import LOADING, OWN, TRAINING, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
 from segkit.metrics.names import SCORES, VARIANT, unknown_metric
 
@@ -85,13 +86,13 @@ def check_settings(cfg: DictConfig, verb: str) -> dict[str, Any]:
         places.check_run(str(cfg.resume))
         check_resumed(words, str(cfg.resume))
     check_kinds(cfg, verb)
-    if verb == "train" and not resumed and cfg.stages is not None:
+    if verb in TRAINING and not resumed and cfg.stages is not None:
         check_stages(cfg.stages, words)
     if not resumed:
         check_known(cfg, words, verb)
     check_like_defaults(cfg, words, verb)
     config = to_plain(cfg)
-    if verb == "train" and not resumed:
+    if verb in TRAINING and not resumed:
         check_together(config)
     places.check_paths(config, verb)
     return config
@@ -208,15 +209,14 @@ def find_word(key: str, words: list[str]) -> str:
 @cache
 def list_top_keys(verb: str) -> frozenset[str]:
     """The top-level settings of a verb's config, and its groups."""
-    stored: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / f"{verb}.yaml"), resolve=False)
-    return frozenset({*stored, *default_choices(verb)} - {"hydra", "defaults"})
+    return frozenset({*load_verb(config_dir(), verb), *default_choices(verb)} - {"hydra", "defaults"})
 
 
 @cache
 def default_choices(verb: str) -> dict[str, Any]:
     """The groups of a verb, and the default choice in each."""
-    stored: Any = OmegaConf.load(config_dir() / f"{verb}.yaml")
-    pairs = [pair for entry in stored.get("defaults", ()) if OmegaConf.is_dict(entry) for pair in entry.items()]
+    stored = load_verb(config_dir(), verb)
+    pairs = [pair for entry in stored.get("defaults", ()) if isinstance(entry, dict) for pair in entry.items()]
     return {str(group): choice for group, choice in pairs if not str(group).startswith("override ")}
 
 

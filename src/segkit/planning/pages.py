@@ -1,0 +1,62 @@
+"""A plan as files: an experiment that trains as planned, and a page with the reasons."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from segkit.configs.composing import group_names
+from segkit.files.writing import write_text
+from segkit.planning.plan import Plan
+
+PLACES = ("dataset.root", "seed", "experiment", "name")  # words that are said again for each training
+
+
+def write_plan(plan: Plan, words: Sequence[str], folder: Path) -> None:
+    """Write plan.yaml and plan.md. words: of the command line, which stay in the experiment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "plan.yaml", format_experiment(plan, words))
+    write_text(folder / "plan.md", format_page(plan))
+
+
+def format_experiment(plan: Plan, words: Sequence[str]) -> str:
+    """The experiment: choices in groups first, then values."""
+    groups, settings = group_names(), dict[str, Any]()
+    chosen: list[Any] = []
+    for override in OverridesParser.create().parse_overrides([*plan.words, *words]):
+        key, value = override.key_or_group, override.value()
+        if key in PLACES:
+            continue
+        if key in groups:
+            chosen.append({f"override /{key}": value})
+            continue
+        place, *above = key.split(".")[::-1]
+        node = settings
+        for name in above[::-1]:
+            node = node.setdefault(name, {})
+        node[place] = value
+    body = yaml.safe_dump({"defaults": [*chosen, "_self_"], "name": "plan"} | settings, sort_keys=False, width=120)
+    return f"# @package _global_\n# As planned by segkit; plan.md has the reasons.\n{body}"
+
+
+def format_page(plan: Plan) -> str:
+    """The choices with their reasons, and what they were made from, as Markdown."""
+    rows = [f"| `{' '.join(choice.words)}` | {choice.why} |" for choice in plan.choices]
+    facts = [f"| {name} | {_short(value)} |" for name, value in asdict(plan.data).items()]
+    step, passes = f"{plan.setup.seconds * 1000:.0f} ms", f"{plan.setup.passes:.1f}"
+    made = (
+        f"Made in {plan.seconds:.0f} s on {plan.machine}. With its pictures, a training step takes {step}; the budget"
+    )
+    parts = ["# Plan", "", f"{made} allows {passes} passes over the training pictures.", ""]
+    parts += ["| settings | why |", "| --- | --- |", *rows, ""]
+    parts += ["## The training pictures", "", "| | |", "| --- | --- |", *facts, ""]
+    return "\n".join(parts)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " × ".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
