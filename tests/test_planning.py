@@ -163,6 +163,24 @@ def test_a_budget_is_proposed_where_none_is_given() -> None:
     assert plan.machine == "cpu, made up"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["budget=2s"],
+            r"budget=2s is too short for a plan: .* on 64.64 pixels.* In budget=\d+s it sees",
+        ),
+        (["budget=1m", "model=vgg_classifier"], "recipe=auto plans trainings on masks, and VGGClassifier gives more"),
+        (["budget=1m", "dataset.empty_fraction=1"], "the 60 training masks are all empty, so crack cannot be learnt"),
+    ],
+)
+def test_what_cannot_be_planned_is_told(words: list[str], said: str) -> None:
+    drawn = ["dataset=synthetic", "dataset.counts=[60,12,12]", "dataset.picture_size=64"]
+    machine = MadeUp(1e-4) if "budget=2s" in words else None
+    with pytest.raises(ValueError, match=said):
+        make_plan([*drawn, *words], time.perf_counter(), machine)
+
+
 def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Path) -> None:
     drawn = ["dataset.counts=[40,8,8]", "dataset.picture_size=64", "model.net.widths=[4,8,16]", "seed=3"]
     done = segkit("recipe=auto", "budget=12s", *drawn, "hydra.run.dir=run", cwd=tmp_path)

@@ -101,6 +101,11 @@ class ThisMachine:
         def step() -> None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
                 logits = net(image)
+            if not isinstance(logits, torch.Tensor) or logits.ndim != 4:
+                raise ValueError(
+                    f"recipe=auto plans trainings on masks, and {type(net).__name__} gives more or other than these: "
+                    "say recipe=none."
+                )
             loss = functional.binary_cross_entropy_with_logits(logits[:, 0].float(), truth)
             optimizer.zero_grad()
             loss.backward()

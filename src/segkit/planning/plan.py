@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, open_dict
 
 from segkit.configs.composing import compose, find_classes, group_names, has_weights, key_of, parse_budget, to_plain
+from segkit.datasets.checking.checks import check_meaning
 from segkit.datasets.checking.survey import survey_sample
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
@@ -61,6 +62,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     find_classes(cfg)
     config = to_plain(cfg)
     data = build_data(config, follow_links=True)
+    check_meaning(data)
     found = take_fingerprint(data, survey_sample(data, ["train"]))
     here = machine or ThisMachine(found.classes)
     offered = offer_networks(words, config)
@@ -68,8 +70,22 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     more = [] if budget is not None else [propose_budget(found, here, offered)]
     seconds = parse_budget(budget if budget is not None else key_value(more[0].words[0]))
     setup, choices = rules.choose(found, here, seconds - (time.perf_counter() - started), offered, on_cpu(here))
+    check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
     return Plan(found, here.describe(), setup, kept, time.perf_counter() - started)
+
+
+def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -> None:
+    """ValueError if the budget does not let the network see every training picture once."""
+    if setup.passes >= 1:
+        return
+    least = math.ceil((2 * pictures / setup.batch * setup.seconds) / rules.SHARE + planning)
+    height, width = setup.size
+    raise ValueError(
+        f"budget={seconds:g}s is too short for a plan: {setup.network.name} on {width}×{height} pixels, the least that "
+        f"would do, sees {pictures} training pictures {setup.passes:.2g} times. In budget={least}s it sees each twice; "
+        "or say recipe=none."
+    )
 
 
 def key_value(word: str) -> str:
