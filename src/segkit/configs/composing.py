@@ -192,6 +192,12 @@ def format_argument(key: str, value: object) -> str:
     return shlex.quote(word) if re.search(r'["$`!]|\\\\', word) else f'"{word}"'
 
 
+def quote(path: object) -> str:
+    """A path as a value of a word for `compose`, whatever letters it has."""
+    text = str(path).replace("'", "\\'")
+    return f"'{text}'"
+
+
 def list_argument(key: str, names: Sequence[str]) -> str:
     """`key=[a,b]` as it can be typed: quoted for the shell, and names that Hydra would take for something else, too."""
     plain = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, open_dict
 
-from segkit.configs.composing import compose, find_classes, group_names, has_weights, key_of, parse_budget, to_plain
+from segkit.configs.composing import (
+    compose,
+    find_classes,
+    group_names,
+    has_weights,
+    key_of,
+    parse_budget,
+    quote,
+    to_plain,
+)
 from segkit.datasets.checking.checks import check_meaning
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
@@ -43,7 +52,7 @@ def plan_config(cfg: DictConfig) -> DictConfig:
     started = time.perf_counter()
     words = own_words(cfg)
     plan = make_plan(words, started)
-    planned = compose(*plan.words, *words, f"run_dir='{cfg.run_dir}'")
+    planned = compose(*plan.words, *words, f"run_dir={quote(cfg.run_dir)}")
     with open_dict(planned):
         planned.recipe, planned.overrides = cfg.recipe, cfg.overrides
         chosen = [{"words": list(choice.words), "why": choice.why} for choice in plan.choices]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from segkit.configs.composing import compose, group_names, is_weights_file, key_of, list_keys, to_plain
+from segkit.configs.composing import compose, group_names, is_weights_file, key_of, list_keys, quote, to_plain
 from segkit.configs.settings import check_settings, check_stages
 from segkit.runs.build import make
 from segkit.runs.folder import Record, read_results
@@ -117,8 +117,3 @@ def _link(source: str, target: str) -> str:
     except OSError:  # another file system, or one without links
         shutil.copy2(source, target)
     return target
-
-
-def quote(path: Path | str) -> str:
-    text = str(path).replace("'", "\\'")
-    return f"'{text}'"
