@@ -14,13 +14,12 @@ from conftest import read_picture, results, segkit, weights
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segkit.configs.composing import compose, to_plain
+from segkit.configs.composing import compose, quote, to_plain
 from segkit.evaluate import evaluate
 from segkit.predict import predict
 from segkit.runs.build import build_data, build_task
 from segkit.runs.fits import check_presence_monitor
 from segkit.train import train
-from segkit.training.stages import quote
 
 SMALL = [
     "dataset=synthetic",
