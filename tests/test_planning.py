@@ -178,6 +178,7 @@ def test_a_budget_is_proposed_where_none_is_given() -> None:
             r"budget=2s is too short for a plan: .* on 64.64 pixels.* In budget=\d+s it sees",
         ),
         (["budget=1m", "model=vgg_classifier"], "recipe=auto plans trainings on masks, and VGGClassifier gives more"),
+        (["experiment=own_class"], "experiment=own_class has decided what recipe=auto would choose: leave out one"),
         (["budget=1m", "dataset.empty_fraction=1"], "the 60 training masks are all empty, so crack cannot be learnt"),
     ],
 )

