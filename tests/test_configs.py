@@ -134,6 +134,7 @@ def test_every_choice_composes_and_builds(
             assert make(entry) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", options("experiment"))
 def test_every_experiment_composes_and_builds(choice: str, roots: dict[str, Path], tmp_path: Path) -> None:
     cfg = composed(f"experiment={choice}").copy()
