@@ -223,6 +223,10 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
     assert (config["dataset"]["batch_size"], config["dataset"]["counts"]) == (4, [40, 8, 8])
     assert (config["seed"], config["budget"], config["name"]) == (1, "6s", "plan")
     assert 4 < results(tmp_path / "run")["budget"]["used"] < 8
+    assert "plan: dataset.batch_size=4 (at most a tenth" in trained.stderr
+    assert "the plan was made for other data" not in trained.stderr
+    other = segkit("experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=2s", cwd=tmp_path)
+    assert "the plan was made for other data: python -m segkit.plan makes one for these" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def format_experiment(plan: Plan, words: Sequence[str]) -> str:
         for name in above[::-1]:
             node = node.setdefault(name, {})
         node[place] = value
-    body = yaml.safe_dump({"defaults": [*chosen, "_self_"], "name": "plan"} | settings, sort_keys=False, width=120)
+    whole = {"defaults": [*chosen, "_self_"], "name": "plan"} | settings | {"plan": plan.entry(0.0)}
+    body = yaml.safe_dump(whole, sort_keys=False, width=120, allow_unicode=True)
     return f"# @package _global_\n# As planned by segkit; plan.md has the reasons.\n{body}"
 
 

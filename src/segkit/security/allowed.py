@@ -41,7 +41,8 @@ BYTE = Number(0, 255, whole=True)
 COLORS = List(List(BYTE, 3, 3), 256)
 CLASSES = List(TEXT, 255, 1)
 LIMIT = Number(0, 10**9)
-PLANNED = Node({"seconds": POSITIVE, "choices": List(Node({"words": List(TEXT, 99), "why": TEXT}), 99)}, more=PLAIN)
+PLANNED = Node({"seconds": POSITIVE, "data": TEXT,
+                "choices": List(Node({"words": List(TEXT, 99), "why": TEXT}), 99)}, more=PLAIN)
 OUTPUT = Text(r"(?!/)(?!.*\.\.)[\w .,=+{}@()/-]*", "a name in the run's own folder")
 GROUP = Pattern(known=(r"([^/-]+)[^/]*$", r"[^/]+$", r"([^/_]+)[^/]*$"))  # those in conf/dataset
 SPLIT_FILE = Text(r".+\.(json|csv)", "the path of a .json or .csv file")  # read as names, in bounded time
