@@ -227,6 +227,9 @@ def test_channels_and_metric_mode_follow() -> None:
 def test_config_hash_tells_what_changes_the_result() -> None:
     config = to_plain(compose())
     assert config_hash(config) == config_hash(to_plain(compose("name=other", "logger=[csv]", "run_dir=/elsewhere/run")))
+    for setting in ({"passes": 1}, {"download": "elsewhere"}, {"workers": 3}, {"cache": "off"}, {"groups": None}):
+        assert config_hash(config) == config_hash(config | {"dataset": config["dataset"] | setting})
+    assert config_hash(config) != config_hash(config | {"dataset": config["dataset"] | {"passes": 2}})
     assert config_hash(config) != config_hash(to_plain(compose("seed=1")))
     assert config_hash(config) != config_hash(to_plain(compose("optimizer.lr=0.01")))
     found = [

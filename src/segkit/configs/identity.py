@@ -24,6 +24,7 @@ NOT_IDENTITY = (
     "recipe",
     "plan",
 )
+OF_A_PLACE = ("workers", "cache", "download")  # settings of a data set; a resumed run never downloads
 LATER = {"passes": 1}  # settings of a data set that older configs lack, and what that means
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
@@ -33,13 +34,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that a run's result depends on."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
-    dataset = kept.get(
-        "dataset", {}
-    ).items()  # what is null is as if it were not there: older configs lack new settings
-    absent = (*LATER.items(), *((key, None) for key, _ in dataset))
-    kept["dataset"] = {
-        key: value for key, value in dataset if key not in ("workers", "cache") and (key, value) not in absent
-    }
+    kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if counts(key, value)}
     if kept.get("lr_find"):  # its result overwrites these values
         rate = kept["optimizer"].get("lr")
         kept |= {group: _without(kept[group], rate) for group in ("optimizer", "scheduler")}
@@ -50,7 +45,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
 
 def counts(key: str, value: Any) -> bool:
     """Whether a setting of a data set counts: what is null, or as if it were not there, is not in older configs."""
-    return key not in ("workers", "cache") and value is not None and (key not in LATER or value != LATER[key])
+    return key not in OF_A_PLACE and value is not None and (key not in LATER or value != LATER[key])
 
 
 def _without(node: Any, value: Any) -> Any:
