@@ -47,8 +47,8 @@ class MadeUp:
 
 
 CORE, CORES, GPU = MadeUp(4e-6), MadeUp(2e-6), MadeUp(2e-8, "cuda")
-ALL = rules.networks(pretrained=True)
-SCRATCH = rules.networks(pretrained=False)
+ALL = list(rules.NETWORKS)
+SCRATCH = [network for network in ALL if not network.pretrained]
 
 
 def setup(data: Fingerprint, machine: MadeUp, seconds: float, offered: list[Network] = ALL) -> rules.Setup:

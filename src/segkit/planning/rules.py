@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from segkit.planning.fingerprint import Fingerprint
-from segkit.planning.machine import Machine, Network, unet
+from segkit.planning.machine import Cost, Machine, Network, unet
 
 SHARE = 0.85  # of the budget that trains: the rest probes, validates, and writes checkpoints
 LOADING = 1.15  # a step with its pictures read and augmented, relative to one without
@@ -17,7 +17,12 @@ VALIDATION = 0.1  # share of the training time that validations may take
 EPOCHS = 10  # at least, so that the best of them is worth choosing
 SMALLEST, LARGEST = 64, 512  # side of what a network sees, in pixels
 STEP = 32  # sides are multiples of this
-WIDTHS = (32, 24, 16, 12, 8)
+SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
+LITE0 = ("model=encoder_unet", "model.net.encoder=tf_efficientnet_lite0", "weights=package:efficientnet-lite0")
+NETWORKS = (
+    Network("U-Net on EfficientNet-Lite0", LITE0, pretrained=True),
+    *(unet(width) for width in (32, 24, 16, 12, 8)),
+)
 THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest parts and its middle: wanted, and the least
 
 
@@ -89,11 +94,21 @@ def _proportional(size: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
-def networks(pretrained: bool) -> list[Network]:
-    """What there is to choose: an EfficientNet-Lite0 with its ImageNet weights, and U-Nets of several widths."""
-    encoder = ("model=encoder_unet", "model.net.encoder=tf_efficientnet_lite0", "weights=package:efficientnet-lite0")
-    found = [Network("U-Net on EfficientNet-Lite0", encoder, pretrained=True)] if pretrained else []
-    return [*found, *map(unet, WIDTHS)]
+def step_seconds(cost: Cost, batch: int, size: tuple[int, int]) -> float:
+    """The seconds of a training step, with its pictures read and augmented."""
+    return LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
+
+
+def propose_budget(data: Fingerprint, machine: Machine, network: Network, given: Given = NOTHING) -> tuple[float, str]:
+    """The seconds, in whole minutes, in which a network sees every training picture as often as it should, at the size
+    that shows objects well; and why."""
+    well, least = wanted_scale(data)
+    size = given.size or next(sizes_between(data, least, well))
+    batch = given.batch or batch_size(data.train, machine.on_cpu)
+    wanted = wanted_passes(data.train, network.pretrained)
+    needed = wanted * data.train / batch * step_seconds(machine.cost(network), batch, size) / SHARE
+    why = f"{wanted:.0f} passes over {data.train} training pictures of {size[0]}×{size[1]} take so long here"
+    return 60 * math.ceil(min(max(needed, SHORTEST), LONGEST) / 60), why
 
 
 def find_setup(
@@ -105,7 +120,7 @@ def find_setup(
     for network in offered:
         cost = machine.cost(network)
         for size in [given.size] if given.size else sizes_between(data, least, well):
-            step = LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
+            step = step_seconds(cost, batch, size)
             passes = seconds * SHARE / step * batch / data.train
             found.append(Setup(network, size, batch, passes, step))
     return max(found, key=lambda setup: worth(data, setup))
@@ -131,10 +146,9 @@ def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
 
 def choose_loss(data: Fingerprint) -> Choice:
     """Cross-entropy, which tells every pixel apart, with Dice over the batch, which does not let a rare class go."""
-    if data.classes == 1:
-        words = ("loss=bce_dice", "loss.alpha=0.5", "loss.pool=batch")
-        return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
-    words = ("loss=combo", "loss.weights={dice: 1, ce: 1}", "loss.losses.dice.pool=batch")
+    one = ("loss=bce_dice", "loss.alpha=0.5", "loss.pool=batch")
+    several = ("loss=combo", "loss.weights={dice: 1, ce: 1}", "loss.losses.dice.pool=batch")
+    words = one if data.classes == 1 else several
     return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
 
 
@@ -168,7 +182,8 @@ def choose(
     scale = max(setup.size) / data.long_side
     each = passes_an_epoch(data, machine, setup)
     steps = int(setup.passes * data.train / setup.batch)
-    seen = f"every training picture is seen {setup.passes:.0f} times ({_wanted(data, setup):.0f} are wanted)"
+    wanted = wanted_passes(data.train, setup.network.pretrained)
+    seen = f"every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
     sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     choices = [
@@ -182,7 +197,3 @@ def choose(
         Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation"),
     ]
     return setup, choices
-
-
-def _wanted(data: Fingerprint, setup: Setup) -> float:
-    return wanted_passes(data.train, setup.network.pretrained)
