@@ -137,8 +137,11 @@ class Server:
     def __init__(self) -> None:
         self.socket, theirs = socket.socketpair()
         environment = (
-            os.environ | ONE_THREAD | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-        )  # asking CUDA itself forbids forks
+            os.environ
+            | ONE_THREAD
+            | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # asking CUDA itself forbids forks
+            | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # fewer pages to list anew in a fork
+        )
         self.process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -204,6 +207,9 @@ def quicken() -> None:
 
 
 def warm() -> None:
+    import cv2
+    import numpy as np
+
     import segkit
 
     quicken()
@@ -216,9 +222,13 @@ def warm() -> None:
 
     from segkit.configs.composing import compose
     from segkit.configs.settings import check_settings
+    from segkit.reporting.templates import read_template
 
     Plugins.instance()
-    check_settings(compose(), "train")  # what is slow once: Hydra's parser, the signatures of what may be built
+    check_settings(compose(), "train")  # what is slow once: Hydra's parser, the signatures of what may be built,
+    cv2.cvtColor(np.zeros((1, 1, 3), np.uint8), cv2.COLOR_RGB2LAB)  # OpenCV's tables of colours and letters,
+    cv2.putText(np.zeros((9, 9), np.uint8), "a", (0, 9), cv2.FONT_HERSHEY_SIMPLEX, 1, 1)
+    read_template("data_page.html.j2")  # a page
     tasks = Path("/proc/self/task")
     if tasks.is_dir() and len(list(tasks.iterdir())) > 1:
         raise RuntimeError("an import has started a thread, so this process cannot be forked")
@@ -243,7 +253,6 @@ def command(request: dict[str, Any]) -> int:
     os.chdir(request["cwd"])
     tempfile.tempdir = None  # looked up again, in the new environment
     sys.path[0], sys.argv = request["cwd"], [request["module"], *request["words"]]
-    importlib.invalidate_caches()
     if request["watch"]:
         Watch(request["watch"], os.open(request["files"]["events"], os.O_WRONLY))
     warnings.filterwarnings("ignore", "'segkit.* found in sys.modules", RuntimeWarning)
@@ -290,10 +299,16 @@ class Watch:
 
     def __init__(self, folders: Sequence[str], file: int) -> None:
         self.folders, self.file = [f"{os.path.realpath(folder)}/" for folder in folders], file
-        sys.addaudithook(self.note)
+        watched, note = self.WATCHED, self.note
+
+        def hook(event: str, args: tuple[Any, ...]) -> None:  # called for each `id()`, too
+            if event in watched:
+                note(event, args)
+
+        sys.addaudithook(hook)
 
     def note(self, event: str, args: tuple[Any, ...]) -> None:
-        if event not in self.WATCHED or (event == "subprocess.Popen" and args[1] in self.OWN):
+        if event == "subprocess.Popen" and args[1] in self.OWN:
             return
         if event in self.PROGRAMS:
             self.write("program", event, repr(args))

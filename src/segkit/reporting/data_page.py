@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment
 
 from segkit import __version__
 from segkit.console import format_count, printable
@@ -23,6 +20,7 @@ from segkit.pictures.overlays import class_colors
 from segkit.reporting.data_card import write_card
 from segkit.reporting.data_examples import MOST, Examples, draw_places
 from segkit.reporting.resolution import describe_resolution, summarise_resolution
+from segkit.reporting.templates import read_template
 
 COLUMNS = ("severity", "kind", "split", "file", "other", "fact", "remedy")
 MOST_FACTS = 10  # of each kind on the page
@@ -59,12 +57,10 @@ def findings_csv(checkup: Checkup) -> str:
 
 def render(checkup: Checkup) -> str:
     """The page, whole in itself."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("segkit.reporting") / "data_page.html.j2").read_text(encoding="utf-8"))
     survey = checkup.survey
     colors = extras_of(next(iter(checkup.data.sources.values()))).colors
     examples = Examples(checkup, class_colors(len(survey.classes), colors, survey.classes))
-    return template.render(
+    return read_template("data_page.html.j2").render(
         name=checkup.name,
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

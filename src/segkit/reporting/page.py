@@ -1,13 +1,10 @@
 """The report as one self-contained HTML file."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup  # of jinja2
 
@@ -20,6 +17,7 @@ from segkit.reporting.analysis import Analysis
 from segkit.reporting.collect import Problem
 from segkit.reporting.gallery import Sheet
 from segkit.reporting.table import Cell
+from segkit.reporting.templates import read_part, read_template
 
 MOST_NOTES = 1_000_000  # characters
 
@@ -38,11 +36,8 @@ def render(
     for old in [*pictures.glob("sheet_*.png"), *pictures.glob("interaction.*")]:
         old.unlink()
     sheets, why_none = report.sheets()
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.tests["finite"] = math.isfinite
-    template = environment.from_string(read_part("page.html.j2"))
     trained = training.describe_trainings(report)
-    return template.render(
+    return read_template("page.html.j2").render(
         report=report,
         titles=titles,
         cells=cells,
@@ -67,11 +62,6 @@ def render(
         what=report.headline,
         images=report.sample.pictures,
     )
-
-
-def read_part(name: str) -> str:
-    """A file of this package."""
-    return (files("segkit.reporting") / name).read_text(encoding="utf-8")
 
 
 def overlay_values(report: Analysis, folder: Path) -> dict[str, Any]:
