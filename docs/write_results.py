@@ -4,11 +4,14 @@ A table stands between `<!-- runs: benchmarks/runs/ph2/*_dice-*; trainings.md --
 and `<!-- end -->`. `python benchmarks/keep_runs.py` keeps runs.
 """
 
+import contextlib
+import io
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from segkit.configs.composing import compose
+from segkit.report import report
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "results.md"
@@ -23,7 +26,8 @@ def fill_tables(text: str) -> str:
 def table(runs: str, file: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         words = [f"runs={ROOT / runs}", f"output={folder}/report", "gallery=false"]
-        subprocess.run([sys.executable, "-m", "segkit.report", *words], check=True, stdout=subprocess.DEVNULL)
+        with contextlib.redirect_stdout(io.StringIO()):
+            report(compose(*words, config="report"))
         return (Path(folder) / "report" / file).read_text()
 
 

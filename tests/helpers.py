@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -35,20 +36,27 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 # Imported beside segkit's own modules: what they import only where it is used.
 LATE = (
     "albumentations",
+    "fsspec.implementations.chained",
+    "hydra._internal.logging_config",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
     "matplotlib.pyplot",
+    "pygraphviz",
     "rich.progress",
     "rich.table",
     "scipy.stats",
-    "tensorboard",
+    "tensorboard.plugins.hparams.plugin_data_pb2",
     "segmentation_models_pytorch",
     "torchview",
     "graphviz",
     "torch.utils.flop_counter",
+    "torch.utils.serialization.config",
     "torch.utils.tensorboard",
     "torchvision.models",
     "lightning.pytorch.utilities.model_summary.model_summary",
     "torch._inductor.fx_passes",
 )
+FIRST_RUN = ("dataset.size=32", "dataset.counts=[4,2,2]", "model.net.widths=[4,8]", "trainer.max_epochs=1")
 
 
 @dataclass
@@ -219,16 +227,27 @@ def warm() -> None:
         with contextlib.suppress(ImportError):  # an extra that is not installed, as in the command itself
             importlib.import_module(name)
     from hydra.core.plugins import Plugins
+    from PIL import Image
 
     from segkit.configs.composing import compose
     from segkit.configs.settings import check_settings
     from segkit.reporting.templates import read_template
+    from segkit.train import train
 
     Plugins.instance()
-    check_settings(compose(), "train")  # what is slow once: Hydra's parser, the signatures of what may be built,
-    cv2.cvtColor(np.zeros((1, 1, 3), np.uint8), cv2.COLOR_RGB2LAB)  # OpenCV's tables of colours and letters,
-    cv2.putText(np.zeros((9, 9), np.uint8), "a", (0, 9), cv2.FONT_HERSHEY_SIMPLEX, 1, 1)
-    read_template("data_page.html.j2")  # a page
+    Image.init()
+    # What is slow once: Hydra's parser, the signatures of what may be built, OpenCV's table of colours, a page, a run.
+    check_settings(compose(), "train")
+    cv2.cvtColor(np.zeros((1, 1, 3), np.uint8), cv2.COLOR_RGB2LAB)
+    read_template("data_page.html.j2")
+    cv2.setNumThreads(0)  # they would outlive the run
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        train(compose(*FIRST_RUN, f"run_dir={folder}/run"))
+    cv2.setNumThreads(-1)
     tasks = Path("/proc/self/task")
     if tasks.is_dir() and len(list(tasks.iterdir())) > 1:
         raise RuntimeError("an import has started a thread, so this process cannot be forked")

@@ -57,7 +57,7 @@ def test_a_forked_command_ends_as_one_of_its_own(run: Callable[..., Done], tmp_p
 
 def test_a_command_that_hangs_is_ended_with_what_it_had_said(run: Callable[..., Done]) -> None:
     with pytest.raises(subprocess.TimeoutExpired) as caught:
-        run("waits", timeout=5)
+        run("waits", timeout=2)
     assert caught.value.output == "begun\n"
 
 

@@ -191,12 +191,12 @@ def test_what_cannot_be_planned_is_told(words: list[str], said: str) -> None:
 
 def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Path) -> None:
     drawn = ["dataset.counts=[40,8,8]", "dataset.picture_size=64", "model.net.widths=[4,8,16]", "seed=3"]
-    done = segkit("recipe=auto", "budget=8s", *drawn, "hydra.run.dir=run", cwd=tmp_path)
+    done = segkit("recipe=auto", "budget=4s", *drawn, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "plan: dataset.size=[" in done.stderr
     assert "plan: model" not in done.stderr  # the command's own
     found = results(tmp_path / "run")
-    assert 6 < found["budget"]["used"] < 10
+    assert 3 < found["budget"]["used"] < 6
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert config["model"]["net"]["widths"] == [4, 8, 16]
     assert config["seed"] == 3
@@ -208,7 +208,7 @@ def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Pa
 
 def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
     drawn = ["dataset=synthetic", "dataset.counts=[40,8,8]", "dataset.picture_size=64", "model=unet_small"]
-    done = segkit(*drawn, "model.net.widths=[4,8]", "budget=6s", "loss=dice", module="plan", cwd=tmp_path)
+    done = segkit(*drawn, "model.net.widths=[4,8]", "budget=4s", "loss=dice", module="plan", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "plan" / "plan.md").read_text()
     assert "| train | 40 |" in page
@@ -221,11 +221,11 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
     assert config["choices"]["loss"] == "dice"
     assert config["model"]["net"]["widths"] == [4, 8]
     assert (config["dataset"]["batch_size"], config["dataset"]["counts"]) == (4, [40, 8, 8])
-    assert (config["seed"], config["budget"], config["name"]) == (1, "6s", "plan")
-    assert 4 < results(tmp_path / "run")["budget"]["used"] < 8
+    assert (config["seed"], config["budget"], config["name"]) == (1, "4s", "plan")
+    assert 3 < results(tmp_path / "run")["budget"]["used"] < 6
     assert "plan: dataset.batch_size=4 (at most a tenth" in trained.stderr
     assert "the plan was made for other data" not in trained.stderr
-    other = segkit("experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=2s", cwd=tmp_path)
+    other = segkit("experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=1s", cwd=tmp_path)
     assert "the plan was made for other data: python -m segkit.plan makes one for these" in other.stderr
 
 
