@@ -3,25 +3,26 @@
 import os
 import tempfile
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run two at a time on two cores
+os.environ["OMP_NUM_THREADS"] = "1"  # the tests run two at a time on two cores
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segkit-tests-")  # not the person's own; removed at the end
 
 import json
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from folders import fill
 from helpers import quicken
 from helpers import segkit as segkit  # for the tests: `from conftest import segkit`
 from omegaconf import DictConfig
 
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    from torch import Tensor  # slow to import, and the process that shares out the tests does without
+
 quicken()
 
 TINY_WITH_ANY_LOGGER = [
@@ -42,8 +43,10 @@ def results(run: Path) -> dict[str, Any]:
     return found
 
 
-def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+def weights(run: Path, name: str = "last") -> dict[str, "Tensor"]:
+    import torch
+
+    found: dict[str, Tensor] = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
     return found
 
 
@@ -97,6 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         known = vars(getattr(item, "module", None))
         if known.get("segkit") is segkit or "train" in known:
             item.add_marker("slow")
+    items.sort(key=lambda item: item.name.startswith("test_bad_input["))  # quick ones last: no process waits at the end
 
 
 def pytest_sessionfinish() -> None:
