@@ -71,7 +71,7 @@ def test_every_choice_may_be_stored(group: str, choice: str, tmp_path: Path) -> 
     """A row for each class, with the kinds of its arguments: nothing that an untrusted file may build is guessed."""
     words = ["callbacks=[default]" if choice == "default" else f"callbacks=[default,{choice}]"]
     words = words if group == "callbacks" else [f"{group}={choice}"]
-    if group == "dataset" and "root" in composed(*words).dataset:
+    if group == "dataset" and "root" in [*composed(*words).dataset]:
         words += ["dataset.root=/data"]
     cfg = compose(*words, f"run_dir={tmp_path}")
     if cfg.dataset.classes == "auto":
