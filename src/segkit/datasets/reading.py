@@ -6,10 +6,12 @@ Depth: pictures become 8 bits per channel (16-bit values are divided by 257, alp
 values of the file. Of an animation or a file of several pages, the first picture is read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -17,23 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segkit.datasets.findings import DataError, Finding, Kind, add_remark
+from segkit.files.reading import first_line
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MAX_PIXELS = 512_000_000
 EXTENSIONS = {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-EXTENSIONS |= {
-    ".mpo",
-    ".pbm",
-    ".pcx",
-    ".pgm",
-    ".png",
-    ".pnm",
-    ".ppm",
-    ".ras",
-    ".tga",
-    ".tif",
-    ".tiff",
-    ".webp",
-}
+EXTENSIONS |= {".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tga", ".tif", ".tiff", ".webp"}
 
 # By default Pillow refuses pictures of more than 179 megapixels, such as some aerial ones.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -53,7 +45,9 @@ OTHER_DEPTH = Kind(
     "picture of unsupported depth", "pictures of unsupported depth", "Expected 8 or 16 bits. Convert it to PNG first."
 )
 ALPHA = Kind(
-    "mask drawn in its alpha channel", "masks drawn in their alpha channel", "Export the masks without transparency."
+    "mask drawn in its alpha channel",
+    "masks drawn in their alpha channel",
+    "Save the alpha channel as a grey mask: in Python, Image.open(path).getchannel('A').save(…).",
 )
 PAGES = Kind(
     "file of several pages",
@@ -67,6 +61,29 @@ _OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
 _BGR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
+def names_damaged_files(read: Callable[P, T]) -> Callable[P, T]:
+    """A function that reads a file, with DataError that names the file for whatever a decoder raises: dozens of formats
+    are read, and for damaged files some raise TypeError, RuntimeError, KeyError, …"""
+
+    @wraps(read)
+    def guarded(*args: P.args, **more: P.kwargs) -> T:
+        path = args[0]
+        assert isinstance(path, Path)
+        try:
+            return read(*args, **more)
+        except DataError:
+            raise
+        except MemoryError as error:
+            raise _broken(path, "there is not enough memory for it") from error
+        except cv2.error as error:
+            raise _broken(path, "OpenCV cannot decode it") from error
+        except Exception as error:
+            raise _broken(path, first_line(error)) from error
+
+    return guarded
+
+
+@names_damaged_files
 def picture_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
     """(height, width) that `read_picture` will return; from the header alone if Pillow knows the format."""
     image = _open(path, path if data is None else BytesIO(data))
@@ -87,6 +104,7 @@ def read_picture(path: Path, data: bytes | None = None) -> NDArray[np.uint8]:
     return read_oriented(path, data)[0]
 
 
+@names_damaged_files
 def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uint8], int]:
     """The picture as from `read_picture`, and the EXIF orientation by which it was turned: 1 for none."""
     data = _contents(path) if data is None else data
@@ -107,6 +125,7 @@ def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uin
         return turn(np.array(image.convert("RGB")), orientation), orientation
 
 
+@names_damaged_files
 def orientation_of(path: Path) -> int:
     """The EXIF orientation of a file, 1..8, from its header."""
     image = _open(path, path)
@@ -116,6 +135,7 @@ def orientation_of(path: Path) -> int:
         return _orientation(image)
 
 
+@names_damaged_files
 def describe_file(path: Path) -> str:
     """What a picture file is, from its header: `8-bit RGB JPEG`; "" if Pillow does not know the format."""
     image = _open(path, path)
@@ -144,6 +164,7 @@ class MaskFile:
     lossy: bool
 
 
+@names_damaged_files
 def read_mask_file(path: Path, data: bytes | None = None) -> MaskFile:
     """The values of a mask as they are in the file; `data` and errors as for `read_picture`."""
     data = _contents(path) if data is None else data
@@ -306,7 +327,10 @@ def _to_8_bit(pixels: Values, path: Path) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        rounded = np.minimum(pixels, 65407)  # what is above becomes 255, too, and does not overflow
+        rounded += 128
+        rounded //= 257
+        return rounded.astype(np.uint8)
     raise DataError(
         Finding(OTHER_DEPTH, f"{path} has values of type {pixels.dtype}; expected 8 or 16 bits.", files=(path,))
     )

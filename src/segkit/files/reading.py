@@ -35,7 +35,10 @@ def read_text(path: Path, most: float) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file: {error}.") from None
+        raise ValueError(
+            f"{path} is not a text file in UTF-8 (byte {error.start + 1} is 0x{content[error.start]:02x}). Save it as "
+            "UTF-8; Excel calls that CSV UTF-8."
+        ) from None
 
 
 def is_file(path: Path) -> bool:

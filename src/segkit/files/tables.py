@@ -20,7 +20,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 MOST_ROWS, MOST_CELLS = 500_000, 2_000_000  # in a CSV file
 STARTS = "=+-@＝＋－＠"  # first characters of a formula in a spreadsheet
 SEPARATORS = ";\t|\r\n"  # characters at which some programs split a line of CSV, even inside quotes
-FORMULA = rf"[\s\"']*[{STARTS.replace('-', '')}-]"
+LEAD = re.compile(r"([;|]?[\s\"']+|[;|])(?=(.?))", re.DOTALL)  # what may precede one, and what follows; each run once
 MOST_COLUMNS, LONGEST_NAME = 4096, 1000  # columns, and letters of a column's name
 
 
@@ -62,13 +62,18 @@ def escape_cell(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     start = "'" if is_formula(cell.lstrip("'")) else ""
-    return start + re.sub(rf"([{SEPARATORS}])(?={FORMULA})", r"\1'", cell)
+    return start + _before_formulas(rf"([{SEPARATORS}])", r"\1'", cell)
 
 
 def unescape_cell(cell: str) -> str:
     """A cell as it was before `escape_cell`."""
     inner = cell[1:] if cell.startswith("'") and is_formula(cell.lstrip("'")) else cell
-    return re.sub(rf"([{SEPARATORS}])'(?={FORMULA})", r"\1", inner)
+    return _before_formulas(rf"([{SEPARATORS}])'", r"\1", inner)
+
+
+def _before_formulas(pattern: str, new: str, cell: str) -> str:
+    """A cell with a pattern replaced in all separators, blanks and quotes that precede a formula's first character."""
+    return LEAD.sub(lambda run: re.sub(pattern, new, run[1]) if run[2] and run[2] in STARTS else run[1], cell)
 
 
 def is_formula(text: str) -> bool:

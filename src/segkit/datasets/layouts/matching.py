@@ -19,16 +19,24 @@ class Match(NamedTuple):
 
 def match_keys(images: Collection[str], masks: Collection[str]) -> Match:
     """Pair the keys of pictures with those of masks by the first rule that leaves out none of either, else by the rule
-    that pairs most. Numbers that could be meant in another order, or that words contradict, pair nothing."""
-    rules = ((NAMES, as_they_are), (NAMES, without_affixes), (NUMBER, by_numbers), (IDENTIFIER, by_words))
+    that pairs most. Numbers that could be meant in another order, or that words contradict, pair nothing: words do."""
+    rules = (
+        (NAMES, as_they_are),
+        (NAMES, without_affixes),
+        (NUMBER, by_numbers),
+        (IDENTIFIER, by_words),
+        (IDENTIFIER, by_words_in_any_order),
+    )
     best = Match(NAMES, {})
     for rule, identify in rules:
         of_images, of_masks = identify(images), identify(masks)
         if identify is without_affixes and all(core.isdecimal() for core in of_images.values()):
             rule = NUMBER
         found = Match(rule, join(of_images, of_masks))
+        if identify is by_numbers and is_ambiguous(found, of_images, of_masks):
+            continue
         if len(found.pairs) == len(images) == len(masks):
-            return Match(rule, {}) if identify is by_numbers and is_ambiguous(found, of_images, of_masks) else found
+            return found
         best = max(best, found, key=lambda match: len(match.pairs))
     return best
 
@@ -36,14 +44,14 @@ def match_keys(images: Collection[str], masks: Collection[str]) -> Match:
 def is_ambiguous(found: Match, images: Mapping[str, str], masks: Mapping[str, str]) -> bool:
     """Whether pictures and masks that are paired by their numbers could be paired in another way: by words, or with the
     numbers in another order (`scan1_slice2` and `2_1`)."""
-    by_word = join(by_words(images), by_words(masks))
-    if len(by_word) == len(images) and by_word != found.pairs:
+    by_word = join(by_words_in_any_order(images), by_words_in_any_order(masks))
+    if len(by_word) >= len(found.pairs) and by_word != found.pairs:
         return True
     numbers = {key: identity.split() for key, identity in images.items()}
     several = len({*map(len, numbers.values())}) == 1 and 1 < len(next(iter(numbers.values()))) <= MOST_NUMBERS
     orders = permutations(range(len(next(iter(numbers.values()))))) if several else ()
     shuffled = ({key: " ".join(row[at] for at in order) for key, row in numbers.items()} for order in orders)
-    return sum(len(join(identities, masks)) == len(images) for identities in shuffled) > 1
+    return sum(len(join(identities, masks)) >= len(found.pairs) > 0 for identities in shuffled) > 1
 
 
 def join(images: Mapping[str, str], masks: Mapping[str, str]) -> dict[str, str]:
@@ -81,9 +89,18 @@ def by_numbers(keys: Collection[str]) -> dict[str, str]:
 
 def by_words(keys: Collection[str]) -> dict[str, str]:
     """The words of a key (between signs) that not all keys have, if they tell all keys apart; else nothing."""
+    return unique(keys, telling_words(keys))
+
+
+def by_words_in_any_order(keys: Collection[str]) -> dict[str, str]:
+    """The same for names such as `plate1_well2` and `well2_plate1_seg`."""
+    return unique(keys, [sorted(row) for row in telling_words(keys)])
+
+
+def telling_words(keys: Collection[str]) -> list[list[str]]:
     words = [list(dict.fromkeys(re.findall(r"[^\W_]+", key.casefold()))) for key in keys]
     counts = Counter(word for row in words for word in row)
-    return unique(keys, [[word for word in row if counts[word] < len(words)] for row in words])
+    return [[word for word in row if counts[word] < len(words)] for row in words]
 
 
 def unique(keys: Collection[str], found: list[list[str]]) -> dict[str, str]:
