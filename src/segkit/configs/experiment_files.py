@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -20,6 +21,18 @@ def register_experiments(words: Sequence[str]) -> list[str]:
     return [_register(word) if word.startswith(KEY) and word.endswith(SUFFIXES) else word for word in words]
 
 
+def find_foreign(content: Any) -> str:
+    """What in an experiment reaches beyond settings, or "": Hydra's own (callbacks, folders), classes to build, and
+    values from elsewhere, such as the environment."""
+    if isinstance(content, dict):
+        if found := next((key for key in content if key in ("hydra", "_target_")), None):
+            return str(found)
+        return next(filter(None, map(find_foreign, content.values())), "")
+    if isinstance(content, list):
+        return next(filter(None, map(find_foreign, content)), "")
+    return content if isinstance(content, str) and content.startswith("${oc.") else ""
+
+
 def _register(word: str) -> str:
     path = Path(word.removeprefix(KEY)).expanduser()
     if not path.is_file():
@@ -29,5 +42,11 @@ def _register(word: str) -> str:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{word} is no experiment: expected settings by name, such as `optimizer: {{lr: 1e-3}}`.")
+    if foreign := find_foreign(content):
+        raise ValueError(
+            f"{word} says {foreign}: a file that is named by its path may hold settings alone, as it may be a "
+            "stranger's. "
+            "If you trust it, put it into <a folder>/experiment/ and say --config-dir=<the folder>."
+        )
     ConfigStore.instance().store(path.stem, content, group="experiment", package="_global_")
     return f"{KEY}{path.stem}"

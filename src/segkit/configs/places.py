@@ -9,8 +9,10 @@ from typing import Any
 from segkit.configs.command import Folders
 from segkit.configs.composing import format_argument, is_weights_file, key_of
 from segkit.configs.kinds import TRAINING
-from segkit.files.reading import read_yaml
+from segkit.files.reading import PICTURE_SUFFIXES, read_yaml
+from segkit.files.writing import describe_part
 
+COPY, PART = ".copy.part", ".part"  # folders of `check fix=true` and `annotations` until they are complete
 OF_A_CHECK = frozenset(("check.html", "findings.csv", "dataset_card.md", "augmented.png"))  # what `check` writes
 
 
@@ -46,6 +48,8 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
         check_writable(config["output"])
     if config.get("fix"):
         check_copy(Path(config["output"]), dataset.get("root"))
+    elif verb == "check":
+        check_beside(Path(config["output"]), dataset.get("root"))
 
 
 def check_run(resume: str) -> None:
@@ -154,8 +158,10 @@ def check_annotations(config: Mapping[str, Any]) -> None:
             raise FileExistsError(f"output={output} exists. Choose a new file, such as for_correction.json.")
         check_writable(str(output.parent))
         return
-    if output.is_dir() and any(path.name not in OF_A_CHECK for path in output.iterdir()):
-        raise FileExistsError(f"output={output} holds other files. Choose a new folder.")
+    if (output / PART).exists():
+        raise FileExistsError(describe_part(output / PART))
+    if others := output.is_dir() and sorted(path.name for path in output.iterdir() if path.name not in OF_A_CHECK):
+        raise FileExistsError(f"output={output} holds other files, such as {others[0]}. Choose a new folder.")
     check_writable(str(output))
 
 
@@ -189,12 +195,33 @@ def check_writable(output: str) -> None:
 def check_copy(output: Path, root: str | None) -> None:
     """ValueError unless a repaired copy of the data set in `root` can be written to `output`: a new folder, or one in
     which a check has left its findings and nothing else."""
-    if output.is_dir() and any(path.name not in OF_A_CHECK for path in output.iterdir()):
-        raise ValueError(f"fix=true output={output}: the folder is not empty. Name a new one for the repaired copy.")
+    if (output / COPY).exists():
+        raise FileExistsError(describe_part(output / COPY))
+    if others := output.is_dir() and sorted(path.name for path in output.iterdir() if path.name not in OF_A_CHECK):
+        raise ValueError(
+            f"fix=true output={output}: the folder is not empty, it holds {others[0]}. Name a new one for the copy."
+        )
     if root is not None and output.resolve().is_relative_to(Path(root).expanduser().resolve()):
         raise ValueError(
             f"fix=true output={output} lies in dataset.root={root}, which is never changed. Name a folder elsewhere."
         )
+
+
+def check_beside(output: Path, root: str | None) -> None:
+    """ValueError if a check would write among pictures of the data set in `root`, or over files that are no check's."""
+    here, above = output.resolve(), Path(root).expanduser().resolve() if root is not None else None
+    for folder in (here, *here.parents):
+        if above is None or not folder.is_relative_to(above) or (folder == above and folder != here):
+            break
+        if folder.is_dir() and any(is_picture(path) for path in folder.iterdir()):
+            raise ValueError(f"output={output} lies among pictures of dataset.root={root}. Choose another folder.")
+    there = {path.name for path in here.iterdir()} & OF_A_CHECK if here.is_dir() else set[str]()
+    if there and "check.html" not in there:
+        raise ValueError(f"output={output} holds {min(there)}, which is not from a check. Choose a new folder.")
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.name not in OF_A_CHECK
 
 
 def find_first_command(folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from segkit.datasets.findings import Finding, Kind, report_faults
-from segkit.datasets.reading import EXTENSIONS
+from segkit.files.reading import PICTURE_SUFFIXES
 from segkit.formats.model import Picture
 
 OUTSIDE = Kind(
@@ -105,7 +105,7 @@ class Index:
             folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
             for name in sorted(names):
                 path = PurePosixPath(Path(above, name).relative_to(folder).as_posix())
-                if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+                if path.suffix.lower() in PICTURE_SUFFIXES and not name.startswith("."):
                     self.count += 1
                     self.by_name[compose_letters(path.name)].append(str(path))
                     self.by_name[compose_letters(path.stem) + "/"].append(str(path))  # no file is called that

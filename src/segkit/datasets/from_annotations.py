@@ -1,6 +1,5 @@
 """Making a data set of pictures and masks from an annotation file."""
 
-import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,12 +11,13 @@ import cv2
 import numpy as np
 
 from segkit.configs.composing import format_argument, list_argument
+from segkit.configs.places import OF_A_CHECK, PART
 from segkit.console import format_count
 from segkit.datasets.annotated import Match, match_entries
 from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
 from segkit.datasets.masks import Mask
 from segkit.datasets.reading import orientation_of, picture_size
-from segkit.files.writing import write_bytes
+from segkit.files.writing import part_of, write_bytes
 from segkit.formats.model import Annotations, FormatError, Size
 from segkit.formats.raster import draw, reaches_out, scale_shapes
 from segkit.formats.recognise import TITLES, read
@@ -137,15 +137,12 @@ def choose_classes(annotations: Annotations, wanted: Sequence[str] | None) -> li
 def build_folder(output: Path) -> Iterator[Path]:
     """A temporary folder whose contents become those of `output` at the end, or not at all."""
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
-    part = output / ".part"
     try:
-        part.mkdir(parents=True)
-        yield part
-        for path in sorted(part.iterdir(), reverse=True):  # images/ last: without it, this is no data set
-            path.rename(output / path.name)
-        part.rmdir()
+        with part_of(output, PART, OF_A_CHECK) as part:
+            yield part
+            for path in sorted(part.iterdir(), reverse=True):  # images/ last: without it, this is no data set
+                path.rename(output / path.name)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
         with suppress(OSError):  # a folder may hold something else by now
             for folder in made:
                 folder.rmdir()

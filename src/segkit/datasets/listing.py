@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from segkit.configs.composing import format_argument
 from segkit.datasets.findings import Finding, Kind, add_remark, report_faults
-from segkit.datasets.reading import EXTENSIONS
+from segkit.files.reading import PICTURE_SUFFIXES
 
 NO_MASK = Kind(
     "image without a mask",
@@ -166,7 +166,7 @@ class Walk:
                     self.again += linked and target in self.links
                     self.links |= {target} if linked else set()
                     yield from self._enter(path, target, here)
-                elif path.suffix.lower() in EXTENSIONS:
+                elif path.suffix.lower() in PICTURE_SUFFIXES:
                     if entry.is_file():
                         yield path
                     else:

@@ -108,13 +108,16 @@ def propose_groups(names: Sequence[str], twins: Iterable[tuple[str, str]] = ()) 
     such groups, and nine in ten groups have a number in their names, as words rather name kinds of things. A date with
     a time is one number: days are no groups. Folders come before names; of several levels the coarsest with at least
     five groups is proposed. twins: pairs of pictures that look alike; of several possible divisions, the one that
-    keeps most of them together is proposed.
+    keeps most of them together is proposed, and none if all keep them apart.
     """
     pairs = list(twins)
-    found = list(dict.fromkeys([*_coarsest_first(names, _folder_levels(names)), *_numberings(names)]))
+    found = [*_coarsest_first(names, _folder_levels(names)), *_numberings(names)]
+    found += [setting for setting in _numberings(names, dense=True) if explain(names, setting, pairs).explained]
     if not found:
         return None
-    best = max(found, key=lambda setting: count_twins(names, find_groups(names, setting), pairs).within)
+    best = max(found, key=lambda setting: explain(names, setting, pairs).within)
+    if (seen := explain(names, best, pairs)).across and not seen.within:
+        return None
     sizes = Counter(find_groups(names, best))
     return GroupProposal(best, len(sizes), min(sizes.values()), max(sizes.values()), next(iter(sizes)))
 
@@ -125,6 +128,10 @@ def count_twins(names: Sequence[str], groups: Sequence[str], twins: Iterable[tup
     known = [pair for pair in twins if pair[0] in group and pair[1] in group]
     apart = [pair for pair in known if group[pair[0]] != group[pair[1]]]
     return TwinsInGroups(len(known) - len(apart), len(apart), apart[0] if apart else None)
+
+
+def explain(names: Sequence[str], setting: str, twins: Iterable[tuple[str, str]]) -> TwinsInGroups:
+    return count_twins(names, find_groups(names, setting), twins)
 
 
 def _is_sound(names: Sequence[str], setting: str) -> bool:
@@ -152,16 +159,17 @@ def _folder_levels(names: Sequence[str]) -> list[str]:
     return [f"folder:{level}" for level in range(1, min(deepest, 9) + 1)]
 
 
-def _numberings(names: Sequence[str]) -> list[str]:
+def _numberings(names: Sequence[str], dense: bool = False) -> list[str]:
     """Patterns in file names: of names that are built alike, what comes before the last number or letter; of others,
-    what comes before the first dot, hyphen or underscore."""
+    what comes before the first dot, hyphen or underscore. dense: also of a second number that may count as well as
+    identify."""
     stems = [name.rpartition("/")[2].rpartition(".")[0] for name in names]
     if any(len(name) > LONGEST for name in names) or not all(stems):
         return []
     tokens = [[(found.lastindex or OTHER, found[0]) for found in TOKEN.finditer(stem)] for stem in stems]
     if len({tuple(text if kind == OTHER else kind for kind, text in one) for one in tokens}) == 1:
         columns = [Column(parts[0][0], tuple(text for _, text in parts)) for parts in zip(*tokens, strict=True)]
-        return [*_identifiers(names, columns), *_coarsest_first(names, _prefixes(columns))]
+        return [*_identifiers(names, columns, dense), *_coarsest_first(names, _prefixes(columns))]
     signs = [rf"([^/{sign}]+){_escape(sign)}[^/]*\." for sign in ".-_"]  # .rf.<hash> ends names of exported copies
     others = [f"([^/{sign}]+)[^/]*$" for sign in "-_"]  # for names without the sign, too
     return [pattern for pattern in (*signs, *others) if _is_sound(names, pattern)][:1]
@@ -177,15 +185,15 @@ def _prefixes(columns: Sequence[Column]) -> Iterator[str]:
                 yield pattern
 
 
-def _identifiers(names: Sequence[str], columns: Sequence[Column]) -> list[str]:
+def _identifiers(names: Sequence[str], columns: Sequence[Column], dense: bool) -> list[str]:
     """The last of two numbers, if it is an identifier and the first counts something within each item, such as the
-    exposures in exp1_num_108719: few first numbers without gaps, and second ones with many."""
+    exposures in exp1_num_108719: few first numbers without gaps, and second ones with many (unless `dense`)."""
     numbers = [at for at, column in enumerate(columns) if column.varies]
     if len(numbers) != 2 or any(columns[at].kind != NUMBER for at in numbers):
         return []
     first, last = ({int(text) for text in columns[at].texts} for at in numbers)
     counts = len(first) <= STEPS and max(first) - min(first) < len(first)
-    sparse = max(last) - min(last) > SPARSE * len(last)
+    sparse = dense or max(last) - min(last) > SPARSE * len(last)
     start = numbers[0] + 1 + (columns[numbers[0] + 1].kind == OTHER)
     pattern = _write_pattern(columns[:start], columns[start : numbers[1] + 1], "")
     return [pattern] if counts and sparse and pattern and _is_sound(names, pattern) else []

@@ -24,8 +24,6 @@ from segkit.files.reading import first_line
 P = ParamSpec("P")
 T = TypeVar("T")
 MAX_PIXELS = 512_000_000
-EXTENSIONS = {".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-EXTENSIONS |= {".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".tga", ".tif", ".tiff", ".webp"}
 
 # By default Pillow refuses pictures of more than 179 megapixels, such as some aerial ones.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS

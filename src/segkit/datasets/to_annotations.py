@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit import IGNORE_INDEX
-from segkit.configs.composing import format_argument
+from segkit.configs.composing import format_argument, list_argument
 from segkit.console import format_count
 from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
 from segkit.datasets.from_annotations import NO_OBJECT, build_folder, format_list
@@ -169,7 +169,9 @@ def write_folder(found: Iterator[Outlined], output: Path) -> list[str]:
 def describe_next_steps(to: str, output: Path, images: Path, classes: Sequence[str]) -> list[str]:
     """How to get the file into the tool, and the result back."""
     pictures, written = format_argument("images", images), shlex.quote(str(output))
-    back = f"Then: python -m segkit.annotations from={to} input=… {pictures} output=corrected"
+    names = [name for name in classes if name.casefold() not in NO_OBJECT]
+    numbered = list_argument("classes", names)  # else they would be numbered by the alphabet
+    back = f"Then: python -m segkit.annotations from={to} input=… {pictures} {numbered} output=corrected"
     if to == "labelme":
         return [
             f"Correct: labelme {shlex.quote(str(images))} --output {written}",
@@ -177,7 +179,6 @@ def describe_next_steps(to: str, output: Path, images: Path, classes: Sequence[s
         ]
     if to == "coco":
         return [f"Correct: import {output} into a tool that reads COCO, such as CVAT, and export it again.", back]
-    names = [name for name in classes if name.casefold() not in NO_OBJECT]
     return [
         f"Correct: import {output} into a Label Studio project with this labelling interface, then export JSON:",
         label_studio.labelling_config(names),

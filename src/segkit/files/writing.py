@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,31 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def part_of(folder: Path, name: str, known: Collection[str] = ()) -> Iterator[Path]:
+    """A temporary folder in `folder`, for one process alone and removed at the end. FileExistsError if another process
+    has it, or if `folder` holds anything but files of the `known` names, as another one may have finished by now."""
+    part = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        part.mkdir()
+    except FileExistsError:
+        raise FileExistsError(describe_part(part)) from None
+    try:
+        if others := sorted(path.name for path in folder.iterdir() if path.name not in (name, *known)):
+            raise FileExistsError(f"{folder} holds other files, such as {others[0]}. Choose a new folder.")
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def describe_part(part: Path) -> str:
+    return (
+        f"{part} is there: another command is writing into {part.parent}, or one was killed. Wait for it, or remove "
+        "that folder and start again."
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

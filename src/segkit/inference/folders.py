@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from segkit import console
 from segkit.datasets.findings import gather_findings
-from segkit.datasets.reading import EXTENSIONS
 from segkit.datasets.scan import read_whole
+from segkit.files.reading import PICTURE_SUFFIXES
 from segkit.inference.predictor import Predictor
 from segkit.pictures import overlays
 
@@ -65,14 +65,18 @@ def find_pictures(source: Path, output: Path) -> dict[Path, str]:
     if source.is_file():
         return {source: source.stem}
     inside = output.resolve()
-    named = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in EXTENSIONS and path.name[0] != "."]
+    named = [
+        path for path in sorted(source.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "."
+    ]
     files = [path for path in named if path.is_file() and inside not in path.resolve().parents]
     for path in named:
         if not (path.is_file() or path.is_dir()):
             what = "a pipe, a socket or a device" if path.exists() else "a link that leads nowhere"
             console.say(f"{path} is left out: it is {what}", stderr=True)
     if not files:
-        raise FileNotFoundError(f"input={source}: no pictures there (looked for {', '.join(sorted(EXTENSIONS))}).")
+        raise FileNotFoundError(
+            f"input={source}: no pictures there (looked for {', '.join(sorted(PICTURE_SUFFIXES))})."
+        )
     stems = Counter(path.relative_to(source).with_suffix("") for path in files)
     relative = {path: path.relative_to(source) for path in files}
     names: dict[Path, str] = {}

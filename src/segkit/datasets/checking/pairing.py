@@ -24,8 +24,9 @@ SUSPECT_SHARE = 0.3
 VALUES = 20_000_000  # of all cells and classes of the pictures that are compared: of many classes, fewer pictures are
 # Chosen on CrackForest and drawn pictures: benchmarks/bench_check.py says what they find elsewhere.
 LEARNT = 0.15  # usual agreement below which nothing is said
-OPPOSED = 0.35  # share of the usual agreement that must be reached in the opposite sense
+OPPOSED = 0.46  # share of the usual agreement that must be reached in the opposite sense
 UNUSUAL = 5.0  # and at least so many standard deviations from what is usual
+EQUAL = 0.01  # share of the largest difference; masks that differ less are the same
 SMALL = 0.4  # share of the usual difference; two masks or predictions that differ less say little
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -80,10 +81,14 @@ def find_exchanged_among(pairs: Pairs) -> list[Exchange]:
 
 
 def _usual(said: Floats, true: Floats) -> tuple[float, float, tuple[float, float]]:
-    """Median agreement of two pictures, its spread, and the least differences that count."""
+    """Median agreement of two pictures with different masks, its spread, and the least differences that count."""
     apart = np.triu_indices(len(said), 1)
-    scales = SMALL * float(np.median(_distances(said)[apart])), SMALL * float(np.median(_distances(true)[apart]))
-    found = agreements(said, true, scales)[apart]
+    of_said, of_true = _distances(said)[apart], _distances(true)[apart]
+    differ = of_true > EQUAL * of_true.max(initial=0)  # many masks may be empty
+    if not differ.any():
+        return 0.0, 0.0, (0.0, 0.0)
+    scales = SMALL * float(np.median(of_said[differ])), SMALL * float(np.median(of_true[differ]))
+    found = agreements(said, true, scales)[apart][differ]
     usual = float(np.median(found))
     return usual, 1.4826 * float(np.median(np.abs(found - usual))), scales
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from segkit import IGNORE_INDEX, hardware
 from segkit.configs.composing import format_argument, key_of, list_argument
 from segkit.configs.kinds import LOADING
+from segkit.configs.places import COPY, OF_A_CHECK
 from segkit.console import format_count
 from segkit.datasets.checking.checkup import Checkup
 from segkit.datasets.checking.problems import NEAR_ACROSS
@@ -26,9 +27,8 @@ from segkit.datasets.reading import orientation_of, read_mask_file
 from segkit.datasets.scan import read_all
 from segkit.datasets.source import Source, extras_of
 from segkit.files.tables import csv_text
-from segkit.files.writing import write_bytes, write_text
+from segkit.files.writing import part_of, write_bytes, write_text
 
-PART = ".copy.part"  # the copy's folder until it is complete
 PAIRS = "pairs.csv"
 GREY = 128  # in the copy's masks of one class: ignored
 USUAL_SIZE = 256  # of dataset=folder
@@ -68,22 +68,18 @@ def write_copy(checkup: Checkup, folder: Path, words: Sequence[str]) -> tuple[li
     which become turned PNG. What cannot be read is left out, and so are training pictures that are the same as ones of
     validation or test. Raises ValueError if that leaves a split empty.
     """
-    part = folder / PART
-    shutil.rmtree(part, ignore_errors=True)
     leave_out = find_left_out(checkup)
     splits = dict(distinct(checkup.data.sources))
     same = "test" not in splits  # val and test are the same pictures
     places = {split: "test" if same and split == "val" else split for split in splits}
     made = list[Done]()
-    try:
+    with part_of(folder, COPY, OF_A_CHECK) as part:
         for split, source in splits.items():
             made.append(copy_split(part, split, places[split], source, leave_out))
             if not made[-1].copied:
                 raise ValueError(f"nothing of {split} can be copied: see findings.csv. Add pictures to it first.")
         for place in places.values():
             (part / place).rename(folder / place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     repairs = [one for done in made for one in done.repairs]
     copied = [one for done in made for one in done.copied]
     named = {repair.file for repair in repairs}

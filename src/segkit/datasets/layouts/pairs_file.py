@@ -9,8 +9,7 @@ from typing import NamedTuple
 from segkit.datasets.findings import Finding, Kind, report_faults
 from segkit.datasets.layouts.folder_names import role_of, split_of
 from segkit.datasets.listing import LEADS_OUT, Pair
-from segkit.datasets.reading import EXTENSIONS
-from segkit.files.reading import MOST_CSV, is_file, read_text
+from segkit.files.reading import MOST_CSV, PICTURE_SUFFIXES, is_file, read_text
 from segkit.files.tables import MOST_CELLS, MOST_ROWS
 
 COLUMNS = ("image", "mask", "split", "group")
@@ -111,7 +110,7 @@ def is_content(line: str) -> bool:
 
 def find_columns(head: Sequence[str], path: Path) -> dict[str, int] | None:
     """Where each column is, by a header; None if the first line is a pair itself."""
-    if any(PurePosixPath(cell).suffix.lower() in EXTENSIONS for cell in head):
+    if any(PurePosixPath(cell).suffix.lower() in PICTURE_SUFFIXES for cell in head):
         if len(head) < 2:
             raise ValueError(f"{path}: its first line has one cell, {head[0][:SHOWN]!r}; {EXPECTED}.")
         return None

@@ -10,7 +10,7 @@ from segkit.datasets.layouts.matching import NAMES, Match, as_they_are, join
 from segkit.datasets.layouts.places import SPLIT, place_at
 from segkit.datasets.layouts.search import Reading
 from segkit.datasets.listing import Pair, find_pictures, list_names, match_pairs
-from segkit.datasets.reading import EXTENSIONS
+from segkit.files.reading import PICTURE_SUFFIXES
 
 EMPTY = Kind("folder without pictures", "folders without pictures", "Add some, or convert those that are there.")
 KINDS = ("images", "masks")
@@ -87,7 +87,7 @@ def list_usual(folder: Path, root: Path, suffix: str, follow_links: bool) -> lis
 def may_have_pictures(folder: Path) -> bool:
     """Whether a folder has a picture, or a link that may lead to one; stops at the first."""
     for above, folders, files in os.walk(folder):
-        if any(Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".") for name in files):
+        if any(Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".") for name in files):
             return True
         if any(Path(above, name).is_symlink() for name in folders):
             return True
@@ -99,6 +99,6 @@ def find_no_pictures(folder: Path, names: list[str]) -> Finding:
     others = sorted(path.name for name in names for path in (folder / name).iterdir() if path.name[0] != ".")
     more = f" but {', '.join(others[:5])}{', …' * (len(others) > 5)}" if others else ""
     hold = "folders hold" if len(names) > 1 else "folder holds"
-    endings = " ".join(sorted(EXTENSIONS))
+    endings = " ".join(sorted(PICTURE_SUFFIXES))
     fact = f"{folder}: its {' and '.join(names)} {hold} no pictures{more}; expected files ending in {endings}."
     return Finding(EMPTY, fact)
