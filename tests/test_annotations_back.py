@@ -126,6 +126,7 @@ def test_what_predict_wrote(tiny_run: Path, tmp_path: Path) -> None:
     words = ("to=coco", "input=predicted", "images=photos", "classes=[crack]", "output=new/for_correction.json")
     done = segkit(*words, cwd=tmp_path, module="annotations")
     assert done.returncode == 0, done.stderr
+    assert "from=coco input=… images=photos 'classes=[crack]' output=corrected" in done.stdout + done.stderr
     back = ("from=coco", "input=new/for_correction.json", "images=photos", "output=corrected")
     done = segkit(*back, cwd=tmp_path, module="annotations")
     assert done.returncode == 0, done.stderr

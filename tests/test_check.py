@@ -131,6 +131,37 @@ def test_a_repaired_copy_trains_with_the_line_that_is_printed(tmp_path: Path) ->
     assert "the folder is not empty" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("data/images", "output=data/images lies among pictures of dataset.root=data. Choose another folder."),
+        ("data/images/out", "lies among pictures of dataset.root=data"),
+        ("mine", "output=mine holds dataset_card.md, which is not from a check. Choose a new folder."),
+    ],
+)
+def test_a_check_overwrites_nothing_but_a_check(output: str, said: str, folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / "data")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dataset_card.md").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    done = segkit("dataset=folder", "dataset.root=data", f"output={output}", module="check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    for again in range(2):
+        done = segkit("dataset=folder", "dataset.root=.", module="check", cwd=tmp_path / "data")
+        assert done.returncode == 0, (again, done.stderr)
+
+
+def test_one_copy_at_a_time(folder: Path, tmp_path: Path) -> None:
+    words = ["dataset=folder", f"dataset.root={folder}", "fix=true", "output=clean"]
+    (tmp_path / "clean" / ".copy.part").mkdir(parents=True)
+    done = segkit(*words, module="check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "clean/.copy.part is there: another command is writing into clean, or one was killed" in done.stderr
+    assert [path.name for path in (tmp_path / "clean").iterdir()] == [".copy.part"]
+
+
 def test_ignored_pixels_of_one_class_keep_their_meaning_in_a_copy(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for number in range(8):

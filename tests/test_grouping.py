@@ -116,6 +116,14 @@ def test_exposures_are_twins_within_their_groups() -> None:
     assert not count_twins(EXPOSURES, groups_of(EXPOSURES, r"(exp\d)"), twins).explained
 
 
+def test_twins_decide_which_of_two_numbers_names_the_piece() -> None:
+    names = numbered("exp{}_part{:02}.tif", range(1, 4), range(1, 21))
+    assert propose_groups(names).setting == r"(exp\d+)_"  # type: ignore[union-attr]
+    twins = [(f"exp1_part{part:02}.tif", f"exp2_part{part:02}.tif") for part in range(1, 21)]
+    assert propose_groups(names, twins).setting == r"exp\d+_(part\d+)"  # type: ignore[union-attr]
+    assert propose_groups(names, [("exp1_part01.tif", "exp2_part05.tif")]) is None  # which no division explains
+
+
 def test_levels_of_folders() -> None:
     assert folders_of("train/images/p1/left/a.png") == ["p1", "left"]
     assert folders_of("Images/Test/a.png") == []

@@ -300,3 +300,13 @@ def test_stars_in_names_of_files_are_no_pattern(tmp_path: Path) -> None:
         path.rename(tmp_path / "data/x" / f"{path.stem}_m*a*sk.png")
     with pytest.raises(ValueError, match="no name says where the masks are"):
         read_layout(tmp_path / "data", Given(), True)
+
+
+@pytest.mark.parametrize("lost", [(), ("well2_plate4_seg",)])
+def test_words_in_another_order_go_before_numbers(lost: tuple[str, ...]) -> None:
+    """By their numbers, the pictures of a plate would get the masks of a well, with a mask missing, too."""
+    images = [f"plate{plate}_well{well}" for plate in range(1, 6) for well in range(1, 6)]
+    masks = [f"well{well}_plate{plate}_seg" for plate in range(1, 6) for well in range(1, 6)]
+    found = match_keys(images, [mask for mask in masks if mask not in lost])
+    expected = {image: mask for image, mask in zip(images, masks, strict=True) if mask not in lost}
+    assert (found.rule, found.pairs) == ("identifier", expected)

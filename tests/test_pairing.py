@@ -111,3 +111,9 @@ def test_of_many_classes_fewer_pictures_are_compared(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pairing, "VALUES", 25 * GRID**2 * 50)
     find_exchanged_among(Pairs(features, shares))
     assert max(sizes) == 25
+
+
+def test_masks_that_are_the_same_are_not_exchanged() -> None:
+    """Most pictures of a factory show no defect."""
+    samples = [(picture, mask * (number % 4 == 0)) for number, (picture, mask) in enumerate(drawn("cracks"))]
+    assert find_exchanged(samples, 1) == []

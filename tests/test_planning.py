@@ -236,6 +236,21 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
         ("camvid.yaml", "{}", "experiment=camvid.yaml: did you mean camvid?"),
         ("list.yaml", "- 1", "experiment=list.yaml is no experiment: expected settings by name"),
         ("cut.yaml", "optimizer: {lr: ", "cut.yaml"),
+        (
+            "calls.yaml",
+            "hydra: {callbacks: {x: {_target_: os.mkdir}}}",
+            "experiment=calls.yaml says hydra: a file",
+        ),
+        (
+            "builds.yaml",
+            "callbacks: {x: {_target_: os.mkdir, path: x}}",
+            "says _target_: a file that",
+        ),
+        (
+            "reads.yaml",
+            "name: ['${oc.env:HOME}']",
+            "If you trust it, put it into <a folder>/",
+        ),
     ],
 )
 def test_a_file_that_is_no_experiment_is_told(tmp_path: Path, name: str, text: str | None, said: str) -> None:

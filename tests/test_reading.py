@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 
 from segkit.datasets import reading
 from segkit.datasets.common import read_sample
+from segkit.datasets.findings import DataError
 from segkit.datasets.listing import Pair
-from segkit.datasets.reading import picture_size, read_picture
+from segkit.datasets.reading import picture_size, read_mask_file, read_picture
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.tga", "ü x.png", "a.webp"])
@@ -138,3 +139,17 @@ def test_pictures_that_are_turned_without_their_masks_are_told(
     assert "read as viewers show them, the masks as they are" in text
     Image.fromarray(np.zeros(shape, np.uint8)).save(mask, exif=exif)
     assert remarks(lambda: read_sample(Pair(image, mask), "a", BINARY, False)) == ""
+
+
+def test_whatever_a_decoder_raises_names_the_file(tmp_path: Path) -> None:
+    """Decoders raise TypeError, RuntimeError, … for damaged files."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.webp", exif=b"M\x7f\xff\xff\xff\0\0\x08")
+    for read in (read_picture, picture_size, read_mask_file, reading.orientation_of):
+        with pytest.raises(DataError, match=r"a\.webp cannot be read \(not a TIFF file .*\): it is truncated"):
+            read(tmp_path / "a.webp")
+
+
+def test_16_bits_are_rounded_as_by_wider_numbers(tmp_path: Path) -> None:
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    assert (read_picture(tmp_path / "a.png")[..., 0] == (values.astype(np.int64) + 128) // 257).all()

@@ -129,8 +129,8 @@ def judge_training(
     found = []
     if len(train.classes) > 1 and (absent := [n for n, k in zip(train.classes, train.truth, strict=True) if not k]):
         found.append(
-            f"in no training mask, so never learnt: {', '.join(absent)}. Split otherwise (dataset.split_seed), or "
-            "leave it out of dataset.classes"
+            f"in no training mask, so never learnt: {', '.join(absent)}. Train needs pictures that show this: where "
+            "segkit splits, dataset.stratify=true or another dataset.split_seed may do"
         )
     if bad:
         found.append(

@@ -66,9 +66,12 @@ def summarise_resolution(found: Sequence[Resolution]) -> str:
     """The smallest differences that splits show, briefly: `val / test show differences of 0.10 / 0.05 IoU or more`."""
     if all(one.is_enough for one in found):
         return f"{' and '.join(one.split for one in found)} are large enough for differences of {found[0].wanted:g} IoU"
-    shown = (f"{one.detectable:.3f}" if one.detectable <= 1 else "none" for one in found)
-    needed = f"{found[0].wanted:g} takes {found[0].needed} {found[0].unit}"
-    return f"{' / '.join(one.split for one in found)} show differences of {' / '.join(shown)} IoU or more, {needed}"
+    names = " / ".join(one.split for one in found)
+    shown = [f"{one.detectable:.3f}" if one.detectable <= 1 else "none" for one in found]
+    if {*shown} == {"none"}:
+        return f"{names} are too few pictures to show any difference"
+    needed = f", {found[0].wanted:g} takes {found[0].needed} {found[0].unit}" if found[0].needed < MOST_GROUPS else ""
+    return f"{names} show differences of {' / '.join(shown)} IoU or more{needed}"
 
 
 def describe_resolution(

@@ -12,6 +12,7 @@ from segkit.datasets.module import DataModule
 from segkit.datasets.numbering import count_twins, propose_groups
 from segkit.datasets.source import extras_of
 
+LEAST_SPLIT = 6  # groups that are proposed where they are to be split into train, val and test
 Topic = Literal["layout", "mask values", "groups", "enough pictures"]
 
 
@@ -60,6 +61,9 @@ def describe_groups(data: DataModule, problems: Sequence[Problem]) -> Iterator[H
             yield Hint("groups", text)
         return
     proposal = propose_groups(sorted(groups), pairs)
+    is_split = any(extras_of(source).shared for source in data.sources.values())
+    if proposal is not None and is_split and proposal.groups < LEAST_SPLIT:
+        return
     if proposal is not None and names and "groups" in (data.settings or {"groups": None}):
         found = count_twins([*groups], proposal.find([*groups]), pairs)
         alike = f"; {found.within} of {len(pairs)} pairs that look alike are within one" if pairs else ""
