@@ -53,7 +53,7 @@ def main() -> None:
 
 def machine(gpu: bool) -> str:
     """Hardware and versions, of the last run."""
-    facts = environment.current({"seed": 0}, "", "cpu")
+    facts = environment.current({"seed": 0}, "", "cpu", True)
     versions = ", ".join(f"{name} {facts['packages'][name]}" for name in ("torch", "lightning", "numpy"))
     card = f"{', '.join(facts['gpus'])}; " if gpu else ""
     return f"{card}{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}"

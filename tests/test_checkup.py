@@ -320,3 +320,11 @@ def test_findings_of_the_layout_have_their_file(root: Path) -> None:
         str(root / "train/masks/my mask.png"),
     }
     assert Findings().repairs is None
+
+
+@pytest.mark.parametrize(("bits", "told"), [(12, True), (14, True), (16, False)])
+def test_pictures_of_few_bits_are_told(bits: int, told: bool, root: Path) -> None:
+    for path in [*root.rglob("images/*.png")]:
+        grey = read_picture(path, cv2.IMREAD_GRAYSCALE).astype(np.uint16)
+        cv2.imwrite(str(path), (grey * 257) >> (16 - bits))
+    assert ("set of 16-bit pictures that use few bits" in kinds(checkup(root))) == told

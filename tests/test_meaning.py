@@ -223,3 +223,11 @@ def test_real_camvid() -> None:
     data = Folder(DATA / "camvid", "train", ["foreground"])
     found = describe_masks([pair.mask for pair in data.files], data.mask_values, 16)
     assert found.settings == f"'dataset.classes=[background,{','.join(f'class{number}' for number in range(1, 12))}]'"
+
+
+def test_no_setting_is_proposed_for_one_odd_mask(tmp_path: Path) -> None:
+    for number in range(9):
+        Image.fromarray(np.eye(8, dtype=np.uint8) * np.uint8(255 if number else 1)).save(tmp_path / f"{number}.png")
+    found = describe_masks(sorted(tmp_path.iterdir()), MaskValues(["a"]))
+    assert not found.fits
+    assert (found.settings, "0.png" in found.fact) == ("", True)

@@ -70,9 +70,9 @@ def describe_masks(files: Sequence[Path], settings: MaskValues, most: int = SAMP
     if findings := [finding for one in seen for finding in one.findings]:
         reason = Counter(finding.kind.many for finding in findings).most_common(1)[0][0]
         alike = [finding for finding in findings if finding.kind.many == reason]
-        return found._replace(
-            fits=False, fact=alike[0].fact, settings=suggest_settings(alike), remedy=format_remedy(alike)
-        )
+        few = 2 * sum(bool(one.findings) for one in seen) <= len(seen)  # settings are for all: those files are odd
+        settings_for_all = "" if few else suggest_settings(alike)
+        return found._replace(fits=False, fact=alike[0].fact, settings=settings_for_all, remedy=format_remedy(alike))
     if is_misread(values, settings):
         line = settings_for_values(values, settings.classes)
         fact = f"the masks hold {', '.join(f'{value:g}' for value in values)}"

@@ -59,7 +59,9 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         if len(text.rstrip()) - error.pos < 6 or "Unterminated" in error.msg:
             raise FormatError(f"{path} is cut off in line {error.lineno}. Export it again.") from None
-        raise FormatError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from None
+        more = " Export VIA's project (.json), not its table." if text.startswith("filename,file_size") else ""
+        where = f"in line {error.lineno}, column {error.colno}"
+        raise FormatError(f"{path} is not JSON: {error.msg} {where}.{more}") from None
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} cannot be read as JSON: {first_line(error)}.") from None
     return found

@@ -17,6 +17,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 SPECK, SPECK_SHARE = 50, 1e-5  # a speck is this many times smaller than usual, and at most this share of the picture
 SPECK_LEAST = 4  # pixels that a speck may have, however small the picture
+DARK = 64  # of 255: 14 bits of 16
 RATIO, SURE = 1.5, 3.0  # of shares that differ between splits, and standard errors of their difference
 
 LEAK = (
@@ -58,6 +59,11 @@ SPECKS = Kind(
     "If they are slips of a brush or traces of JPEG, remove them.",
 )
 MOST_SPECKS = Kind("set of masks most of which have specks", "sets of masks most of which have specks", SPECKS.remedy)
+TOO_DARK = Kind(
+    "set of 16-bit pictures that use few bits",
+    "sets of 16-bit pictures that use few bits",
+    "Their values are divided by 257 to get 8 bits. Save them as 8 bits yourself, all stretched by the same factor.",
+)
 LACKING = Kind(
     "class that a split lacks",
     "classes that a split lacks",
@@ -105,6 +111,7 @@ def find_problems(survey: Survey) -> Iterator[Problem]:
         yield from find_mispaired(records)
     for record in records:
         yield from judge_mask(survey, record)
+    yield from find_dark(records)
     yield from find_specks(survey, records)
     yield from compare_splits(survey)
 
@@ -155,6 +162,15 @@ def find_mispaired(records: Sequence[Record]) -> Iterator[Problem]:
         one, other = records[found.first], records[found.second]
         fact = f"{one.mask} and {other.mask} each fit the other's picture better than their own."
         yield Problem("warning", where(one, other), one.mask, other.mask, Finding(EXCHANGED, fact))
+
+
+def find_dark(records: Sequence[Record]) -> Iterator[Problem]:
+    """Pictures of 10 to 14 bits in files of 16: once read, nearly black."""
+    deep = [one for one in records if one.content and one.kinds and one.kinds[0].startswith("16-bit")]
+    most = max((int(one.content.thumbnail.grey().max()) for one in deep if one.content), default=DARK + 1)
+    if most <= DARK:
+        fact = f"{len(deep)} pictures of 16 bits, such as {deep[0].image}, have no grey above {most} of 255 as read."
+        yield Problem("warning", "", deep[0].image, "", Finding(TOO_DARK, fact))
 
 
 def judge_mask(survey: Survey, record: Record) -> Iterator[Problem]:

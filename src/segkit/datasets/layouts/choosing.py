@@ -83,7 +83,11 @@ def keep_least_doubtful(found: Sequence[Reading]) -> list[Reading]:
 
 def list_ways(found: Sequence[Reading]) -> str:
     """Ways to read, each with the settings to type."""
-    lines = [f"{describe_reading(reading)}:\n  {settings_of(reading) or PAIRS}" for reading in found[:MOST]]
+    without = [f" ({lacking} without a mask)" if (lacking := one.images.size - one.matched) else "" for one in found]
+    lines = [
+        f"{describe_reading(reading)}{lacking}:\n  {settings_of(reading) or PAIRS}"
+        for reading, lacking in zip(found[:MOST], without, strict=False)
+    ]
     return "\n".join([*lines, *(["…"] if len(found) > MOST else []), f"or, for any other way:\n  {PAIRS}"])
 
 
