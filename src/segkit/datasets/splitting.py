@@ -1,6 +1,7 @@
 """A split that a file states, so that it can be repeated."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def read_split(file: Path) -> list[tuple[str, str]]:
     if wrong := [word for _, word in entries if word.strip().lower() not in WORDS]:
         raise ValueError(f"{KEY}={file} has the split {wrong[0]!r}; expected train, val or test.")
     if len({*entries}) < len(entries):
-        name = next(name for at, (name, _) in enumerate(entries) if entries[at] in entries[:at])
+        (name, _), _ = Counter(entries).most_common(1)[0]
         raise ValueError(f"{KEY}={file} names {name} twice. Remove one of the two.")
     return [(name, WORDS[word.strip().lower()]) for name, word in entries]
 
