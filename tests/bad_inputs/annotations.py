@@ -104,7 +104,16 @@ def row(name: str, says: tuple[str, ...], make: Callable[[Path], None], *words: 
     return Case(name, "annotations", tuple(f"{key}={value}" for key, value in chosen.items()), says, make, ends)
 
 
+def named(name: str) -> Callable[[Path], None]:
+    """COCO, whose first class has another name."""
+    return coco(lambda document: document["categories"][0].update(name=name))
+
+
 CASES = (
+    row("class_of_two_lines", ("the name of the class 'a\\nTrain: b' has a line break", "Rename it in the tool"),
+        named("a\nTrain: b")),
+    row("class_that_turns_letters_round", ("signs that do not show",), named("a\u202eb")),
+    row("class_without_end", ("has 1000000 letters",), named("a" * 10**6)),
     # Files as a whole.
     row("cut", ("a.json is cut off in line 1", "Export it again"), text(json.dumps(files.coco())[:700])),
     row("empty", ("a.json is empty",), text(" \n")),

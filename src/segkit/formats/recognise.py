@@ -17,6 +17,8 @@ TITLES = {
     "supervisely": "Supervisely",
 }
 READ = tuple(TITLES)
+LONGEST, SHOWN = 200, 40  # letters of a class's name
+JOINERS = dict.fromkeys(map(ord, "\xa0\u200c\u200d"))  # which names in some scripts need
 WRITTEN = ("coco", "labelme", "label_studio")
 
 
@@ -28,6 +30,10 @@ def read(path: Path, wanted: str = "auto", label: str | None = None) -> Annotati
         raise FormatError(
             f"label={label} names a region attribute of VIA, but {path} is a {TITLES[found.format]} file. Leave it out."
         )
+    for name in dict.fromkeys([*found.declared, *(shape.label for one in found.pictures for shape in one.shapes)]):
+        if len(name) > LONGEST or not name.translate(JOINERS).isprintable():
+            what = f"{len(name)} letters" if len(name) > LONGEST else "a line break or other signs that do not show"
+            raise FormatError(f"{path}: the name of the class {name[:SHOWN]!r} has {what}. Rename it in the tool.")
     return found
 
 
