@@ -56,7 +56,7 @@ def test_a_mask_in_the_alpha_channel_is_an_error(tmp_path: Path) -> None:
     white = np.full((2, 3, 3), 255, np.uint8)
     text = message(BINARY, save(tmp_path / "m.png", np.dstack([white, BITS * 255])))
     assert "m.png is drawn only in its alpha channel" in text
-    assert "without transparency" in text
+    assert "Save the alpha channel as a grey mask" in text
 
 
 def test_index_masks_of_every_kind(tmp_path: Path) -> None:

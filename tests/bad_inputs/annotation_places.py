@@ -130,7 +130,7 @@ CASES = (
     row("no_such_tool", ("from=vai: expected auto, coco, via",), photos, "from=vai"),
     row("no_input", ("input=nowhere: there is no such file or folder",), photos, "input=nowhere"),
     row("no_images", ("images=nowhere: there is no such folder",), text("{}"), "images=nowhere"),
-    row("output_full", ("output=out holds other files. Choose a new folder",), full_output),
+    row("output_full", ("output=out holds other files, such as mine.txt. Choose a new folder",), full_output),
     row("output_is_images", ("output=photos holds other files",), text("{}"), "output=photos"),
     row("useless", ("rle would change nothing: it is about masks, with to=…",), text("{}"), "rle=all"),
     row(
