@@ -1,10 +1,11 @@
 """Twins and exchanged masks: how many of those made on purpose are found, and how many untouched files are accused.
 
 Copies are made of 5 % of the pictures for each kind of twin, in a temporary folder; the files themselves stay as they
-are. Thresholds were chosen on CrackForest and drawn pictures. After a first look at CamVid and DeepCrack two rules
-became stricter: no place may differ (someone walks past a standing camera), by an amount chosen on CrackForest again,
-and a crop lies inside the whole. What is seen to reach beyond it by more than 0.5 % of a side (three times what crops
-of CrackForest and drawn pictures reach) is an overlap, which accuses nobody: DeepCrack has crops of one photograph.
+are. Thresholds were chosen on CrackForest and drawn pictures, and those of masks on PH², too. After a first look at
+CamVid and DeepCrack two rules became stricter: no place may differ (someone walks past a standing camera), by an amount
+chosen on CrackForest again, and a crop lies inside the whole. What is seen to reach beyond it by more than 0.5 % of a
+side (three times what crops of CrackForest and drawn pictures reach) is an overlap, which accuses nobody: DeepCrack has
+crops of one photograph.
 Other sets, numbers of seeds, and the time of another number of pictures:
 
 python benchmarks/bench_check.py ../shared/data/crack --seeds 3

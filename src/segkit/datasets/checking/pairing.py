@@ -22,7 +22,7 @@ FEWEST = 20  # pairs that something can be learnt from
 SAMPLE, SUSPECTS = 300, 1000  # pictures that say what is usual, and at most so many that fit worst
 SUSPECT_SHARE = 0.3
 VALUES = 20_000_000  # of all cells and classes of the pictures that are compared: of many classes, fewer pictures are
-# Chosen on CrackForest and drawn pictures: benchmarks/bench_check.py says what they find elsewhere.
+# Chosen on CrackForest, PH² and drawn pictures: benchmarks/bench_check.py says what they find elsewhere.
 LEARNT = 0.15  # usual agreement below which nothing is said
 OPPOSED = 0.46  # share of the usual agreement that must be reached in the opposite sense
 UNUSUAL = 5.0  # and at least so many standard deviations from what is usual
