@@ -236,20 +236,20 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
         ("camvid.yaml", "{}", "experiment=camvid.yaml: did you mean camvid?"),
         ("list.yaml", "- 1", "experiment=list.yaml is no experiment: expected settings by name"),
         ("cut.yaml", "optimizer: {lr: ", "cut.yaml"),
-        (
-            "calls.yaml",
-            "hydra: {callbacks: {x: {_target_: os.mkdir}}}",
-            "experiment=calls.yaml says hydra: a file",
-        ),
-        (
-            "builds.yaml",
-            "callbacks: {x: {_target_: os.mkdir, path: x}}",
-            "says _target_: a file that",
-        ),
-        (
-            "reads.yaml",
-            "name: ['${oc.env:HOME}']",
-            "If you trust it, put it into <a folder>/",
+        *(
+            (
+                f"{name}.yaml",
+                text,
+                f"experiment={name}.yaml says {said}: a file that is named by its path holds settings",
+            )
+            for name, text, said in (
+                ("calls", "hydra: {callbacks: {x: {_target_: os.mkdir}}}", "hydra"),
+                ("starts", "defaults: [{override /hydra/launcher: joblib}]", "/hydra"),
+                ("builds", "callbacks: {x: {_target_: os.mkdir, path: x}}", "_target_"),
+                ("says", "stages: {a: ['+callbacks.x._target_=os.mkdir']}", "_target_"),
+                ("reads", "name: ['x ${oc.env:HOME}']", "${oc.env:"),
+                ("nests", "name: '${ ${x} }'", "${ ${"),
+            )
         ),
     ],
 )

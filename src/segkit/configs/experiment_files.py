@@ -1,5 +1,6 @@
 """`experiment=plan.yaml`: an experiment in a file of the user's own, wherever it lies."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from segkit.files.reading import read_yaml
 
 KEY = "experiment="
 SUFFIXES = (".yaml", ".yml")
+# A class to build; Hydra's own settings or choices; an interpolation that calls a resolver, or has another in it.
+FOREIGN = re.compile(r"_target_|(?:^|[\s+~/])hydra(?=$|[./@=:])|\$\{[^{}]*(?::|\$\{)")
 
 
 def register_experiments(words: Sequence[str]) -> list[str]:
@@ -22,15 +25,14 @@ def register_experiments(words: Sequence[str]) -> list[str]:
 
 
 def find_foreign(content: Any) -> str:
-    """What in an experiment reaches beyond settings, or "": Hydra's own (callbacks, folders), classes to build, and
-    values from elsewhere, such as the environment."""
+    """What in an experiment reaches beyond settings, or "": Hydra's own (callbacks, folders, launchers), classes to
+    build, and values from elsewhere, such as the environment; also as the words of a stage."""
     if isinstance(content, dict):
-        if found := next((key for key in content if key in ("hydra", "_target_")), None):
-            return str(found)
-        return next(filter(None, map(find_foreign, content.values())), "")
+        content = [*content, *content.values()]
     if isinstance(content, list):
         return next(filter(None, map(find_foreign, content)), "")
-    return content if isinstance(content, str) and content.startswith("${oc.") else ""
+    found = FOREIGN.search(content) if isinstance(content, str) else None
+    return found[0].strip() if found else ""
 
 
 def _register(word: str) -> str:
@@ -44,8 +46,7 @@ def _register(word: str) -> str:
         raise ValueError(f"{word} is no experiment: expected settings by name, such as `optimizer: {{lr: 1e-3}}`.")
     if foreign := find_foreign(content):
         raise ValueError(
-            f"{word} says {foreign}: a file that is named by its path may hold settings alone, as it may be a "
-            "stranger's. "
+            f"{word} says {foreign}: a file that is named by its path holds settings alone, as it may be a stranger's. "
             "If you trust it, put it into <a folder>/experiment/ and say --config-dir=<the folder>."
         )
     ConfigStore.instance().store(path.stem, content, group="experiment", package="_global_")

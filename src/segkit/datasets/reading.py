@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import cv2
 import numpy as np
@@ -59,16 +59,14 @@ _OPENCV_READS = {"JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM"}
 _BGR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def names_damaged_files(read: Callable[P, T]) -> Callable[P, T]:
+def names_damaged_files(read: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
     """A function that reads a file, with DataError that names the file for whatever a decoder raises: dozens of formats
     are read, and for damaged files some raise TypeError, RuntimeError, KeyError, …"""
 
     @wraps(read)
-    def guarded(*args: P.args, **more: P.kwargs) -> T:
-        path = args[0]
-        assert isinstance(path, Path)
+    def guarded(path: Path, /, *args: P.args, **more: P.kwargs) -> T:
         try:
-            return read(*args, **more)
+            return read(path, *args, **more)
         except DataError:
             raise
         except MemoryError as error:
