@@ -49,6 +49,9 @@ def test_a_line_for_all_splits() -> None:
     few = describe_resolution({"val": ["a"], "test": names(30)}, DATASET)
     found = f"val / test show differences of none / {few[1].detectable:.3f} IoU or more, 0.02 takes 128 pictures"
     assert summarise_resolution(few) == found
+    alone = [one._replace(detectable=2.0, needed=10**6) for one in few]
+    assert summarise_resolution(alone) == "val / test are too few pictures to show any difference"
+    assert "0.02 takes more than 1,000,000 pictures" in alone[1].sentence
     many = describe_resolution({"val": names(130), "test": names(200)}, DATASET)
     assert summarise_resolution(many) == "val and test are large enough for differences of 0.02 IoU"
 

@@ -58,7 +58,8 @@ class Resolution(NamedTuple):
                 f"one of {self.detectable:.3f} is" if self.detectable <= 1 else "not even the largest possible, 1, is"
             )
             found = f"too few for a difference of {self.wanted:g} IoU: {least} found 4 times in 5, and {self.wanted:g} "
-            found += f"takes about {self.needed} {self.unit}"
+            about = f"about {self.needed}" if self.needed < MOST_GROUPS else f"more than {MOST_GROUPS:,}"
+            found += f"takes {about} {self.unit}"
         return f"{self.split}: {size}{uneven}, {found} ({self.source})"
 
 
