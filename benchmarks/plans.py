@@ -1,4 +1,4 @@
-"""What a plan is worth: the same command with `recipe=auto` and with `recipe=none`, scored at the masks' own size.
+"""What a plan is worth: the same command with `recipe=auto`, with and without weights, and with `recipe=none`.
 
 python benchmarks/plans.py ../shared/data outputs/plans --sets deepcrack crack --minutes 4 --seeds 0 1 2
 
@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ SETS = {
     ],
     "lesions": ["dataset=synthetic_lesions"],
     "shapes": ["dataset=synthetic_shapes"],
+}
+RECIPES = {
+    "auto": ["recipe=auto"],
+    "scratch": ["recipe=auto", "weights=none"],
+    "none": ["recipe=none"],
 }
 IGNORED = 255
 
@@ -76,7 +82,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", default=["auto", "none"])
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--words", nargs="*", default=[])
     given = parser.parse_args()
@@ -86,10 +92,12 @@ def main() -> None:
             for seed in given.seeds:
                 run = (given.output / f"{name}-{recipe}-{given.minutes:g}m-{given.cores}c-{seed}").absolute()
                 words = [word.format(data=given.data.absolute()) for word in SETS[name]]
-                words += [f"recipe={recipe}", f"budget={given.minutes * 60:g}s", f"seed={seed}", *given.words]
+                words += [*RECIPES[recipe], f"budget={given.minutes * 60:g}s", f"seed={seed}", *given.words]
                 if not (run / "scored.json").exists():
+                    started = time.perf_counter()
                     train(words, run, given.cores)
-                    (run / "scored.json").write_text(json.dumps({"iou": score(run)}))
+                    seconds = time.perf_counter() - started
+                    (run / "scored.json").write_text(json.dumps({"iou": score(run), "seconds": round(seconds, 1)}))
                 scores.append(json.loads((run / "scored.json").read_text())["iou"])
             spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
             print(f"{name:10} recipe={recipe:5} {statistics.mean(scores):.3f}{spread}", flush=True)

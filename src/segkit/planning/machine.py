@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from segkit.configs.composing import compose, to_plain
 from segkit.hardware import computing, device, precision
+from segkit.models.depthwise import quick_gradients
 from segkit.runs.build import make
 
 SIDES = (64, 128)  # of the square pictures that are timed
@@ -102,7 +103,7 @@ class ThisMachine:
         mixed = self.precision == "bf16-mixed"
 
         def step() -> None:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), quick_gradients(image):
                 logits = net(image)
             if not isinstance(logits, torch.Tensor) or logits.ndim != 4:
                 raise ValueError(

@@ -121,8 +121,10 @@ def read_given(words: Sequence[str], data: DataModule) -> Given:
 
 
 def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network]:
-    """The networks to choose among; the command's own if it names one."""
+    """The networks to choose among; the command's own if it names one; those from scratch for weights=none alone."""
     given = [word for word in words if key_of(word).partition(".")[0] in NETWORK]
+    if given == ["weights=none"]:
+        return [network for network in rules.NETWORKS if not network.pretrained]
     if given:
         return [Network("the network that was named", tuple(given), has_weights(config.get("weights")))]
     return list(rules.NETWORKS)

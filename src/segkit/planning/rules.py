@@ -18,9 +18,9 @@ EPOCHS = 10  # at least, so that the best of them is worth choosing
 SMALLEST, LARGEST = 64, 512  # side of what a network sees, in pixels
 STEP = 32  # sides are multiples of this
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
-LITE0 = ("model=encoder_unet", "model.net.encoder=tf_efficientnet_lite0", "weights=package:efficientnet-lite0")
+LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
 NETWORKS = (
-    Network("U-Net on EfficientNet-Lite0", LITE0, pretrained=True),
+    LITE0,
     *(unet(width) for width in (32, 24, 16, 12, 8)),
 )
 THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest parts and its middle: wanted, and the least

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from segkit.metrics.masks import MeanLoss
+from segkit.models.depthwise import quick_gradients
 from segkit.models.encoders import encoder_of
 from segkit.models.presence import Detection, find_gated, gate_open, probability
 from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
@@ -106,7 +107,8 @@ class SegmentationTask(Task):
 
     def forward(self, image: Tensor) -> Any:
         """image (N, 3, H, W) uint8, as read, to the network's raw output; normalised here, on the device."""
-        return self.net(self.normalise(image))
+        with quick_gradients(image):
+            return self.net(self.normalise(image))
 
     def normalise(self, image: Tensor) -> Tensor:
         pixels = (image.float() / 255 - self.mean) / self.std
