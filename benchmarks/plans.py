@@ -35,8 +35,8 @@ SETS = {
         "dataset.classes=[vessel]",
         r"dataset.groups='(Image_\d+)'",
     ],
-    "lesions": ["dataset=synthetic_lesions"],
-    "shapes": ["dataset=synthetic_shapes"],
+    "lesions": ["dataset=synthetic_lesions", "dataset.picture_size=128"],
+    "shapes": ["dataset=synthetic_shapes", "dataset.picture_size=128"],
 }
 RECIPES = {
     "auto": ["recipe=auto"],

@@ -1,7 +1,9 @@
 """What a plan needs to know of a data set: counts, sizes, objects, and whether pictures have an upright direction."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +12,14 @@ from segkit.datasets.checking.survey import Survey
 from segkit.datasets.module import DataModule
 
 LOOKED_AT = 24  # training pictures whose direction is looked at
+MIXED = 0.1  # share of pictures that stand upright, and of those that lie, from which on a data set mixes them
 AGREE = 0.5  # share by which the pictures that are brighter above exceed the others, or the other way round
 LEAN = 0.2  # median difference of brightness between the halves, as a share of the pictures' own
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A data set in numbers. train, val, test: pictures. size: the median (height, width) of the training pictures, in
+    """A data set in numbers. train, val, test: pictures. size: the typical (height, width) of the training pictures, in
     pixels; smallest and largest: their sides. classes: how many are told apart (1: a class and its background).
 
     thin, thick: the thickness in pixels that 5 and 50 % of the objects' area stay below (of several classes, the
@@ -52,7 +55,7 @@ def take_fingerprint(data: DataModule, survey: Survey) -> Fingerprint:
         train=survey.counts["train"],
         val=survey.counts["val"],
         test=survey.counts["test"],
-        size=(int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1]))),
+        size=typical_size(sizes),
         smallest=int(sizes.min()),
         largest=int(sizes.max()),
         classes=len(survey.classes),
@@ -62,6 +65,16 @@ def take_fingerprint(data: DataModule, survey: Survey) -> Fingerprint:
         empty=float(np.mean([not len(record.objects.areas) for record in records])),
         upright=has_direction(data),
     )
+
+
+def typical_size(sizes: NDArray[Any]) -> tuple[int, int]:
+    """The median (height, width) of `sizes` (N, 2); of as many pixels but square where many pictures stand upright and
+    many lie, since neither shape would suit both."""
+    height, width = (float(np.median(sizes[:, edge])) for edge in (0, 1))
+    upright, lying = (float((sizes[:, one] > sizes[:, other]).mean()) for one, other in ((0, 1), (1, 0)))
+    if min(upright, lying) > MIXED:
+        height = width = math.sqrt(float(np.median(sizes[:, 0] * sizes[:, 1])))
+    return round(height), round(width)
 
 
 def has_direction(data: DataModule) -> bool:

@@ -28,6 +28,8 @@ from segkit.runs.build import build_data, fingerprint_of
 
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "weights", "init_from", "freeze")
+WHOLE = {"train": "resize", "eval": "resize", "crops": "none", "presence_threshold": None}  # how a plan's runs read
+NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
 DECIDED = ("experiment", "ablation", "stages")
 
 
@@ -72,7 +74,9 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     """The plan for a command line. started: when planning began, a time.perf_counter value. machine: another than this
     one, for tests."""
     check_words(words)
-    cfg = compose(*words, "dataset.eval=native", "dataset.train=crop", "dataset.cache=off", "run_dir=x")
+    cfg = compose(*words, "run_dir=x")
+    reading = read_whole(cfg)
+    cfg.dataset.update(NATIVE)
     find_classes(cfg)
     config = to_plain(cfg)
     data = build_data(config, follow_links=True)
@@ -88,6 +92,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
         seconds = parse_budget(config["budget"])
     left = seconds - (time.perf_counter() - started)
     setup, choices = rules.choose(found, here, left, offered, given)
+    more += reading
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
     return Plan(found, fingerprint_of(data), here.describe(), setup, kept, time.perf_counter() - started)
@@ -111,6 +116,16 @@ def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -
         f"would do, sees {pictures} training pictures {setup.passes:.2g} times. In budget={least}s it sees each twice; "
         "or say recipe=none."
     )
+
+
+def read_whole(cfg: DictConfig) -> list[Choice]:
+    """The words that make a data set give whole pictures, where its own settings cut it into windows."""
+    words = [
+        f"dataset.{key}={'null' if value is None else value}"
+        for key, value in WHOLE.items()
+        if cfg.dataset.get(key, value) != value
+    ]
+    return [Choice(tuple(words), "whole pictures, not windows of them")] if words else []
 
 
 def read_given(words: Sequence[str], data: DataModule) -> Given:
