@@ -7,7 +7,8 @@ import pytest
 import torch
 from torchvision.transforms.functional import five_crop
 
-from segkit.datasets.module import CROPS_A_PICTURE, DataModule, label_presence
+from segkit.datasets.module import DataModule
+from segkit.datasets.samples import CROPS_A_PICTURE, label_presence
 from segkit.datasets.source import Sample
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection

@@ -11,8 +11,9 @@ from segkit.configs.composing import compose
 from segkit.configs.settings import check_settings
 from segkit.datasets import order
 from segkit.datasets.augment import Augment
-from segkit.datasets.module import DataModule, PreparedDataset, random_crop, resize_mask
+from segkit.datasets.module import DataModule
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
+from segkit.datasets.samples import PreparedDataset, random_crop, resize_mask
 from segkit.datasets.source import Sample
 from segkit.runs.build import make
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segkit.datasets.module import CROPS_A_PICTURE, DataModule
+from segkit.datasets.module import DataModule
+from segkit.datasets.samples import CROPS_A_PICTURE
 from segkit.datasets.source import extras_of
 from segkit.evaluation.sheets import presence_figure
 from segkit.files.tables import write_rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit import hardware
-from segkit.datasets.module import resize_image
+from segkit.datasets.samples import resize_image
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection, probability
 from segkit.runs.loading import load

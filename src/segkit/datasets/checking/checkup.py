@@ -21,7 +21,8 @@ from segkit.datasets.checking.summary import suggest_setting, summarise
 from segkit.datasets.checking.survey import Survey, survey_all, survey_sample
 from segkit.datasets.common import describe_shared_groups
 from segkit.datasets.findings import DataError, Finding, Findings, Kind, format_findings, report_faults
-from segkit.datasets.module import DataModule, window_corners
+from segkit.datasets.module import DataModule
+from segkit.datasets.samples import window_corners
 from segkit.datasets.source import Source, extras_of
 
 log = logging.getLogger("segkit")
