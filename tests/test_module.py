@@ -1,13 +1,14 @@
 """From data sets to batches: sizes, order, seeds, and the share of each process."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from segkit.configs.composing import compose
+from segkit.configs.composing import compose, to_plain
 from segkit.configs.settings import check_settings
 from segkit.datasets import order
 from segkit.datasets.augment import Augment
@@ -15,7 +16,7 @@ from segkit.datasets.module import DataModule
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
 from segkit.datasets.samples import PreparedDataset, random_crop, resize_mask
 from segkit.datasets.source import Sample
-from segkit.runs.build import make
+from segkit.runs.build import build_data, make
 
 
 class Ramp:
@@ -168,3 +169,40 @@ def test_class_shares_count_labelled_training_pixels() -> None:
 
     data = DataModule({"train": Two()}, size=8)
     assert data.class_shares().tolist() == pytest.approx([4 / 6, 2 / 6])
+
+
+def test_windows_show_foreground_as_often_as_they_must() -> None:
+    image, mask = np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60), np.uint8)
+    mask[3, 50], mask[30:, :20], mask[0, 0] = 2, 1, 255
+    image[..., 0] = np.arange(60)
+    for share in (0.0, 0.5, 1.0):
+        drawn = [random_crop(image, mask, (8, 8), seed, share)[1] for seed in range(400)]
+        assert all(one.shape == (8, 8) for one in drawn)
+        shown = [{1, 2} & set(np.unique(one).tolist()) for one in drawn]
+        found = np.mean([bool(one) for one in shown])
+        chance = np.mean([bool({1, 2} & set(np.unique(random_crop(image, mask, (8, 8), s)[1]))) for s in range(400)])
+        assert found == pytest.approx(share + (1 - share) * chance, abs=0.08)
+    rare = np.mean([2 in one for one in shown])
+    assert rare == pytest.approx(0.5, abs=0.08)  # each class as likely, whatever its area
+    cut, _ = random_crop(image, mask, (8, 8), 5, 1.0)
+    again, _ = random_crop(image, mask, (8, 8), 5, 1.0)
+    assert (cut == again).all()
+    assert random_crop(image, 0 * mask, (8, 8), 1, 1.0)[1].shape == (8, 8)  # nothing to show
+
+
+@pytest.mark.parametrize("cache", ["off", "ram"])
+def test_pictures_are_scaled_before_they_are_cropped(folder: Path, cache: Literal["off", "ram"]) -> None:
+    config = to_plain(compose("dataset=folder", f"dataset.root={folder}", "run_dir=x"))
+    sources = build_data(config).sources
+    how: Any = {"size": 16, "train": "crop", "eval": "native", "scale": 0.5, "cache": cache, "settings": {}}
+    data = DataModule(sources, workers=0, **how)
+    height, width = sources["val"].shape(0)
+    batch = next(iter(data.val_dataloader()))
+    assert batch["mask"].shape[1:] == (round(height / 2), round(width / 2))
+    assert batch["image"].shape[2:] == batch["mask"].shape[1:]
+    sample = sources["val"][0]
+    expected = resize_mask(sample["mask"].numpy(), (round(height / 2), round(width / 2)))
+    assert (batch["mask"][0].numpy() == expected).all()
+    assert next(iter(data.train_dataloader()))["mask"].shape[1:] == (16, 16)
+    with pytest.raises(ValueError, match=r"dataset\.scale=0: expected a factor above 0"):
+        DataModule(sources, size=16, scale=0)

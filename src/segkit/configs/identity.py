@@ -19,13 +19,18 @@ NOT_IDENTITY = (
     "logger",
     "trust",
     "compile",
+    "scored_train",
     "profile",
     "check",
     "recipe",
     "plan",
 )
 OF_A_PLACE = ("workers", "cache", "download")  # settings of a data set; a resumed run never downloads
-LATER = {"passes": 1}  # settings of a data set that older configs lack, and what that means
+LATER = {
+    "passes": 1,
+    "scale": 1,
+    "foreground": 0,
+}  # settings of a data set that older configs lack, and what that means
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 

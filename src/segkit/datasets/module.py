@@ -16,7 +16,7 @@ from segkit.datasets import cache
 from segkit.datasets.augment import MOST_IN_BATCH, MOST_PIXELS, Augment, Photometric, Pixels
 from segkit.datasets.findings import DataError, report_faults
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
-from segkit.datasets.samples import ROWS, Mode, PreparedDataset, resize_image, resize_mask
+from segkit.datasets.samples import ROWS, Mode, PreparedDataset, Scaled, resize_image, resize_mask, scaled
 from segkit.datasets.source import Source, extras_of
 from segkit.geometry.windows import Crops
 from segkit.tasks.contract import Batch
@@ -50,6 +50,9 @@ class Batches(Dataset[Batch]):
         return collate([self.data[0, index, True] for index in self.batches[number]])
 
 
+MOST_SCALE = 8  # by which pictures may grow
+
+
 class DataModule(LightningDataModule):
     """The three splits of a data set as batches of pictures of one size.
 
@@ -58,6 +61,8 @@ class DataModule(LightningDataModule):
     padded. crops: instead, cut every picture into "five" windows of `size` or a "grid" of them, in training and
     evaluation; a batch then holds the windows of `batch_size` pictures. presence_threshold: see `PreparedDataset`.
     passes: how often an epoch goes over the training pictures, each time in another order and augmented anew.
+    scale: by which pictures are resized before they are cropped, and with eval: "native". foreground: the share of
+    cropped windows that must show a class (see `random_crop`).
     workers: number of loader processes, or "auto" (see `choose_workers`). cache: where decoded (and, if so set,
     resized) pictures of file-backed data sets are kept (see `cache.choose_place`). It needs `settings`, plain
     containers with all that samples depend on besides their files.
@@ -74,6 +79,8 @@ class DataModule(LightningDataModule):
         presence_threshold: float | None = None,
         batch_size: int = 8,
         passes: int = 1,
+        scale: float = 1.0,
+        foreground: float = 0.0,
         workers: int | Literal["auto"] = "auto",
         cache: cache.Place = "auto",
         augment: Augment | None = None,
@@ -100,7 +107,11 @@ class DataModule(LightningDataModule):
             if len(source) == 0:
                 raise ValueError(f"The {split} split is empty. Check dataset.root and dataset.fractions.")
         self.sources, self.batch_size, self.seed, self.augment = sources, batch_size, seed, augment
-        self.passes = passes
+        self.passes, self.scale, self.foreground = passes, float(scale), float(foreground)
+        if not 0 < self.scale <= MOST_SCALE:
+            raise ValueError(f"dataset.scale={scale}: expected a factor above 0 and at most {MOST_SCALE}.")
+        if not 0 <= self.foreground <= 1:
+            raise ValueError(f"dataset.foreground={foreground}: expected a share from 0 to 1.")
         if augment is not None:
             augment.most = min(MOST_PIXELS, MOST_IN_BATCH // batch_size)
         self.workers = choose_workers(hardware.cores()) if workers == "auto" else int(workers)
@@ -110,7 +121,15 @@ class DataModule(LightningDataModule):
         self.eval_mode: Mode = eval if crops == "none" else crops
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        data = PreparedDataset(self.decode("train"), self.train_mode, self.size, self.seed, self.augment, self.presence)
+        data = PreparedDataset(
+            self.decode("train"),
+            self.train_mode,
+            self.size,
+            self.seed,
+            self.augment,
+            self.presence,
+            foreground=self.foreground,
+        )
         return self._loader(data, ShuffledBatches(len(data), self.batch_size, self.seed, self.passes))
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -130,13 +149,15 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
-        """Every picture of a split once, without random crops or augmentation."""
+    def eval_dataloader(self, split: str, most: int | None = None) -> DataLoader[dict[str, Any]]:
+        """Every picture of a split once, or at most so many of them, spread evenly; without random crops or
+        augmentation."""
         kept_otherwise = self._mode(split) == "resize" and self.eval_mode != "resize"  # as training sees them
-        source = self.sources[split] if kept_otherwise else self.decode(split)
+        source = self._scaled(split) if kept_otherwise else self.decode(split)
         data = PreparedDataset(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
         shapes = [self.size] * len(source) if self.eval_mode == "resize" else read_shapes(source)
-        return self._loader(data, OrderedBatches(shapes, self.batch_size))
+        taken = None if most is None else spread_evenly(len(shapes), most)
+        return self._loader(data, OrderedBatches(shapes, self.batch_size, taken))
 
     def _loader(self, data: PreparedDataset, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(
@@ -162,16 +183,20 @@ class DataModule(LightningDataModule):
             self.kept[split] = self._decode(split)
         return self.kept[split]
 
+    def _scaled(self, split: str) -> Source:
+        """A split's data set, its pictures scaled unless they are resized to `size` later."""
+        source = self.sources[split]
+        return source if self.scale == 1 or self._mode(split) == "resize" else Scaled(source, self.scale)
+
     def _decode(self, split: str) -> Source:
         source = self.sources[split]
         if self.place == "off" or not extras_of(source).files:
-            return source
+            return self._scaled(split)
 
         def prepare(sample: Mapping[str, Any]) -> tuple[Pixels, Pixels]:
             image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
-            if self._mode(split) == "resize":
-                return resize_image(image, self.size), resize_mask(mask, self.size)
-            return image, mask
+            size = self.size if self._mode(split) == "resize" else scaled(image.shape[:2], self.scale)
+            return resize_image(image, size), resize_mask(mask, size)
 
         if self.place == "ram":
             return cache.decode_in_memory(source, self._shapes(split), prepare)
@@ -181,7 +206,7 @@ class DataModule(LightningDataModule):
             if self.cache != "auto":
                 raise
             log.warning("pictures are decoded every time: %s", error)
-            return source
+            return self._scaled(split)
 
     @cached_property
     def place(self) -> cache.Place:
@@ -196,7 +221,8 @@ class DataModule(LightningDataModule):
 
     def _content(self, split: str) -> Any:
         """What decoded samples depend on besides the files."""
-        return [self.settings, self.size if self._mode(split) == "resize" else None]
+        shaped = self.size if self._mode(split) == "resize" else None if self.scale == 1 else self.scale
+        return [self.settings, shaped]
 
     def _mode(self, split: str) -> Mode:
         return self.train_mode if split == "train" else self.eval_mode
@@ -204,7 +230,9 @@ class DataModule(LightningDataModule):
     def _shapes(self, split: str) -> list[tuple[int, int]]:
         """(H, W) of a split's pictures, after resizing if there is any."""
         source = self.sources[split]
-        return [self.size] * len(source) if self._mode(split) == "resize" else read_shapes(source)
+        if self._mode(split) == "resize":
+            return [self.size] * len(source)
+        return [scaled(shape, self.scale) for shape in read_shapes(source)]
 
     def label_shares(self) -> Tensor:
         """Shares of the training samples (or crops, if there are any) without and with the class: (2,)."""
@@ -220,6 +248,11 @@ class DataModule(LightningDataModule):
             counts += torch.bincount(source[index]["mask"].flatten(), minlength=256)
         kept = counts[: max(len(source.classes), 2)].double()
         return kept / kept.sum()
+
+
+def spread_evenly(length: int, count: int) -> list[int]:
+    """At most `count` positions, spread evenly over a list."""
+    return sorted({round(at * (length - 1) / max(count - 1, 1)) for at in range(min(count, length))})
 
 
 def read_shapes(source: Source) -> list[tuple[int, int]]:

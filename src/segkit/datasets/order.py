@@ -46,15 +46,16 @@ class ShuffledBatches:
 
 
 class OrderedBatches:
-    """Every sample once, in order, in batches of equal shape, dealt out to the processes batch by batch.
+    """Samples in order, each once, in batches of equal shape, dealt out to the processes batch by batch.
 
     Where they do not divide evenly, copies of the last batch pad them, marked as not counted.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int]], batch_size: int) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, int]], batch_size: int, taken: Sequence[int] | None = None) -> None:
+        """shapes: of all samples. taken: the positions of those that are given; None for all."""
         groups: dict[tuple[int, int], list[int]] = {}
-        for index, shape in enumerate(shapes):
-            groups.setdefault(shape, []).append(index)
+        for index in range(len(shapes)) if taken is None else taken:
+            groups.setdefault(shapes[index], []).append(index)
         self.batches = [
             group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
         ]

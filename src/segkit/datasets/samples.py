@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from segkit import IGNORE_INDEX
 from segkit.datasets.augment import Augment, Pixels
 from segkit.datasets.order import Key
-from segkit.datasets.source import Source
+from segkit.datasets.source import Sample, Source
 from segkit.geometry.windows import Crops, corners
 
 Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes the network's input
@@ -35,17 +35,63 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
 
 
-def random_crop(image: Pixels, mask: Pixels, size: tuple[int, int], seed: int) -> tuple[Pixels, Pixels]:
-    """A random window of `size` = (height, width). A smaller picture is padded with black pixels that are ignored."""
+def scaled(shape: tuple[int, int], scale: float) -> tuple[int, int]:
+    """(height, width) times `scale`, one pixel at least."""
+    return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
+
+
+class Scaled:
+    """A data set whose pictures and masks are resized by a factor."""
+
+    def __init__(self, source: Source, scale: float) -> None:
+        self.source, self.scale = source, scale
+        self.classes, self.names = source.classes, source.names
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.source[index]
+        image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
+        size = scaled((mask.shape[0], mask.shape[1]), self.scale)
+        image, mask = resize_image(image, size), resize_mask(mask, size)
+        changed = {"image": torch.from_numpy(image).permute(2, 0, 1), "mask": torch.from_numpy(mask)}
+        return cast(Sample, {**sample, **changed})
+
+    def shape(self, index: int) -> tuple[int, int]:
+        return scaled(self.source.shape(index), self.scale)
+
+
+def random_crop(
+    image: Pixels, mask: Pixels, size: tuple[int, int], seed: int, foreground: float = 0.0
+) -> tuple[Pixels, Pixels]:
+    """A random window of `size` = (height, width). A smaller picture is padded with black pixels that are ignored.
+
+    foreground: the probability that the window must show a class other than the first value, each of those in the
+    picture as likely, around one of its pixels. Source: Isensee et al., nnU-Net, Nature Methods 2021.
+    """
     down, right = max(size[0] - image.shape[0], 0), max(size[1] - image.shape[1], 0)
     if down or right:
         image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT).astype(np.uint8)
         mask = cv2.copyMakeBorder(mask, 0, down, 0, right, cv2.BORDER_CONSTANT, value=IGNORE_INDEX).astype(np.uint8)
     rng = np.random.default_rng(seed)
-    top = int(rng.integers(image.shape[0] - size[0] + 1))
-    left = int(rng.integers(image.shape[1] - size[1] + 1))
+    ends = [(0, image.shape[0] - size[0]), (0, image.shape[1] - size[1])]
+    if foreground and rng.random() < foreground and (pixel := draw_foreground(mask, rng)) is not None:
+        ends = [(max(at - edge + 1, 0), min(at, end)) for at, edge, (_, end) in zip(pixel, size, ends, strict=True)]
+    top, left = (int(rng.integers(least, most + 1)) for least, most in ends)
     window = slice(top, top + size[0]), slice(left, left + size[1])
     return image[window], mask[window]
+
+
+def draw_foreground(mask: Pixels, rng: np.random.Generator) -> tuple[int, int] | None:
+    """A random pixel (row, column) of a random class in the mask, without value 0 and ignored pixels; None if there is
+    none."""
+    shown = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[1:IGNORE_INDEX]) + 1
+    if not len(shown):
+        return None
+    places = np.flatnonzero(mask == rng.choice(shown))
+    row, column = divmod(int(rng.choice(places)), mask.shape[1])
+    return row, column
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -58,7 +104,7 @@ class PreparedDataset(Dataset[dict[str, Any]]):
 
     mode: "resize" to `size`, a random "crop" of that size, "native" as they are, or the windows of that size that
     "five" or "grid" take (see `crops`). presence: the smallest share of a sample's area that counts as showing the
-    class (`label` 1; below it the mask is emptied); None for no labels.
+    class (`label` 1; below it the mask is emptied); None for no labels. foreground: see `random_crop`.
 
     A sample is image (3, H, W), mask (H, W), index, name, and label with `presence`. With windows, it holds the K
     windows of a picture: image, a list of K (3, h, w), mask (K, h, w), index (K,), label (K,), their corners `where`
@@ -75,9 +121,10 @@ class PreparedDataset(Dataset[dict[str, Any]]):
         augment: Augment | None = None,
         presence: float | None = None,
         scored: bool = False,
+        foreground: float = 0.0,
     ) -> None:
         self.source, self.mode, self.size, self.seed = source, mode, size, seed
-        self.augment, self.presence, self.scored = augment, presence, scored
+        self.augment, self.presence, self.scored, self.foreground = augment, presence, scored, foreground
 
     def __len__(self) -> int:
         return len(self.source)
@@ -88,7 +135,7 @@ class PreparedDataset(Dataset[dict[str, Any]]):
         image, mask = sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy()
         seed = sample_seed(self.seed, epoch, index)
         if self.mode == "crop":
-            image, mask = random_crop(image, mask, self.size, seed)
+            image, mask = random_crop(image, mask, self.size, seed, self.foreground)
         elif self.mode == "resize":
             image, mask = resize_image(image, self.size), resize_mask(mask, self.size)
         if self.augment is not None:

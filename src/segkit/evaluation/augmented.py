@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segkit.datasets.module import DataModule, collate
+from segkit.datasets.module import DataModule, collate, spread_evenly
 from segkit.datasets.scan import capture_complaints
 from segkit.datasets.source import extras_of
 from segkit.pictures import overlays, sheets
@@ -28,11 +28,6 @@ def draw_augmented(data: DataModule, path: Path, count: int, epochs: int) -> int
     titles = ["picture", f"mask{overlays.IGNORED}", *(f"{what} {number}" for number in range(1, columns + 1))]
     overlays.save(path, sheets.draw_table(rows, titles, colors, source.classes))
     return len(rows)
-
-
-def spread_evenly(length: int, count: int) -> list[int]:
-    """`count` positions, spread evenly over a list."""
-    return sorted({round(at * (length - 1) / max(count - 1, 1)) for at in range(count)})
 
 
 def augmented_views(data: DataModule, index: int, epochs: int) -> list[tuple[Pixels, Pixels]]:

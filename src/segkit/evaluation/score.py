@@ -29,8 +29,11 @@ log = logging.getLogger("segkit")
 TIMED = 10  # pictures
 
 
-def score_split(task: Task, data: DataModule, split: str, config: dict[str, Any]) -> dict[str, float]:
-    """Metrics of a task on one split, named `<split>/…`. Their counts stay in `task.scores("test")`."""
+def score_split(
+    task: Task, data: DataModule, split: str, config: dict[str, Any], most: int | None = None
+) -> dict[str, float]:
+    """Metrics of a task on one split, or on at most so many of its pictures, named `<split>/…`. Their counts stay in
+    `task.scores("test")`."""
     trainer = lightning.Trainer(
         accelerator=config["trainer"].get("accelerator", "auto"),
         devices=1,
@@ -42,7 +45,7 @@ def score_split(task: Task, data: DataModule, split: str, config: dict[str, Any]
     )
     scores = task.scores("test")
     scores.reset()
-    trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
+    trainer.test(task, dataloaders=data.eval_dataloader(split, most), verbose=False)
     if scores.presence is not None:
         label = scores.presence.answers().label
         log.info("%s: %d of %d samples show %s", split, label.sum(), len(label), task.classes[0])
@@ -56,15 +59,16 @@ def score_split(task: Task, data: DataModule, split: str, config: dict[str, Any]
 def score_best(
     run: Run, folder: Path, config: dict[str, Any], own: bool
 ) -> tuple[dict[str, float], dict[str, float], dict[str, SplitScores]]:
-    """Score the best weights of a finished training on all three splits, without augmentation, the way the evaluate
-    command does: with a task rebuilt from the checkpoint and its own trainer. `own`: as in `runs.load`.
+    """Score the best weights of a finished training on val, test and some pictures of train (`scored_train`), without
+    augmentation, the way the evaluate command does: with a task rebuilt from the checkpoint and its own trainer. `own`:
+    as in `runs.load`.
 
     Also returns the cost per picture, and how each split was scored."""
     task = load(str(folder), config["trust"], own=own)
     metrics: dict[str, float] = {}
     how: dict[str, SplitScores] = {}
     for split in ("train", "val", "test"):
-        scores = score_split(task, run.data, split, config)
+        scores = score_split(task, run.data, split, config, config.get("scored_train") if split == "train" else None)
         how[split] = describe_scores(task, run.data, split, scores)
         metrics |= scores
     write_scores(task, run.data, "test", folder)  # the split that was scored last

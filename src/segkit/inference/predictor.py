@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit import hardware
-from segkit.datasets.samples import resize_image
+from segkit.datasets.samples import resize_image, scaled
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection, probability
 from segkit.runs.loading import load
@@ -32,10 +32,11 @@ class Prediction(NamedTuple):
 
 class InputMode(NamedTuple):
     """How the network sees pictures, as in the run's evaluation: "resize" to `size`, "native", or in crops of
-    `size`."""
+    `size`; all but the first resized by `scale` before."""
 
     mode: Literal["resize", "native", "five", "grid"]
     size: tuple[int, int]
+    scale: float = 1.0
 
 
 def find_input_mode(config: Mapping[str, Any]) -> InputMode:
@@ -43,9 +44,10 @@ def find_input_mode(config: Mapping[str, Any]) -> InputMode:
     dataset = config["dataset"]
     size = dataset["size"]
     size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    scale = float(dataset.get("scale", 1.0))
     if dataset.get("crops", "none") != "none":
-        return InputMode(dataset["crops"], size)
-    return InputMode(dataset["eval"], size)
+        return InputMode(dataset["crops"], size, scale)
+    return InputMode(dataset["eval"], size, scale)
 
 
 class Predictor:
@@ -86,8 +88,9 @@ class Predictor:
 def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
     """A task's prediction for image (H, W, 3) uint8 RGB, which its network sees as in `how`: see `Predictor`."""
     height, width = image.shape[:2]
-    crops = how.mode in ("five", "grid") and height >= how.size[0] and width >= how.size[1]  # else as it is
-    pixels = resize_image(image, how.size) if how.mode == "resize" else image
+    pixels = resize_image(image, how.size if how.mode == "resize" else scaled((height, width), how.scale))
+    fits = pixels.shape[0] >= how.size[0] and pixels.shape[1] >= how.size[1]
+    crops = how.mode in ("five", "grid") and fits  # else as it is
     picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
     if crops:
         out, logits = detect_in_crops(task, picture, how)

@@ -31,7 +31,7 @@ class _QuickGradients(TorchFunctionMode):
             image, weight, bias, stride, padding, dilation, groups = args
             if not isinstance(padding, str):
                 pairs = [(one, one) if isinstance(one, int) else tuple(one) for one in (stride, padding, dilation)]
-                return _Depthwise.apply(image, weight, bias, *pairs, groups)  # type: ignore[no-untyped-call]
+                return _Depthwise.apply(image, weight, bias, *pairs, groups)
         return func(*args, **(kwargs or {}))
 
 

@@ -37,7 +37,7 @@ log = logging.getLogger("segkit")
 # Config entries that are of no use to whoever receives the checkpoint.
 PRIVATE = ("init_from", "weights", "pretrained", "logger", "overrides", "run_dir")
 LOADING = ("size", "train", "eval", "batch_size", "workers")  # keys of dataset.*: how pictures become batches
-OPTIONAL_LOADING = ("crops", "presence_threshold", "cache", "passes")
+OPTIONAL_LOADING = ("crops", "presence_threshold", "cache", "passes", "scale", "foreground")
 AUTO_WEIGHTS = ("pos_weight", "weight")  # loss settings whose "auto" is counted in the training masks
 
 
@@ -50,6 +50,7 @@ class Run:
     trainer: lightning.Trainer
     fingerprint: str
     summary: tuple[str, ...] = ()  # of the data, six lines at most
+    scored_train: int | None = None  # training pictures that are scored at the end; None: all
 
 
 def make(settings: Mapping[str, Any], **more: Any) -> Any:
@@ -101,7 +102,9 @@ def build(
     if how != "off":
         named = replace(checked or check_sample(data), name=name_data(config["choices"]["dataset"], data))
         summary = named.summary(pretrained=config.get("weights") not in (None, "none"))
-    return Run(task, data, build_trainer(config, callbacks), fingerprint_of(data), tuple(summary))
+    return Run(
+        task, data, build_trainer(config, callbacks), fingerprint_of(data), tuple(summary), config.get("scored_train")
+    )
 
 
 def build_data(config: Mapping[str, Any], splits: Sequence[str] = SPLITS, follow_links: bool = False) -> DataModule:

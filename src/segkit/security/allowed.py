@@ -121,6 +121,7 @@ LOADING: dict[str, Kind] = {
     "size": SIZE, "train": one_of("resize", "crop"), "eval": one_of("resize", "native"),
     "crops": one_of("none", "five", "grid"), "presence_threshold": Maybe(SHARE),
     "batch_size": Number(1, 10**6, whole=True), "passes": Number(1, 10**6, whole=True), "epochs": Maybe(COUNT),
+    "scale": Number(0.001, 8), "foreground": SHARE,
     "workers": Either((one_of("auto"), Number(0, 256, whole=True))), "cache": one_of("auto", "disk", "ram", "off"),
     "classes": CLASSES,
 }

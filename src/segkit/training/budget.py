@@ -171,6 +171,8 @@ def describe_test(run: Run, validation: float) -> str:
     """Describe the final test: how many pictures, and how long it takes at the speed of a validation of that many
     seconds (0 if unknown)."""
     counts = {split: len(source) for split, source in run.data.sources.items()}
+    if (most := run.scored_train) is not None:
+        counts["train"] = min(counts["train"], most)
     total = sum(counts.values())
     return f"{total} pictures" + (
         f", about {format_duration(validation * total / counts['val'])}" if validation else ""
