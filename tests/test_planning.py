@@ -1,8 +1,10 @@
 """The rules of a plan on machines that are made up, and a planned run."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from segkit.planning.fingerprint import Fingerprint, leans
 from segkit.planning.machine import Cost, Network, ThisMachine, unet
 from segkit.planning.plan import leave_given, make_plan
 from segkit.planning.rules import Choice
+from segkit.training.fit import check_plan
 
 SKIN = Fingerprint(
     train=100,
@@ -25,11 +28,11 @@ SKIN = Fingerprint(
     classes=1,
     thin=150.0,
     thick=300.0,
-    rare=0.3,
+    shares=(0.3,),
     empty=0.0,
     upright=False,
 )
-VESSELS = replace(SKIN, train=20, val=4, test=4, size=(960, 999), thin=3.0, thick=7.0, rare=0.07)
+VESSELS = replace(SKIN, train=20, val=4, test=4, size=(960, 999), thin=3.0, thick=7.0, shares=(0.07,))
 
 
 class MadeUp:
@@ -117,7 +120,7 @@ def test_validation_takes_about_a_tenth() -> None:
 @pytest.mark.parametrize("train", [20, 200_000])
 @pytest.mark.parametrize("classes", [1, 2, 150])
 def test_any_number_of_pictures_and_classes_has_a_plan(train: int, classes: int) -> None:
-    data = replace(SKIN, train=train, classes=classes)
+    data = replace(SKIN, train=train, classes=classes, shares=(1 / classes,) * classes)
     _, choices = rules.choose(data, CORES, 600, ALL)
     words = [word for choice in choices for word in choice.words]
     assert ("loss=bce_dice" in words) == (classes == 1)
@@ -224,9 +227,23 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
     assert (config["seed"], config["budget"], config["name"]) == (1, "4s", "plan")
     assert 3 < results(tmp_path / "run")["budget"]["used"] < 6
     assert "plan: dataset.batch_size=4 (at most a tenth" in trained.stderr
-    assert "the plan was made for other data" not in trained.stderr
-    other = segkit("experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=1s", cwd=tmp_path)
-    assert "the plan was made for other data: python -m segkit.plan makes one for these" in other.stderr
+    words = ["experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=2s", "hydra.run.dir=other"]
+    other = segkit(*words, cwd=tmp_path)
+    assert other.returncode == 1
+    assert re.search(r"The plan was made for other data: their fingerprint is \w+, and that of these \w+\.", other.stderr)
+    assert "force=true trains as planned" in other.stderr
+    forced = segkit(*words, "force=true", cwd=tmp_path)
+    assert forced.returncode == 0, forced.stderr
+
+
+def test_a_plan_for_a_gpu_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = SimpleNamespace(fingerprint="a")
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    plan = {"machine": "cuda, cuda:0, bf16-mixed", "data": "a"}
+    with pytest.raises(ValueError, match="made for cuda, cuda:0, bf16-mixed, and torch finds no GPU here"):
+        check_plan(run, {"plan": plan})  # type: ignore[arg-type]
+    check_plan(run, {"plan": plan, "force": True})  # type: ignore[arg-type]
+    check_plan(run, {"plan": plan | {"machine": "cpu, 2 threads, 32-true"}})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

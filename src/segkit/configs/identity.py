@@ -20,6 +20,7 @@ NOT_IDENTITY = (
     "trust",
     "compile",
     "scored_train",
+    "force",
     "profile",
     "check",
     "recipe",

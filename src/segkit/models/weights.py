@@ -1,9 +1,12 @@
 """Copy the weights of one network to another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+LEAST_SHARE = 1e-3  # of the pixels, that a class counts with at least
 
 
 class WeightTransfer(NamedTuple):
@@ -55,3 +58,23 @@ def copy_weights(net: nn.Module, state: Mapping[str, Tensor], source: str) -> We
 
 def short_name(name: str) -> str:
     return name.removeprefix("unet.")
+
+
+def expect_shares(net: nn.Module, shares: Sequence[float]) -> None:
+    """Set the bias of a network's last convolution so that, untrained, it gives every pixel each class with the
+    probability of its share: the first steps need not teach it how rare a class is. ValueError for another number of
+    channels. Source: Lin et al., Focal Loss for Dense Object Detection, 2017, section 4.1.
+
+    shares: of the pixels; of the foreground alone for one channel (sigmoid), else of each class (softmax).
+    """
+    layers = [one for one in net.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d)]
+    last = layers[-1] if layers else None
+    if last is None or last.bias is None or len(last.bias) != len(shares):
+        found = "has none" if last is None or last.bias is None else f"has {len(last.bias)}"
+        raise ValueError(
+            f"model.prior={list(shares)}: expected a share for each channel of the network's last convolution, and "
+            f"{type(net).__name__}'s {found}."
+        )
+    likely = torch.tensor(shares).clamp(LEAST_SHARE, 1 - LEAST_SHARE)
+    with torch.no_grad():
+        last.bias.copy_(likely.logit() if len(shares) == 1 else likely.log())

@@ -23,8 +23,9 @@ class Fingerprint:
     pixels; smallest and largest: their sides. classes: how many are told apart (1: a class and its background).
 
     thin, thick: the thickness in pixels that 5 and 50 % of the objects' area stay below (of several classes, the
-    median of the classes'); 0 without objects. rare: the share of the pixels of the rarest class that occurs. empty:
-    the share of the training pictures that show no object. upright: whether pictures have a direction.
+    median of the classes'); 0 without objects. shares: of the pixels, of each class (of one, the
+    foreground's). empty: the share of the training pictures that show no object. upright: whether pictures have a
+    direction.
     """
 
     train: int
@@ -36,9 +37,14 @@ class Fingerprint:
     classes: int
     thin: float
     thick: float
-    rare: float
+    shares: tuple[float, ...]
     empty: float
     upright: bool
+
+    @property
+    def rare(self) -> float:
+        """The share of the rarest class that occurs."""
+        return min((share for share in self.shares if share), default=0.0)
 
     @property
     def long_side(self) -> int:
@@ -61,7 +67,7 @@ def take_fingerprint(data: DataModule, survey: Survey) -> Fingerprint:
         classes=len(survey.classes),
         thin=float(np.median([one[0] for one in thick])) if thick else 0.0,
         thick=float(np.median([one[1] for one in thick])) if thick else 0.0,
-        rare=min((share for share in shares if share), default=0.0),
+        shares=tuple(shares),
         empty=float(np.mean([not len(record.objects.areas) for record in records])),
         upright=has_direction(data),
     )

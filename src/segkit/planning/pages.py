@@ -59,5 +59,5 @@ def format_page(plan: Plan) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
-        return " × ".join(map(str, value))
+        return (" × " if isinstance(value[0], int) else ", ").join(map(_short, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value)

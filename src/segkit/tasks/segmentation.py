@@ -14,6 +14,7 @@ from segkit.metrics.masks import MeanLoss
 from segkit.models.depthwise import quick_gradients
 from segkit.models.encoders import encoder_of
 from segkit.models.presence import Detection, find_gated, gate_open, probability
+from segkit.models.weights import expect_shares
 from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
 from segkit.tasks.optimizing import describe_missing_part, freeze_modules, scale_rates
 from segkit.tasks.scores import Scores
@@ -37,11 +38,11 @@ class SegmentationTask(Task):
     net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
     its modules, by name, whose weights and batch-norm statistics stay fixed, the weights until `unfreeze_at_epoch` (the
     first is 0). encoder_lr_factor: multiplies the learning rate of the module `encoder`. mean, std: normalisation of
-    pictures scaled to 0..1, per channel; None for the network's own `normalisation`, else 0 and 1. optimizer: called
-    with the parameters. scheduler: called with the optimizer, and with `total_steps` if it has a
-    parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau watches.
-    threshold: probability above which a pixel is foreground (one class). beta: of F_β. facts: plain containers stored
-    in every checkpoint, so that it alone is enough to predict.
+    pictures scaled to 0..1, per channel; None for the network's own `normalisation`, else 0 and 1. prior: see
+    `expect_shares`. optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps`
+    if it has a parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau
+    watches. threshold: probability above which a pixel is foreground (one class). beta: of F_β. facts: plain containers
+    stored in every checkpoint, so that it alone is enough to predict.
     """
 
     mean: Tensor
@@ -55,6 +56,7 @@ class SegmentationTask(Task):
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        prior: Sequence[float] | None = None,
         threshold: float = 0.5,
         beta: float = 2.0,
         freeze: Sequence[str] = (),
@@ -73,6 +75,8 @@ class SegmentationTask(Task):
         if not 0 < threshold < 1:
             raise ValueError(f"threshold={threshold}: expected a probability between 0 and 1.")
         self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device that was measured
+        if prior:
+            expect_shares(net, prior)
         self.classes, self.threshold = tuple(classes), threshold
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
         self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}

@@ -21,6 +21,7 @@ from segkit.training import budget, learning_rate, stages
 from segkit.training.budget import Budget
 from segkit.training.callbacks import EpochTable
 from segkit.training.loggers import end_wandb, log_hyperparameters, overlay_curves
+from segkit.training.memory import fit_in_memory
 from segkit.training.profiling import Compiled, DataWaitProfiler
 from segkit.training.telling import collect_findings, describe
 
@@ -55,26 +56,22 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     check_checkpoints(record.config)
     if record.config["lr_find"] and record.resume_from is None:
         learning_rate.find(cfg, record, follow_links)
-    run = build(record.config, record.resume_from is None, follow_links, profiling_callbacks(record.config))
-    if record.resume_from is not None:
-        check_same_network(run, record)
-    describe(run, record, own)
-    for logger in run.trainer.loggers:
-        overlay_curves(logger, record.config["monitor"])
     before = sum(seconds_of_epochs(record.folder)) if record.resume_from is not None else 0.0
-    planned = (record.config.get("plan") or {}).get("seconds", 0.0) if record.resume_from is None else 0.0
-    started = time.perf_counter() - planned  # which the budget pays for
-    clock = start_budget(run, record, started) if record.config.get("budget") is not None else None
-    run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
-    torch._C._jit_clear_class_registry()  # else it keeps the graph traced for TensorBoard, and a sweep's memory grows
-    seconds = before + time.perf_counter() - started
-    if clock is not None:
-        state = checkpoints.read(record.folder)["callbacks"][clock.state_key]  # ddp leaves the callback here at 0
-        record.facts["budget"] = {"seconds": clock.total, "used": round(state["used"], 2)}
-        log.info("budget: %.0f s of %.0f s used", state["used"], clock.total)
+    since = time.perf_counter() - planned_seconds(record)
+
+    def attempt(config: dict[str, Any]) -> tuple[Run, float]:
+        again, last = config is not record.config, record.folder / "checkpoints" / "last.ckpt"
+        if again and last.exists():  # of an epoch that did fit
+            record.resume_from = last
+        spent = time.perf_counter() - since if again and record.resume_from is None else planned_seconds(record)
+        return fit(config, record, spent, own, follow_links)
+
+    run, seconds = fit_in_memory(record.config, attempt)
+    if (size := run.data.batch_size) != record.config["dataset"]["batch_size"]:
+        record.facts["batch"] = {"size": size, "accumulated": run.trainer.accumulate_grad_batches}
     log.info("testing %s", budget.describe_test(run, validation_seconds(run)))
     record.metrics, cost, seen = score_best(run, record.folder, record.config, own)
-    record.facts |= {"train_seconds": round(seconds, 2), "epochs": epochs_of(record, "last")} | cost
+    record.facts |= {"train_seconds": round(before + seconds, 2), "epochs": epochs_of(record, "last")} | cost
     best = epochs_of(record, "best")
     monitor = record.config["monitor"]
     chosen = "the last" if monitor == LAST_EPOCH else f"the best by {monitor}"
@@ -85,6 +82,33 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     for logger in run.trainer.loggers:
         log_hyperparameters(logger, record.config, record.metrics)
         logger.finalize("success")
+
+
+def fit(config: dict[str, Any], record: Record, spent: float, own: bool, follow_links: bool) -> tuple[Run, float]:
+    """Build what a config says and train it; the run, and its seconds. spent: those that a budget has paid before."""
+    run = build(config, record.resume_from is None, follow_links, profiling_callbacks(config))
+    if record.resume_from is not None:
+        check_same_network(run, record)
+    check_plan(run, config)
+    if not record.facts:  # else this is another attempt
+        describe(run, record, own)
+    for logger in run.trainer.loggers:
+        overlay_curves(logger, config["monitor"])
+    started = time.perf_counter() - spent
+    clock = start_budget(run, record, started) if config.get("budget") is not None else None
+    run.trainer.fit(run.task, run.data, ckpt_path=record.resume_from, weights_only=True)
+    torch._C._jit_clear_class_registry()  # else it keeps the graph traced for TensorBoard, and a sweep's memory grows
+    if clock is not None:
+        state = checkpoints.read(record.folder)["callbacks"][clock.state_key]  # ddp leaves the callback here at 0
+        record.facts["budget"] = {"seconds": clock.total, "used": round(state["used"], 2)}
+        log.info("budget: %.0f s of %.0f s used", state["used"], clock.total)
+    return run, time.perf_counter() - started
+
+
+def planned_seconds(record: Record) -> float:
+    """What planning took of the budget, if this session planned."""
+    plan = record.config.get("plan") or {}
+    return float(plan.get("seconds", 0.0)) if record.resume_from is None else 0.0
 
 
 def profiling_callbacks(config: Mapping[str, Any]) -> list[Callback]:
@@ -111,6 +135,21 @@ def check_same_network(run: Run, record: Record) -> None:
                 f"{shapes[0]} in the one and {shapes[1]} in the other. One of the two is another run's: restore "
                 "this run's own, or start a new run."
             )
+
+
+def check_plan(run: Run, config: Mapping[str, Any]) -> None:
+    """ValueError for a plan that was made for other data, or for a GPU that is gone, unless the config says `force`."""
+    plan = config.get("plan") or {}
+    planned_on_gpu = not str(plan.get("machine", "cpu")).startswith("cpu")
+    why = []
+    if plan.get("data", run.fingerprint) != run.fingerprint:
+        why.append(f"was made for other data: their fingerprint is {plan['data']}, and that of these {run.fingerprint}")
+    if planned_on_gpu and not torch.accelerator.is_available():
+        why.append(f"was made for {plan['machine']}, and torch finds no GPU here")
+    if why and not config.get("force"):
+        raise ValueError(
+            f"The plan {' and '.join(why)}. python -m segkit.plan makes one for what is here; force=true trains as planned."
+        )
 
 
 def validation_seconds(run: Run) -> float:

@@ -79,8 +79,6 @@ def describe(run: Run, record: Record, own: bool) -> None:
     plan = record.config.get("plan") or {}
     for choice in plan.get("choices", ()):
         log.info("plan: %s (%s)", " ".join(choice["words"]), choice["why"])
-    if plan.get("data", run.fingerprint) != run.fingerprint:
-        log.warning("the plan was made for other data: python -m segkit.plan makes one for these")
     log.info(
         "%s, %.2f M parameters, on %s (%s); %s: %s train / val / test pictures",
         chosen["model"],
