@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import results, segkit
 
+from segkit.models.unet import UNet
+from segkit.models.weights import expect_shares
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, leans
 from segkit.planning.machine import Cost, Network, ThisMachine, unet
@@ -38,15 +41,16 @@ VESSELS = replace(SKIN, train=20, val=4, test=4, size=(960, 999), thin=3.0, thic
 class MadeUp:
     """A machine on which a pixel of a U-Net of width 16 costs so many seconds a step."""
 
-    def __init__(self, pixel: float, device: str = "cpu") -> None:
+    def __init__(self, pixel: float, device: str = "cpu", devices: int = 1, memory: float = 1e10) -> None:
         self.pixel, self.device, self.on_cpu = pixel, device, device == "cpu"
+        self.devices, self.memory = devices, memory
 
     def describe(self) -> str:
         return f"{self.device}, made up"
 
     def cost(self, network: Network) -> Cost:
         scale = ((network.width or 20) / 16) ** 1.4
-        return Cost(0.01, self.pixel * scale, self.pixel * scale / 4)
+        return Cost(0.01, self.pixel * scale, self.pixel * scale / 4, 1000 * scale)
 
 
 CORE, CORES, GPU = MadeUp(4e-6), MadeUp(2e-6), MadeUp(2e-8, "cuda")
@@ -127,6 +131,38 @@ def test_any_number_of_pictures_and_classes_has_a_plan(train: int, classes: int)
     assert all(choice.why for choice in choices)
 
 
+def test_several_gpus_train_together() -> None:
+    eight, one = MadeUp(2e-8, "cuda", devices=8), GPU
+    found, choices = rules.choose(replace(SKIN, train=20_000), eight, 600, ALL)
+    words = [word for choice in choices for word in choice.words]
+    assert words[words.index("trainer=ddp") + 1] == "trainer.devices=8"
+    alone, choices = rules.choose(replace(SKIN, train=20_000), one, 600, [found.network], rules.Given(size=found.size))
+    assert "trainer=ddp" not in [word for choice in choices for word in choice.words]
+    assert found.passes == pytest.approx(0.9 * 8 * alone.passes)
+
+
+def test_a_batch_fits_into_half_of_the_memory() -> None:
+    cost = Cost(0.01, 1e-8, 1e-9, kept=1000.0)
+    assert [rules.fitting_batch(16, MadeUp(1, memory=memory), cost, (500, 1000)) for memory in (1e11, 8e9, 1e6)] == [
+        16, 8, 2,
+    ]  # fmt: skip
+    assert setup(VESSELS, MadeUp(2e-8, "cuda", memory=2e9), 3600).batch == 2
+
+
+def test_an_untrained_network_expects_each_class_as_often_as_it_occurs() -> None:
+    assert rules.choose_prior(replace(SKIN, shares=(0.0161,))).words == ("model.prior=[0.016]",)
+    assert rules.choose_prior(replace(SKIN, shares=(0.9, 0.1, 0.0))).words == ("model.prior=[0.9,0.1,0]",)
+    torch.manual_seed(0)
+    for shares in ([0.02], [0.7, 0.2, 0.1]):
+        net = UNet(len(shares), widths=[4, 8]).eval()
+        expect_shares(net, shares)
+        logits = net(torch.zeros(1, 3, 16, 16))
+        found = logits.sigmoid() if len(shares) == 1 else logits.softmax(1)
+        assert found.mean((0, 2, 3)).tolist() == pytest.approx(shares, rel=0.2)
+    with pytest.raises(ValueError, match=r"model\.prior=\[0\.5\]: expected a share for each channel .* UNet's has 3"):
+        expect_shares(net, [0.5])
+
+
 def test_a_direction_is_seen_in_brightness() -> None:
     sky = np.full((3, 40, 30), 60, np.uint8)
     sky[:, :20] = 200
@@ -161,7 +197,7 @@ def test_this_machine_is_measured() -> None:
     machine = ThisMachine(1)
     narrow, between, wide = (machine.cost(unet(width)) for width in (8, 16, 32))
     assert 0 < narrow.pixel < between.pixel < wide.pixel < 1e-3
-    assert narrow.seen < narrow.pixel
+    assert 0 < narrow.seen < 1e-3
     assert machine.cost(unet(16)) is between
 
 
@@ -230,7 +266,9 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
     words = ["experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=2s", "hydra.run.dir=other"]
     other = segkit(*words, cwd=tmp_path)
     assert other.returncode == 1
-    assert re.search(r"The plan was made for other data: their fingerprint is \w+, and that of these \w+\.", other.stderr)
+    assert re.search(
+        r"The plan was made for other data: their fingerprint is \w+, and that of these \w+\.", other.stderr
+    )
     assert "force=true trains as planned" in other.stderr
     forced = segkit(*words, "force=true", cwd=tmp_path)
     assert forced.returncode == 0, forced.stderr

@@ -67,14 +67,19 @@ def expect_shares(net: nn.Module, shares: Sequence[float]) -> None:
 
     shares: of the pixels; of the foreground alone for one channel (sigmoid), else of each class (softmax).
     """
-    layers = [one for one in net.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d)]
-    last = layers[-1] if layers else None
-    if last is None or last.bias is None or len(last.bias) != len(shares):
-        found = "has none" if last is None or last.bias is None else f"has {len(last.bias)}"
+    bias = last_bias(net)
+    if bias is None or len(bias) != len(shares):
+        found = "has none" if bias is None else f"has {len(bias)}"
         raise ValueError(
             f"model.prior={list(shares)}: expected a share for each channel of the network's last convolution, and "
             f"{type(net).__name__}'s {found}."
         )
     likely = torch.tensor(shares).clamp(LEAST_SHARE, 1 - LEAST_SHARE)
     with torch.no_grad():
-        last.bias.copy_(likely.logit() if len(shares) == 1 else likely.log())
+        bias.copy_(likely.logit() if len(shares) == 1 else likely.log())
+
+
+def last_bias(net: nn.Module) -> Tensor | None:
+    """The bias of a network's last convolution; None without one."""
+    layers = [one for one in net.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d)]
+    return layers[-1].bias if layers else None

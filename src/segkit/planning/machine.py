@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -31,11 +32,13 @@ class Network(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Seconds of a training step: `step` + `pixel` × pixels in the batch; of a prediction: `seen` × pixels."""
+    """Seconds of a training step: `step` + `pixel` × pixels in the batch; of a prediction: `seen` × pixels. kept: bytes
+    that a step keeps for its gradients, for each pixel in the batch."""
 
     step: float
     pixel: float
     seen: float
+    kept: float = 0.0
 
 
 def unet(width: int) -> Network:
@@ -45,9 +48,12 @@ def unet(width: int) -> Network:
 
 
 class Machine(Protocol):
-    """Where a plan looks costs up: this machine, or in tests one that is made up. on_cpu: whether it has no GPU."""
+    """Where a plan looks costs up: this machine, or in tests one that is made up. on_cpu: whether it has no GPU.
+    devices: how many GPUs. memory: bytes that a training may take on a device."""
 
     on_cpu: bool
+    devices: int
+    memory: float
 
     def describe(self) -> str:
         """The device, the precision and the number of cores."""
@@ -64,11 +70,14 @@ class ThisMachine:
         self.known: dict[str, Cost] = {}
         self.device = torch.device(device("auto"))
         self.on_cpu = self.device.type == "cpu"
+        self.devices = 1 if self.on_cpu else torch.accelerator.device_count()
+        self.memory = free_memory(self.device)
         self.precision = precision(to_plain(compose(*self.words, "run_dir=x")))
 
     def describe(self) -> str:
         threads = torch.get_num_threads()
-        where = f"{threads} thread{'s' * (threads > 1)}" if self.on_cpu else str(self.device)
+        several = f"{self.devices} × {self.device.type}" if self.devices > 1 else str(self.device)
+        where = f"{threads} thread{'s' * (threads > 1)}" if self.on_cpu else several
         return f"{self.device.type}, {where}, {self.precision}"
 
     def cost(self, network: Network) -> Cost:
@@ -94,7 +103,7 @@ class ThisMachine:
         seen = self._time_prediction(net, SIDES[-1])
         pixels = [BATCH * side**2 for side in SIDES]
         slope = max((steps[1] - steps[0]) / (pixels[1] - pixels[0]), steps[1] / pixels[1] / 4)
-        return Cost(max(steps[1] - slope * pixels[1], 0.0), slope, seen / pixels[1])
+        return Cost(max(steps[1] - slope * pixels[1], 0.0), slope, seen / pixels[1], self._kept(net) / pixels[1])
 
     def _time_step(self, net: nn.Module, side: int) -> float:
         image = torch.rand(BATCH, 3, side, side, device=self.device).contiguous(memory_format=torch.channels_last)
@@ -118,6 +127,23 @@ class ThisMachine:
         net.train()
         return self._clock(step)
 
+    def _kept(self, net: nn.Module) -> int:
+        """The bytes of all tensors that the forward pass of the larger batch keeps for the gradients."""
+        kept = dict[int, int]()
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        image = torch.rand(BATCH, 3, SIDES[-1], SIDES[-1], device=self.device)
+        net.train()
+        mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), mixed, quick_gradients(image):
+            logits = net(image)  # held until all storages are counted
+        del logits
+        return sum(kept.values())
+
     def _time_prediction(self, net: nn.Module, side: int) -> float:
         image: Any = torch.rand(BATCH, 3, side, side, device=self.device)
         net.eval()
@@ -134,3 +160,15 @@ class ThisMachine:
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - started)
         return min(times[1:])
+
+
+def free_memory(place: torch.device) -> float:
+    """The bytes that are free on a device; for a CPU, those that Linux calls available, else one
+    gigabyte."""
+    if place.type == "cuda":
+        return float(torch.cuda.mem_get_info(place)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 2.0**30

@@ -20,16 +20,18 @@ from segkit.configs.composing import (
 from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
+from segkit.models.weights import last_bias
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
 from segkit.planning.machine import Machine, Network, ThisMachine
 from segkit.planning.rules import Choice, Given, Setup
-from segkit.runs.build import build_data, fingerprint_of
+from segkit.runs.build import build_data, fingerprint_of, make
 
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "weights", "init_from", "freeze")
 WHOLE = {"train": "resize", "eval": "resize", "crops": "none", "presence_threshold": None}  # how a plan's runs read
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
+NAMED = "the network that was named"
 DECIDED = ("experiment", "ablation", "stages")
 
 
@@ -90,8 +92,10 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
         more.append(Choice((f"budget={seconds / 60:g}m",), why))
     else:
         seconds = parse_budget(config["budget"])
-    left = seconds - (time.perf_counter() - started)
+    left = max(seconds - (time.perf_counter() - started), 1e-3)
     setup, choices = rules.choose(found, here, left, offered, given)
+    if setup.network.name == NAMED and not takes_prior(config, len(found.shares)):
+        choices = [choice for choice in choices if not choice.words[0].startswith("model.prior=")]
     more += reading
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
@@ -141,8 +145,14 @@ def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network
     if given == ["weights=none"]:
         return [network for network in rules.NETWORKS if not network.pretrained]
     if given:
-        return [Network("the network that was named", tuple(given), has_weights(config.get("weights")))]
+        return [Network(NAMED, tuple(given), has_weights(config.get("weights")))]
     return list(rules.NETWORKS)
+
+
+def takes_prior(config: dict[str, Any], channels: int) -> bool:
+    """Whether the last convolution of a config's network has a bias for each channel."""
+    bias = last_bias(make(config["model"]["net"]))
+    return bias is not None and len(bias) == channels
 
 
 def leave_given(choices: Iterable[Choice], words: Sequence[str]) -> Iterable[Choice]:

@@ -16,6 +16,9 @@ LOADING = 1.15  # a step with its pictures read and augmented, relative to one w
 VALIDATION = 0.1  # share of the training time that validations may take
 EPOCHS = 10  # at least, so that the best of them is worth choosing
 SMALLEST, LARGEST = 64, 512  # side of what a network sees, in pixels
+LONGER = 1024  # the same on a GPU
+ROOM = 0.5  # share of the free memory that the pictures of a batch may take
+SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
 STEP = 32  # sides are multiples of this
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
@@ -80,10 +83,16 @@ def batch_size(pictures: int, on_cpu: bool) -> int:
     return max(min(8 if on_cpu else 16, pictures // 10), 2)
 
 
-def sizes_between(data: Fingerprint, least: float, most: float) -> Iterator[tuple[int, int]]:
+def fitting_batch(batch: int, machine: Machine, cost: Cost, size: tuple[int, int]) -> int:
+    """The batch, or as much of it as half of the free memory holds; 2 at least."""
+    most = ROOM * machine.memory / max(cost.kept * size[0] * size[1], 1)
+    return max(min(batch, int(most)), 2)
+
+
+def sizes_between(data: Fingerprint, least: float, most: float, largest: int = LARGEST) -> Iterator[tuple[int, int]]:
     """(height, width) in multiples of 32 with the pictures' proportions, from the largest to the smallest."""
     low = max(round(least * data.long_side / STEP), SMALLEST // STEP)
-    high = max(math.ceil(min(most * data.long_side, LARGEST) / STEP), low)
+    high = max(math.ceil(min(most * data.long_side, largest) / STEP), low)
     for units in range(high, low - 1, -1):
         yield _proportional(data.size, units * STEP)
 
@@ -97,6 +106,11 @@ def _proportional(size: tuple[int, int], side: int) -> tuple[int, int]:
 def step_seconds(cost: Cost, batch: int, size: tuple[int, int]) -> float:
     """The seconds of a training step, with its pictures read and augmented."""
     return LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
+
+
+def side_by_side(machine: Machine) -> float:
+    """How many devices' worth of pictures a machine trains on at once."""
+    return 1.0 if machine.devices == 1 else SHARED * machine.devices
 
 
 def propose_budget(data: Fingerprint, machine: Machine, network: Network, given: Given = NOTHING) -> tuple[float, str]:
@@ -116,12 +130,14 @@ def find_setup(
 ) -> Setup:
     """The network and the size with the highest worth within the time."""
     well, least = wanted_scale(data)
-    batch, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
+    wanted, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
+    largest = LARGEST if machine.on_cpu else LONGER
     for network in offered:
         cost = machine.cost(network)
-        for size in [given.size] if given.size else sizes_between(data, least, well):
+        for size in [given.size] if given.size else sizes_between(data, least, well, largest):
+            batch = given.batch or fitting_batch(wanted, machine, cost, size)
             step = step_seconds(cost, batch, size)
-            passes = seconds * SHARE / step * batch / data.train
+            passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
             found.append(Setup(network, size, batch, passes, step))
     return max(found, key=lambda setup: worth(data, setup))
 
@@ -138,7 +154,7 @@ def worth(data: Fingerprint, setup: Setup) -> float:
 def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
     """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
     cost = machine.cost(setup.network)
-    once = setup.seconds * max(data.train // setup.batch, 1)
+    once = setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
     validation = data.val * cost.seen * setup.size[0] * setup.size[1] * LOADING
     wanted = math.ceil(validation / VALIDATION / once)
     return max(min(wanted, int(setup.passes / EPOCHS)), 1)
@@ -152,6 +168,21 @@ def choose_loss(data: Fingerprint) -> Choice:
     return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
 
 
+def choose_prior(data: Fingerprint) -> Choice:
+    """The last layer's bias starts from the classes' shares (Lin et al., 2017): a short training else spends its first
+    steps on finding nothing."""
+    shares = ",".join(f"{share:.2g}" for share in data.shares)
+    return Choice((f"model.prior=[{shares}]",), "untrained, the network expects each class as often as it occurs")
+
+
+def choose_devices(machine: Machine) -> list[Choice]:
+    """All GPUs of a machine, each with a process of its own."""
+    if machine.devices == 1:
+        return []
+    words = ("trainer=ddp", f"trainer.devices={machine.devices}")
+    return [Choice(words, f"{machine.devices} GPUs, each on a batch of its own")]
+
+
 def choose_augmentation(data: Fingerprint) -> Choice:
     """Flips and quarter turns where pictures have no direction; a little scale, rotation, brightness and colour."""
     if data.upright:
@@ -162,7 +193,7 @@ def choose_augmentation(data: Fingerprint) -> Choice:
 
 def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
     """One cycle of the learning rate with AdamW, and averaged weights with the memory of 3 % of the steps."""
-    rate = 1e-3 if pretrained else 2e-3
+    rate = 3e-3 if pretrained else 4e-3
     decay = 1 - 1 / max(0.03 * steps, 5)
     cycle = ("optimizer=adamw", f"optimizer.lr={rate:g}", "scheduler=one_cycle", "scheduler.scheduler.pct_start=0.15")
     average = ("callbacks=[default,ema]", f"callbacks.ema.decay={min(decay, 0.999):.3f}")
@@ -181,7 +212,7 @@ def choose(
     well, _ = wanted_scale(data)
     scale = max(setup.size) / data.long_side
     each = passes_an_epoch(data, machine, setup)
-    steps = int(setup.passes * data.train / setup.batch)
+    steps = int(setup.passes * data.train / setup.batch / side_by_side(machine))
     wanted = wanted_passes(data.train, setup.network.pretrained)
     seen = f"every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
     sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
@@ -192,7 +223,9 @@ def choose(
         Choice((f"dataset.batch_size={setup.batch}",), f"at most a tenth of {data.train} training pictures"),
         Choice((f"dataset.passes={each}",), f"{each} in an epoch, so that validation takes about a tenth of the time"),
         choose_loss(data),
+        choose_prior(data),
         *choose_schedule(steps, setup.network.pretrained),
+        *choose_devices(machine),
         choose_augmentation(data),
         Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation"),
     ]

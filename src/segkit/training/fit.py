@@ -148,7 +148,8 @@ def check_plan(run: Run, config: Mapping[str, Any]) -> None:
         why.append(f"was made for {plan['machine']}, and torch finds no GPU here")
     if why and not config.get("force"):
         raise ValueError(
-            f"The plan {' and '.join(why)}. python -m segkit.plan makes one for what is here; force=true trains as planned."
+            f"The plan {' and '.join(why)}. python -m segkit.plan makes one for what is here; force=true trains as "
+            "planned."
         )
 
 
