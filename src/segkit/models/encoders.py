@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.models.blocks import pad_to_multiple
+from segkit.models.blocks import ConvBlock, pad_to_multiple
+from segkit.models.unet import Decoder
 
 Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and std of pictures in 0..1, per channel
 IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -17,6 +18,7 @@ HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 DPN: Normalisation = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
 # What smp's own encoders were trained with, by prefix of their names; smp would ask a server for it.
 OTHERS = {"inception": HALF, "xception": HALF, "timm-tf_efficientnet_lite": HALF, "dpn": DPN}
+LEVELS = 5  # of an encoder, each with half the size of the one before
 ARCHITECTURES = (
     "Unet",
     "UnetPlusPlus",
@@ -75,14 +77,64 @@ class Smp(nn.Module):
 
     def imagenet(self) -> Mapping[str, Tensor]:
         """The encoder's weights from its library, which downloads them once."""
-        universal = self.encoder_name.startswith("tu-")
-        state: Mapping[str, Tensor] = self._build(True if universal else "imagenet").encoder.state_dict()
+        state: Mapping[str, Tensor] = self._build(imagenet_of(self.encoder_name)).encoder.state_dict()
         return state
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         logits: Tensor = self.model(pad_to_multiple(image, self.stride))
         return logits[..., :height, :width]
+
+
+class DetailUNet(nn.Module):
+    """A U-Net on an encoder of segmentation-models-pytorch or timm, with a narrow decoder and a skip of full
+    resolution, for pictures of any size.
+
+    Pretrained encoders begin with a step of two pixels, so that what is thinner is lost to their U-Nets; here a 3×3
+    convolution of `detail` channels looks at the picture itself. widths: of the decoder, from the deepest level. (N, 3,
+    H, W) to logits (N, out_channels, H, W).
+    """
+
+    def __init__(
+        self, encoder: str, out_channels: int, widths: Sequence[int] = (64, 48, 32, 16, 8), detail: int = 8
+    ) -> None:
+        super().__init__()
+        if len(widths) != LEVELS:
+            raise ValueError(f"model.net.widths={list(widths)}: expected {LEVELS} numbers, one a level.")
+        self.encoder_name = encoder_name(encoder)
+        self.encoder = self._build(None)
+        *skips, deep = self.encoder.out_channels[1:]
+        self.detail = ConvBlock((3, detail))
+        inputs = [a + b for a, b in zip((deep, *widths), (*reversed(skips), detail), strict=False)]
+        blocks = [ConvBlock((a, b, b)) for a, b in zip(inputs, widths, strict=True)]
+        self.decoder = Decoder([nn.Upsample(scale_factor=2) for _ in widths], blocks)
+        self.head = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
+
+    def _build(self, weights: str | bool | None) -> Any:
+        smp = importlib.import_module("segmentation_models_pytorch")  # seconds
+        return smp.encoders.get_encoder(self.encoder_name, in_channels=3, depth=LEVELS, weights=weights)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the encoder was trained with."""
+        return normalisation_of(self.encoder_name)
+
+    def imagenet(self) -> Mapping[str, Tensor]:
+        """The encoder's weights from its library, which downloads them once."""
+        state: Mapping[str, Tensor] = self._build(imagenet_of(self.encoder_name)).state_dict()
+        return state
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        padded = pad_to_multiple(image, 2**LEVELS)
+        features = self.encoder(padded)[1:]
+        logits: Tensor = self.head(self.decoder([self.detail(padded), *features]))
+        return logits[..., :height, :width]
+
+
+def imagenet_of(name: str) -> str | bool:
+    """How an encoder's ImageNet weights are called where they come from."""
+    return True if name.startswith("tu-") else "imagenet"
 
 
 def encoder_name(name: str) -> str:

@@ -71,6 +71,7 @@ NETWORKS: dict[str, Arguments] = {
     "segkit.models.presence.VGGClassifier": PRESENCE | {"widths": WIDTHS, "in_channels": WIDTH},
     "segkit.models.presence.UNetClassifier": UNET | PRESENCE | {"gate": Maybe(SHARE)},
     "segkit.models.encoders.MobileNetUNet": {"out_channels": WIDTH, "widths": WIDTHS, "dropout": SHARE},
+    "segkit.models.encoders.DetailUNet": {"encoder": ENCODER, **each("out_channels detail", WIDTH), "widths": WIDTHS},
     "segkit.models.encoders.Smp": {
         "architecture": Text(r"[A-Za-z0-9]{1,40}"), "encoder": ENCODER, "out_channels": WIDTH,
         "encoder_depth": Number(3, 5, whole=True), "in_channels": WIDTH,
