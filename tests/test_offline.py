@@ -32,6 +32,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ["model=smp_unet_resnet18"],
         ["model=segformer_b0"],
+        ["model=lite_unet"],
         ["model=mobilenet_unet"],
         ["model=encoder_unet", "model.net.encoder=mobilenetv3_small_050"],
         ["model=smp_pan", "model.net.encoder=resnet18"],

@@ -12,6 +12,8 @@ import torch
 import yaml
 from conftest import results, segkit
 
+from segkit.configs.composing import compose
+from segkit.configs.recipe import is_planned
 from segkit.models.unet import UNet
 from segkit.models.weights import expect_shares
 from segkit.planning import rules
@@ -316,3 +318,25 @@ def test_a_file_that_is_no_experiment_is_told(tmp_path: Path, name: str, text: s
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name] * (text is not None)
+
+
+@pytest.mark.parametrize(
+    ("words", "planned"),
+    [
+        (["dataset=folder"], True),
+        (["dataset=folder", "budget=3m", "model=unet", "loss=dice", "dataset.size=128", "trainer=cpu"], True),
+        (["dataset=folder", "recipe=none"], False),
+        (["dataset=folder", "trainer.max_epochs=3"], False),
+        (["dataset=folder", "dataset.epochs=3"], False),
+        (["dataset=folder", "experiment=own_class"], False),
+        (["dataset=folder", "loss=presence", "model=vgg_classifier"], False),
+        (["dataset=folder", "dataset.presence_threshold=0.01"], False),
+        (["dataset=folder", "dataset.crops=grid"], False),
+        (["model=unet", "loss=dice"], False),
+        (["recipe=auto", "budget=3m"], True),
+        (["dataset=ph2", "recipe=auto", "trainer.max_epochs=3"], True),
+    ],
+)
+def test_folders_are_planned_unless_something_else_is_said(words: list[str], planned: bool) -> None:
+    roots = ["dataset.root=x"] if any("=folder" in word or "=ph2" in word for word in words) else []
+    assert is_planned(compose(*words, *roots, "run_dir=x")) == planned

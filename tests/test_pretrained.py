@@ -14,7 +14,7 @@ from torch import nn
 from segkit import config_dir
 from segkit.configs.composing import compose, to_plain
 from segkit.evaluate import evaluate
-from segkit.models.encoders import HALF, IMAGENET, Smp, encoder_name, encoder_of, normalisation_of
+from segkit.models.encoders import HALF, IMAGENET, DetailUNet, Smp, encoder_name, encoder_of, normalisation_of
 from segkit.runs.build import build, make
 from segkit.runs.loading import load
 from segkit.runs.pretrained import load_encoder
@@ -75,6 +75,22 @@ def test_every_file_is_a_network_of_the_data_sets_classes(choice: str) -> None:
     net = make(config["model"]["net"]).eval()
     with torch.no_grad():
         assert net(torch.rand(1, 3, 130, 70)).shape == (1, 5, 130, 70)
+
+
+def test_a_detail_unet_sees_full_resolution_and_takes_any_encoders_weights(resnet_file: Path) -> None:
+    net = DetailUNet("resnet18", 2, widths=(16, 16, 8, 8, 4), detail=3)
+    assert net.normalisation == IMAGENET
+    assert "100 tensors of the encoder" in load_encoder(net, str(resnet_file), "lite_unet")
+    image = torch.rand(2, 3, 70, 45, requires_grad=True)
+    logits = net(image)
+    assert logits.shape == (2, 2, 70, 45)
+    net.encoder.requires_grad_(False)
+    seen = net.detail(image)
+    assert seen.shape == (2, 3, 70, 45)
+    logits[0, 0, 31, 20].backward()
+    assert float(image.grad[0, :, 31, 20].abs().sum()) > 0
+    with pytest.raises(ValueError, match=r"model\.net\.widths=\[8, 4\]: expected 5 numbers, one a level"):
+        DetailUNet("resnet18", 1, widths=(8, 4))
 
 
 def test_a_vision_transformers_normalisation() -> None:

@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from segkit.configs.command import command
+from segkit.configs.recipe import is_planned
 from segkit.configs.settings import check_settings
 
 
@@ -15,7 +16,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     from segkit.datasets.layouts.layout import check_layout
 
     check_layout(settings)
-    if settings["recipe"] == "auto" and cfg.resume is None:
+    if is_planned(cfg):
         from segkit.planning.plan import plan_config
 
         cfg = plan_config(cfg)

@@ -262,7 +262,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "scheduler.monitor": MONITOR | UNSAID,
         "precision": PRECISION,
         "budget": UNSAID | Kind("a time such as 90s, 10m or 1h30m; a plain number means seconds", _is_budget),
-        "recipe": word("none", "auto"),
+        "recipe": word("none", "auto") | UNSAID,
         "scored_train": COUNT | NULL,
         "force": TRUTH,
         "compile": TRUTH,

@@ -62,7 +62,7 @@ def plan_config(cfg: DictConfig) -> DictConfig:
     plan = make_plan(words, started)
     planned = compose(*plan.words, *words, f"run_dir={quote(cfg.run_dir)}")
     with open_dict(planned):
-        planned.recipe, planned.overrides = cfg.recipe, cfg.overrides
+        planned.recipe, planned.overrides = "auto", cfg.overrides
         planned.plan = plan.entry(plan.seconds)
     return planned
 

@@ -15,8 +15,8 @@ SHARE = 0.85  # of the budget that trains: the rest probes, validates, and write
 LOADING = 1.15  # a step with its pictures read and augmented, relative to one without
 VALIDATION = 0.1  # share of the training time that validations may take
 EPOCHS = 10  # at least, so that the best of them is worth choosing
-SMALLEST, LARGEST = 64, 512  # side of what a network sees, in pixels
-LONGER = 1024  # the same on a GPU
+SMALLEST, LARGEST = 64, 1024  # side of what a network sees, in pixels
+SPARE = 2.0  # times the size that shows objects well, which a budget with time to spare may go to
 ROOM = 0.5  # share of the free memory that the pictures of a batch may take
 SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
 STEP = 32  # sides are multiples of this
@@ -89,10 +89,10 @@ def fitting_batch(batch: int, machine: Machine, cost: Cost, size: tuple[int, int
     return max(min(batch, int(most)), 2)
 
 
-def sizes_between(data: Fingerprint, least: float, most: float, largest: int = LARGEST) -> Iterator[tuple[int, int]]:
+def sizes_between(data: Fingerprint, least: float, most: float) -> Iterator[tuple[int, int]]:
     """(height, width) in multiples of 32 with the pictures' proportions, from the largest to the smallest."""
     low = max(round(least * data.long_side / STEP), SMALLEST // STEP)
-    high = max(math.ceil(min(most * data.long_side, largest) / STEP), low)
+    high = max(math.ceil(min(most * data.long_side, LARGEST) / STEP), low)
     for units in range(high, low - 1, -1):
         yield _proportional(data.size, units * STEP)
 
@@ -131,10 +131,10 @@ def find_setup(
     """The network and the size with the highest worth within the time."""
     well, least = wanted_scale(data)
     wanted, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
-    largest = LARGEST if machine.on_cpu else LONGER
+    most = min(SPARE * well, max(well, 1.0))
     for network in offered:
         cost = machine.cost(network)
-        for size in [given.size] if given.size else sizes_between(data, least, well, largest):
+        for size in [given.size] if given.size else sizes_between(data, least, most):
             batch = given.batch or fitting_batch(wanted, machine, cost, size)
             step = step_seconds(cost, batch, size)
             passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
@@ -143,12 +143,15 @@ def find_setup(
 
 
 def worth(data: Fingerprint, setup: Setup) -> float:
-    """What a setup is worth, in doublings of the size: twice the size counts 1, and four times the width 1, since a
-    step's time grows with the square of the one and about as much with the other. Half of the passes that are wanted
-    cost 2: a network that has seen too little finds nothing, whatever it could see. Pretrained weights are worth 2."""
+    """What a setup is worth, in doublings of the size: twice the size counts 1, or a quarter where objects are seen well
+    already, and four times the width 1, since a step's time grows with the square of the one and about as much with the
+    other. Half of the passes that are wanted cost 2: a network that has seen too little finds nothing, whatever it could
+    see. Pretrained weights are worth 2."""
     enough = setup.passes / wanted_passes(data.train, setup.network.pretrained)
-    detail = math.log2(max(setup.size)) + 0.5 * math.log2((setup.network.width or 16) / 16)
-    return detail + 2.0 * setup.network.pretrained + 2.0 * min(math.log2(enough), 0.0)
+    finer = math.log2(max(setup.size) / (wanted_scale(data)[0] * data.long_side))  # than what shows objects well
+    detail = finer if finer < 0 else 0.25 * finer
+    wider = 0.5 * math.log2((setup.network.width or 16) / 16)
+    return detail + wider + 2.0 * setup.network.pretrained + 2.0 * min(math.log2(enough), 0.0)
 
 
 def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:

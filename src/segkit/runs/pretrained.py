@@ -49,7 +49,7 @@ def load_encoder(net: nn.Module, source: str, model: str) -> str:
     encoder = encoder_of(net)
     if encoder is None or not hasattr(net, "imagenet"):
         raise ValueError(
-            f"weights={source}: model={model} has no pretrained encoder. Models that have: encoder_unet, "
+            f"weights={source}: model={model} has no pretrained encoder. Models that have: encoder_unet, lite_unet, "
             "mobilenet_unet and smp_…; init_from=<run> loads the weights of a run."
         )
     own, given = encoder.state_dict(), read_source(net, source)

@@ -285,7 +285,7 @@ SETTINGS: dict[str, Kind] = {
     "seed": Number(0, 2**32 - 1, whole=True), "channels": WIDTH, "choices": CHOICES, "precision": PRECISION,
     "name": Either((TEXT, NUMBER)), **each("monitor run_dir", TEXT), "monitor_mode": MODE,
     **each("compile profile lr_find report", SWITCH),
-    "recipe": one_of("none", "auto"), "plan": Maybe(PLANNED), "budget": Maybe(Either((TEXT, POSITIVE))),
+    "recipe": Maybe(one_of("none", "auto")), "plan": Maybe(PLANNED), "budget": Maybe(Either((TEXT, POSITIVE))),
     **each("weights pretrained init_from resume", Maybe(TEXT)),
     "freeze": Maybe(Either((TEXT, List(TEXT, 999)))), "unfreeze_at_epoch": Maybe(COUNT),
     "encoder_lr_factor": POSITIVE, "published": METRICS, "expected": METRICS, "departs": Maybe(List(TEXT, 99)),

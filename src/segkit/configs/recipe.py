@@ -1,0 +1,25 @@
+"""Whether a training is planned: `recipe=auto`, or nothing said and a folder of one's own."""
+
+from omegaconf import DictConfig
+
+from segkit.configs.composing import is_in_sweep, key_of
+
+PLANNED = "folder"  # the data set whose default settings nobody has chosen for its pictures
+DECIDING = ("experiment", "ablation", "stages", "init_from", "lr_find", "compile", "dataset.epochs")
+OF_PRESENCE = ("presence", "joint")  # losses whose networks say whether the class is there, which no plan chooses
+LENGTHS = ("max_epochs", "max_steps", "max_time", "fast_dev_run", "limit_train_batches")  # of a trainer
+
+
+def is_planned(cfg: DictConfig) -> bool:
+    """What `recipe` says; if it says nothing, whether a single run on `dataset=folder` leaves its length to a budget or
+    to segkit. In a sweep, runs that each had a plan of their own would differ in more than the sweep's grid."""
+    if cfg.resume is not None:
+        return False
+    if cfg.recipe is not None:
+        return bool(cfg.recipe == "auto")
+    keys = {key_of(str(word)) for word in cfg.overrides}
+    decided = any(key in DECIDING or key.removeprefix("trainer.") in LENGTHS for key in keys)
+    of_presence = cfg.choices.loss in OF_PRESENCE or cfg.choices.model.endswith("_classifier")
+    in_windows = cfg.dataset.crops != "none" or cfg.dataset.presence_threshold is not None
+    own = cfg.choices.dataset == PLANNED and not (decided or of_presence or in_windows)
+    return own and not is_in_sweep()
