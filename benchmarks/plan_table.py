@@ -12,7 +12,7 @@ from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Cost, Network
 
-# Seconds of a step, of a pixel in it, and of a pixel that is predicted, on one core of an EPYC in bfloat16; bytes a pixel.
+# Seconds of a step, of a pixel in it, of a pixel that is predicted, on one core of an EPYC in bfloat16; bytes a pixel.
 LITE = Cost(0.062, 1.27e-6, 0.57e-6, 1100)
 WIDTH_8 = Cost(0.014, 0.73e-6, 0.35e-6, 360)
 

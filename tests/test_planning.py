@@ -88,12 +88,13 @@ def test_objects_decide_the_size() -> None:
     assert rules.wanted_scale(replace(SKIN, thin=0.0, thick=0.0)) == (1.0, 0.25)
     for seconds in (10, 100, 1000, 100_000):
         assert max(setup(VESSELS, CORE, seconds).size) >= 480  # thinner than 1.5 pixels is not seen
-        assert max(setup(SKIN, CORE, seconds).size) <= 160
+        assert max(setup(SKIN, CORE, seconds).size) <= 2 * 160  # twice what shows them well, with time to spare
+    assert max(setup(SKIN, CORE, 10).size) == 64
 
 
 def test_sizes_keep_proportions_in_multiples_of_the_stride() -> None:
     found = list(rules.sizes_between(replace(SKIN, size=(300, 1000)), 0.1, 1.0))
-    assert found[0] == (160, 512)
+    assert found[0] == (320, 1024)
     assert found[-1] == (32, 96)
     assert all(height % 32 == width % 32 == 0 for height, width in found)
 
@@ -120,7 +121,7 @@ def test_validation_takes_about_a_tenth() -> None:
     validation = 400 * CORE.cost(found.network).seen * found.size[0] * found.size[1]
     epoch = each * (100 // found.batch) * found.seconds
     assert each > 1
-    assert validation / epoch < 0.12 or found.passes / each < 11
+    assert validation / epoch < 0.12 or each == int(found.passes / 10)
 
 
 @pytest.mark.parametrize("train", [20, 200_000])
@@ -235,7 +236,7 @@ def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Pa
     done = segkit("recipe=auto", "budget=4s", *drawn, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "plan: dataset.size=[" in done.stderr
-    assert "plan: model" not in done.stderr  # the command's own
+    assert "plan: model=" not in done.stderr  # the command's own
     found = results(tmp_path / "run")
     assert 3 < found["budget"]["used"] < 6
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())

@@ -251,8 +251,9 @@ class DataModule(LightningDataModule):
 
 
 def spread_evenly(length: int, count: int) -> list[int]:
-    """At most `count` positions, spread evenly over a list."""
-    return sorted({round(at * (length - 1) / max(count - 1, 1)) for at in range(min(count, length))})
+    """At most `count` positions, spread evenly over a list, each once."""
+    count = min(count, length)
+    return [round(at * (length - 1) / max(count - 1, 1)) for at in range(count)]
 
 
 def read_shapes(source: Source) -> list[tuple[int, int]]:

@@ -143,10 +143,12 @@ def find_setup(
 
 
 def worth(data: Fingerprint, setup: Setup) -> float:
-    """What a setup is worth, in doublings of the size: twice the size counts 1, or a quarter where objects are seen well
-    already, and four times the width 1, since a step's time grows with the square of the one and about as much with the
-    other. Half of the passes that are wanted cost 2: a network that has seen too little finds nothing, whatever it could
-    see. Pretrained weights are worth 2."""
+    """What a setup is worth, in doublings of the size.
+
+    Twice the size counts 1, or a quarter where objects are seen well already. Four times the width count 1, since a
+    step's time grows with the square of the size and about as much with the width. Half of the passes that are wanted
+    cost 2: a network that has seen too little finds nothing, whatever it could see. Pretrained weights are worth 2.
+    """
     enough = setup.passes / wanted_passes(data.train, setup.network.pretrained)
     finer = math.log2(max(setup.size) / (wanted_scale(data)[0] * data.long_side))  # than what shows objects well
     detail = finer if finer < 0 else 0.25 * finer
