@@ -18,7 +18,7 @@ from segkit.runs.build import make
 SIDES = (64, 128)  # of the square pictures that are timed
 BATCH = 4  # of them
 TIMED = 2  # steps at each size, after one that is not timed
-MEASURED = (8, 32)  # widths of U-Nets; a power law leads from these to others
+MEASURED = (8, 16)  # widths of U-Nets; a power law leads from these to others
 
 
 class Network(NamedTuple):
@@ -87,7 +87,7 @@ class ThisMachine:
         return self.known[network.name]
 
     def _between(self, width: int) -> Cost:
-        """A U-Net's cost from that of a narrower and a wider one: each part grows with a power of the width."""
+        """A U-Net's cost from those of two others: each part grows with a power of the width."""
         narrow, wide = (self.cost(unet(one)) for one in MEASURED)
         share = math.log(width / MEASURED[0]) / math.log(MEASURED[1] / MEASURED[0])
         parts = (

@@ -23,7 +23,7 @@ from segkit.datasets.module import DataModule
 from segkit.models.weights import last_bias
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
-from segkit.planning.machine import Machine, Network, ThisMachine
+from segkit.planning.machine import Cost, Machine, Network, ThisMachine
 from segkit.planning.rules import Choice, Given, Setup
 from segkit.runs.build import build_data, fingerprint_of, make
 
@@ -36,12 +36,14 @@ DECIDED = ("experiment", "ablation", "stages")
 
 
 class Plan(NamedTuple):
-    """What a plan has chosen. seconds: that planning itself took. digest: of the files of the data set."""
+    """What a plan has chosen. seconds: that planning itself took. digest: of the files of the data set. costs: of the
+    networks that were compared, by name."""
 
     data: Fingerprint
     digest: str
     machine: str
     setup: Setup
+    costs: dict[str, Cost]
     choices: tuple[Choice, ...]
     seconds: float
 
@@ -99,7 +101,8 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     more += reading
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
-    return Plan(found, fingerprint_of(data), here.describe(), setup, kept, time.perf_counter() - started)
+    costs = {network.name: here.cost(network) for network in offered}
+    return Plan(found, fingerprint_of(data), here.describe(), setup, costs, kept, time.perf_counter() - started)
 
 
 def check_words(words: Sequence[str]) -> None:

@@ -200,10 +200,10 @@ def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
     """One cycle of the learning rate with AdamW, and averaged weights with the memory of 3 % of the steps."""
     rate = 3e-3 if pretrained else 4e-3
     decay = 1 - 1 / max(0.03 * steps, 5)
-    cycle = ("optimizer=adamw", f"optimizer.lr={rate:g}", "scheduler=one_cycle", "scheduler.scheduler.pct_start=0.15")
+    cycle = ("optimizer=adamw", f"optimizer.lr={rate:g}", "scheduler=one_cycle", "scheduler.scheduler.pct_start=0.05")
     average = ("callbacks=[default,ema]", f"callbacks.ema.decay={min(decay, 0.999):.3f}")
     return [
-        Choice(cycle, "a warm-up of 15 % of the steps, then down to zero when the budget ends"),
+        Choice(cycle, "a warm-up of 5 % of the steps, then down to zero when the budget ends"),
         Choice(average, f"averaged weights are validated and kept; they remember about 3 % of {steps} steps"),
     ]
 

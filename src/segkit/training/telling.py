@@ -72,12 +72,13 @@ def describe(run: Run, record: Record, own: bool) -> None:
     record.facts = {"params": parameters, "device": device, "precision": precision}
     if "protocol" in record.config["dataset"]:
         record.facts["protocol"] = record.config["dataset"]["protocol"]
+    if plan := record.config.get("plan"):
+        record.facts["plan"] = plan
     record.write("running")
     chosen, counts = record.config["choices"], " / ".join(str(len(names)) for names in split.values())
     for line in run.summary:
         log.info("%s", line)
-    plan = record.config.get("plan") or {}
-    for choice in plan.get("choices", ()):
+    for choice in (plan or {}).get("choices", ()):
         log.info("plan: %s (%s)", " ".join(choice["words"]), choice["why"])
     log.info(
         "%s, %.2f M parameters, on %s (%s); %s: %s train / val / test pictures",
