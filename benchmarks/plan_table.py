@@ -81,7 +81,11 @@ def row(data: Fingerprint, machine: MadeUp, minutes: float) -> str:
     setup = rules.find_setup(data, machine, 60 * minutes, list(rules.NETWORKS))
     name = "Lite0" if setup.network.pretrained else f"width {setup.network.width}"
     height, width = setup.size
-    passes = f"{setup.passes:.2g}" if setup.passes < 10 else f"{setup.passes:.0f}"
+    if setup.passes < 1:
+        return "refused: too short"
+    passes = (
+        "over 1000" if setup.passes > 1000 else f"{setup.passes:.2g}" if setup.passes < 10 else f"{setup.passes:.0f}"
+    )
     return f"{name}, {width}×{height}, {setup.batch} a batch, seen {passes}×"
 
 

@@ -14,10 +14,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from segkit.inference.predictor import Predictor
 from segkit.runs.build import build_data
@@ -46,25 +48,40 @@ RECIPES = {
 IGNORED = 255
 
 
+Counts = NDArray[np.float64]
+
+
+def count_pixels(found: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], classes: int) -> tuple[Counts, Counts]:
+    """The pixels in which each class is said and true, and said or true, over pairs of masks: said, true."""
+    both, either = np.zeros(max(classes, 2)), np.zeros(max(classes, 2))
+    for label, truth in found:
+        for value in range(len(both)):
+            said, true = (label == value)[truth != IGNORED], (truth == value)[truth != IGNORED]
+            both[value] += (said & true).sum()
+            either[value] += (said | true).sum()
+    return both, either
+
+
+def mean_iou(both: Counts, either: Counts, classes: int) -> float:
+    """The mean over the classes that occur of their IoU; of one class, the foreground's."""
+    of_classes = (either > 0) & (np.arange(len(either)) >= (1 if classes == 1 else 0))
+    return float((both[of_classes] / either[of_classes]).mean())
+
+
 def score(run: Path) -> float:
     """The mean over the classes of their IoU, pooled over the labelled pixels of the test pictures."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     source = build_data(config, follow_links=True).sources["test"]
     predictor = Predictor.load(run, accelerator="cpu")
-    count = max(len(predictor.classes), 2)
-    both, either = np.zeros(count), np.zeros(count)
-    for index in range(len(source)):
-        sample = source[index]
-        truth = sample["mask"].numpy()
-        found = predictor(np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())).label
-        assert found is not None
-        for value in range(count):
-            said, true = (found == value)[truth != IGNORED], (truth == value)[truth != IGNORED]
-            both[value] += (said & true).sum()
-            either[value] += (said | true).sum()
-    of_classes = slice(1, None) if len(predictor.classes) == 1 else slice(None)
-    each = both[of_classes][either[of_classes] > 0] / either[of_classes][either[of_classes] > 0]
-    return float(each.mean())
+
+    def found() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        for index in range(len(source)):
+            sample = source[index]
+            label = predictor(np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())).label
+            assert label is not None
+            yield label, sample["mask"].numpy()
+
+    return mean_iou(*count_pixels(found(), len(predictor.classes)), len(predictor.classes))
 
 
 def train(words: list[str], run: Path, cores: int) -> None:

@@ -167,6 +167,11 @@ def test_an_untrained_network_expects_each_class_as_often_as_it_occurs() -> None
         expect_shares(net, [0.5])
 
 
+def test_few_validation_pictures_do_not_choose_the_epoch() -> None:
+    assert rules.choose_epoch(replace(SKIN, val=19)).words == ("monitor=epoch",)
+    assert rules.choose_epoch(replace(SKIN, val=20)).words == ("monitor=val/iou",)
+
+
 def test_a_direction_is_seen_in_brightness() -> None:
     sky = np.full((3, 40, 30), 60, np.uint8)
     sky[:, :20] = 200

@@ -20,6 +20,7 @@ SPARE = 2.0  # times the size that shows objects well, which a budget with time 
 ROOM = 0.5  # share of the free memory that the pictures of a batch may take
 SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
 STEP = 32  # sides are multiples of this
+FEW = 20  # validation pictures, below which they do not choose the epoch
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
 NETWORKS = (
@@ -180,6 +181,14 @@ def choose_prior(data: Fingerprint) -> Choice:
     return Choice((f"model.prior=[{shares}]",), "untrained, the network expects each class as often as it occurs")
 
 
+def choose_epoch(data: Fingerprint) -> Choice:
+    """The epoch with the best validation, or the last one, where so few pictures validate that the best is a matter of
+    luck: averaged weights at the end of the schedule are good ones."""
+    if data.val < FEW:
+        return Choice(("monitor=epoch",), f"the last weights: {data.val} validation pictures cannot tell epochs apart")
+    return Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation")
+
+
 def choose_devices(machine: Machine) -> list[Choice]:
     """All GPUs of a machine, each with a process of its own."""
     if machine.devices == 1:
@@ -232,6 +241,6 @@ def choose(
         *choose_schedule(steps, setup.network.pretrained),
         *choose_devices(machine),
         choose_augmentation(data),
-        Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation"),
+        choose_epoch(data),
     ]
     return setup, choices
