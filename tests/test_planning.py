@@ -210,6 +210,12 @@ def test_this_machine_is_measured() -> None:
     assert machine.cost(unet(12)) is between
 
 
+def test_the_machine_is_the_one_that_the_command_names() -> None:
+    machine = ThisMachine(1, ["model=unet", "trainer=cpu", "precision=32-true", "dataset.size=64"])
+    assert machine.words == ["trainer=cpu", "precision=32-true"]
+    assert (machine.device.type, machine.precision, machine.devices) == ("cpu", "32-true", 1)
+
+
 def test_a_budget_is_proposed_where_none_is_given() -> None:
     words = ["dataset=synthetic", "dataset.counts=[60,12,12]", "dataset.picture_size=64"]
     plan = make_plan(words, time.perf_counter(), CORES)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from segkit.configs.composing import compose, to_plain
+from segkit.configs.composing import compose, key_of, to_plain
 from segkit.hardware import computing, device, precision
 from segkit.models.depthwise import quick_gradients
 from segkit.runs.build import make
@@ -63,16 +63,20 @@ class Machine(Protocol):
 
 
 class ThisMachine:
-    """Measures each network once, in the precision of the run. classes: that it tells apart."""
+    """Measures each network once, in the precision of the run. classes: that it tells apart. words: of the command line,
+    of which those about hardware count."""
 
     def __init__(self, classes: int, words: Sequence[str] = ()) -> None:
-        self.classes, self.words = classes, tuple(words)
+        self.classes = classes
+        self.words = [word for word in words if key_of(word).partition(".")[0] in ("trainer", "precision")]
+        config = to_plain(compose(*self.words, "run_dir=x"))
         self.known: dict[str, Cost] = {}
-        self.device = torch.device(device("auto"))
+        self.device = torch.device(device(config["trainer"]["accelerator"]))
         self.on_cpu = self.device.type == "cpu"
-        self.devices = 1 if self.on_cpu else torch.accelerator.device_count()
+        chosen = self.on_cpu or any(key_of(word).startswith("trainer") for word in self.words)
+        self.devices = 1 if chosen else torch.accelerator.device_count()
         self.memory = free_memory(self.device)
-        self.precision = precision(to_plain(compose(*self.words, "run_dir=x")))
+        self.precision = precision(config)
 
     def describe(self) -> str:
         threads = torch.get_num_threads()
@@ -163,8 +167,7 @@ class ThisMachine:
 
 
 def free_memory(place: torch.device) -> float:
-    """The bytes that are free on a device; for a CPU, those that Linux calls available, else one
-    gigabyte."""
+    """The bytes that are free on a device; for a CPU, those that Linux calls available, else one gigabyte."""
     if place.type == "cuda":
         return float(torch.cuda.mem_get_info(place)[0])
     try:

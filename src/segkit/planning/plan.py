@@ -86,7 +86,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     data = build_data(config, follow_links=True)
     check_masks(data.sources["train"])
     found = take_fingerprint(data, survey_sample(data, ["train"]))
-    here = machine or ThisMachine(found.classes)
+    here = machine or ThisMachine(found.classes, words)
     offered, given = offer_networks(words, config), read_given(words, data)
     more = list[Choice]()
     if config["budget"] is None:
