@@ -63,8 +63,8 @@ class Machine(Protocol):
 
 
 class ThisMachine:
-    """Measures each network once, in the precision of the run. classes: that it tells apart. words: of the command line,
-    of which those about hardware count."""
+    """Measures each network once, in the precision of the run. classes: that it tells apart. words: of the command
+    line, of which those about hardware count."""
 
     def __init__(self, classes: int, words: Sequence[str] = ()) -> None:
         self.classes = classes
