@@ -1,6 +1,7 @@
-"""What a plan is measured against: the U-Net of segmentation-models-pytorch (ResNet-18) in the loop of its examples.
+"""What a plan is measured against: the U-Net of segmentation-models-pytorch (ResNet-18, from scratch), in the loop
+of its examples.
 
-python benchmarks/peer_smp.py ../shared/data chasedb1 --minutes 4 --seed 0
+taskset -c 0 python benchmarks/peer_smp.py ../shared/data chasedb1 --minutes 4 --seed 0
 
 Pictures are resized to 256² and mirrored both ways; Dice, Adam with a rate of 0.001 and a cosine down to zero when the
 time ends; the best epoch of validation is tested as in plans.py: whole pictures, at the masks' own size, pooled.

@@ -52,7 +52,7 @@ Counts = NDArray[np.float64]
 
 
 def count_pixels(found: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], classes: int) -> tuple[Counts, Counts]:
-    """The pixels in which each class is said and true, and said or true, over pairs of masks: said, true."""
+    """The pixels in which each class is said and true, and said or true, over (label, truth) masks."""
     both, either = np.zeros(max(classes, 2)), np.zeros(max(classes, 2))
     for label, truth in found:
         for value in range(len(both)):

@@ -14,13 +14,15 @@ from segkit.train import train
 from segkit.training.memory import halve_batch, is_out_of_memory
 
 FITS = 3  # pictures
+SINCE = 0  # step from which on it is so
 
 
 class Heavy(UNet):
     """A U-Net for which memory runs out with more pictures than `FITS`."""
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.training and len(image) > FITS:
+        self.steps = getattr(self, "steps", 0) + self.training
+        if self.training and len(image) > FITS and self.steps > SINCE:
             raise torch.OutOfMemoryError("made-up device out of memory.\nTried to allocate much")
         return super().forward(image)
 
@@ -41,7 +43,7 @@ def test_only_a_lack_of_memory_counts() -> None:
     assert not is_out_of_memory(RuntimeError("size mismatch"))
 
 
-@pytest.mark.parametrize("length", ["trainer.max_epochs=2", "budget=3s"])
+@pytest.mark.parametrize("length", ["trainer.max_epochs=2", "budget=8s"])
 def test_a_training_that_does_not_fit_goes_on_with_half_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: str
 ) -> None:
@@ -58,6 +60,17 @@ def test_a_training_that_does_not_fit_goes_on_with_half_the_batch(
     found = results(tmp_path / "run")
     assert found["batch"] == {"size": 2, "accumulated": 4}
     assert found["status"] == "finished"
+
+
+def test_it_goes_on_from_the_last_epoch_that_did_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segkit.models.unet.UNet", Heavy)
+    monkeypatch.setattr("test_memory.SINCE", 4)  # an epoch is three steps
+    train(compose(*TINY, "dataset.batch_size=4", "trainer.max_epochs=3", f"run_dir={tmp_path}/run"))
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert [float(row.split(",")[0]) for row in rows[1:]] == [1, 2, 3]
+    found = results(tmp_path / "run")
+    assert found["batch"] == {"size": 2, "accumulated": 2}
+    assert found["train_seconds"] >= sum(float(row.split(",")[1]) for row in rows[1:]) - 0.1
 
 
 def test_one_picture_that_does_not_fit_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from conftest import results, segkit
+from omegaconf import OmegaConf
 
 from segkit.configs.composing import compose
 from segkit.configs.recipe import is_planned
@@ -20,7 +21,7 @@ from segkit.models.weights import expect_shares
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, leans
 from segkit.planning.machine import Cost, Network, ThisMachine, unet
-from segkit.planning.plan import leave_given, make_plan
+from segkit.planning.plan import leave_given, make_plan, stored_plan
 from segkit.planning.rules import Choice
 from segkit.training.fit import check_plan
 
@@ -208,6 +209,7 @@ def test_this_machine_is_measured() -> None:
     assert 0 < narrow.pixel < between.pixel < wide.pixel < 1e-3
     assert 0 < narrow.seen < 1e-3
     assert machine.cost(unet(12)) is between
+    assert narrow.kept < between.kept < wide.kept < 10_000
 
 
 def test_the_machine_is_the_one_that_the_command_names() -> None:
@@ -259,6 +261,25 @@ def test_a_planned_run_says_what_was_chosen_and_keeps_to_the_budget(tmp_path: Pa
     assert all(choice["why"] for choice in config["plan"]["choices"])
     again = segkit("resume=run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+    same = segkit("recipe=auto", "budget=4s", *drawn, "hydra.run.dir=run", cwd=tmp_path)  # left alone: it is done
+    assert same.returncode == 0, same.stderr
+    assert results(tmp_path / "run") == found
+
+
+def test_a_stored_plan_is_taken_only_if_it_holds_settings(tmp_path: Path) -> None:
+    def store(*words: str) -> None:
+        plan = {"choices": [{"words": list(words), "why": ""}]}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"overrides": ["dataset=folder"], "plan": plan}))
+
+    cfg = OmegaConf.create({"run_dir": str(tmp_path), "overrides": ["dataset=folder"]})
+    assert stored_plan(cfg) is None
+    store("dataset.size=64")
+    assert (stored_plan(cfg) or {})["choices"][0]["words"] == ["dataset.size=64"]
+    cfg.overrides = ["dataset=folder", "seed=1"]
+    assert stored_plan(cfg) is None
+    cfg.overrides = ["dataset=folder"]
+    store("+callbacks.x._target_=os.mkdir")
+    assert stored_plan(cfg) is None
 
 
 def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:

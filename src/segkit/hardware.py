@@ -54,6 +54,14 @@ def _has_native_bfloat16(device: str) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def empty_cache() -> None:
+    """Give the memory that torch keeps on a GPU back to it."""
+    import torch
+
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+
+
 @contextmanager
 def computing(device: "torch.device", precision: str) -> Iterator[None]:
     """Run inference on a device, in bfloat16 if `precision` is bf16-mixed. Autocast then casts trainable weights only

@@ -6,6 +6,7 @@ from segkit.configs.composing import is_in_sweep, key_of
 
 PLANNED = "folder"  # the data set whose default settings nobody has chosen for its pictures
 DECIDING = ("experiment", "ablation", "stages", "init_from", "lr_find", "compile", "dataset.epochs")
+WHOLE = {"train": "resize", "eval": "resize", "crops": "none", "presence_threshold": None}  # how planned runs read
 OF_PRESENCE = ("presence", "joint")  # losses whose networks say whether the class is there, which no plan chooses
 LENGTHS = ("max_epochs", "max_steps", "max_time", "fast_dev_run", "limit_train_batches")  # of a trainer
 
@@ -17,9 +18,10 @@ def is_planned(cfg: DictConfig) -> bool:
         return False
     if cfg.recipe is not None:
         return bool(cfg.recipe == "auto")
+    if cfg.choices.dataset != PLANNED:
+        return False
     keys = {key_of(str(word)) for word in cfg.overrides}
     decided = any(key in DECIDING or key.removeprefix("trainer.") in LENGTHS for key in keys)
     of_presence = cfg.choices.loss in OF_PRESENCE or cfg.choices.model.endswith("_classifier")
-    in_windows = cfg.dataset.crops != "none" or cfg.dataset.presence_threshold is not None
-    own = cfg.choices.dataset == PLANNED and not (decided or of_presence or in_windows)
-    return own and not is_in_sweep()
+    in_windows = any(cfg.dataset[key] != value for key, value in WHOLE.items())
+    return not (decided or of_presence or in_windows or is_in_sweep())

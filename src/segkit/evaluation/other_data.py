@@ -5,7 +5,7 @@ from typing import Any
 from segkit.configs.settings import suggest_keys
 from segkit.security import stored_configs
 
-KEPT = ("size", "train", "eval", "crops", "presence_threshold")  # keys of dataset.* that stay the run's
+KEPT = ("size", "train", "eval", "crops", "scale", "presence_threshold")  # keys of dataset.* that stay the run's
 
 
 def evaluation_config(stored: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def score_best(
 
 
 def describe_scores(task: Task, data: DataModule, split: str, metrics: Mapping[str, float]) -> SplitScores:
-    """How the last scored split was scored."""
+    """How the last scored split was scored; its numbers of pictures and groups are those of the whole split."""
     scores, source = task.scores("test"), data.sources[split]
     images = image_rows(scores, source.names)
     if (confusion := scores.confusion) is not None:
@@ -89,7 +89,15 @@ def describe_scores(task: Task, data: DataModule, split: str, metrics: Mapping[s
     groups = {*extras_of(source).groups}
     plain = {name.removeprefix(f"{split}/"): value for name, value in metrics.items()}
     return advice.SplitScores(
-        split, task.classes, plain, images, truth, predicted, total, len(source), len(groups) or None
+        split,
+        task.classes,
+        plain,
+        images,
+        truth,
+        predicted,
+        total,
+        len(source),
+        len(groups) or None,
     )
 
 

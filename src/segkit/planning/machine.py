@@ -17,6 +17,7 @@ from segkit.runs.build import make
 
 SIDES = (64, 128)  # of the square pictures that are timed
 BATCH = 4  # of them
+LEAST_STEP = 1e-3  # seconds of a step's fixed part
 TIMED = 2  # steps at each size, after one that is not timed
 MEASURED = (8, 16)  # widths of U-Nets; a power law leads from these to others
 
@@ -75,7 +76,7 @@ class ThisMachine:
         self.on_cpu = self.device.type == "cpu"
         chosen = self.on_cpu or any(key_of(word).startswith("trainer") for word in self.words)
         self.devices = 1 if chosen else torch.accelerator.device_count()
-        self.memory = free_memory(self.device)
+        self.memory = available_memory(self.device)
         self.precision = precision(config)
 
     def describe(self) -> str:
@@ -107,7 +108,9 @@ class ThisMachine:
         seen = self._time_prediction(net, SIDES[-1])
         pixels = [BATCH * side**2 for side in SIDES]
         slope = max((steps[1] - steps[0]) / (pixels[1] - pixels[0]), steps[1] / pixels[1] / 4)
-        return Cost(max(steps[1] - slope * pixels[1], 0.0), slope, seen / pixels[1], self._kept(net) / pixels[1])
+        kept = [self._kept(net, side) for side in SIDES]
+        each = (kept[1] - kept[0]) / (pixels[1] - pixels[0])  # without the weights
+        return Cost(max(steps[1] - slope * pixels[1], LEAST_STEP), slope, seen / pixels[1], each)
 
     def _time_step(self, net: nn.Module, side: int) -> float:
         image = torch.rand(BATCH, 3, side, side, device=self.device).contiguous(memory_format=torch.channels_last)
@@ -131,8 +134,8 @@ class ThisMachine:
         net.train()
         return self._clock(step)
 
-    def _kept(self, net: nn.Module) -> int:
-        """The bytes of all tensors that the forward pass of the larger batch keeps for the gradients."""
+    def _kept(self, net: nn.Module, side: int) -> int:
+        """The bytes of all tensors that the forward pass of a batch keeps for the gradients."""
         kept = dict[int, int]()
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -140,7 +143,7 @@ class ThisMachine:
             kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        image = torch.rand(BATCH, 3, SIDES[-1], SIDES[-1], device=self.device)
+        image = torch.rand(BATCH, 3, side, side, device=self.device)
         net.train()
         mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), mixed, quick_gradients(image):
@@ -166,7 +169,7 @@ class ThisMachine:
         return min(times[1:])
 
 
-def free_memory(place: torch.device) -> float:
+def available_memory(place: torch.device) -> float:
     """The bytes that are free on a device; for a CPU, those that Linux calls available, else one gigabyte."""
     if place.type == "cuda":
         return float(torch.cuda.mem_get_info(place)[0])

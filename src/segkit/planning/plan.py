@@ -3,10 +3,12 @@
 import math
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, open_dict
 
+from segkit import hardware
 from segkit.configs.composing import (
     compose,
     find_classes,
@@ -17,9 +19,12 @@ from segkit.configs.composing import (
     quote,
     to_plain,
 )
+from segkit.configs.experiment_files import find_foreign
+from segkit.configs.recipe import WHOLE
 from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
+from segkit.files.reading import read_yaml
 from segkit.models.weights import last_bias
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
@@ -29,7 +34,6 @@ from segkit.runs.build import build_data, fingerprint_of, make
 
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "weights", "init_from", "freeze")
-WHOLE = {"train": "resize", "eval": "resize", "crops": "none", "presence_threshold": None}  # how a plan's runs read
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
 NAMED = "the network that was named"
 DECIDED = ("experiment", "ablation", "stages")
@@ -61,12 +65,28 @@ def plan_config(cfg: DictConfig) -> DictConfig:
     """The config of a command line with what its plan chose: its own words stay as they are."""
     started = time.perf_counter()
     words = own_words(cfg)
-    plan = make_plan(words, started)
-    planned = compose(*plan.words, *words, f"run_dir={quote(cfg.run_dir)}")
+    if (entry := stored_plan(cfg)) is None:
+        plan = make_plan(words, started)
+        entry = plan.entry(plan.seconds)
+    chosen = [word for choice in entry["choices"] for word in choice["words"]]
+    planned = compose(*chosen, *words, f"run_dir={quote(cfg.run_dir)}")
     with open_dict(planned):
-        planned.recipe, planned.overrides = "auto", cfg.overrides
-        planned.plan = plan.entry(plan.seconds)
+        planned.recipe, planned.overrides, planned.plan = "auto", cfg.overrides, entry
     return planned
+
+
+def stored_plan(cfg: DictConfig) -> dict[str, Any] | None:
+    """The plan of a run folder in which the same command was given before, so that it goes on, or is left alone; None
+    without one. Measured anew, costs would differ a little, and so might the plan."""
+    path = Path(cfg.run_dir) / "config.yaml"
+    try:
+        stored = read_yaml(path) if path.is_file() else {}
+        entry = stored.get("plan") if stored.get("overrides") == list(cfg.overrides) else None
+        words = [word for choice in entry["choices"] for word in choice["words"]] if entry else []
+    except (ValueError, OSError, AttributeError, KeyError, TypeError):
+        return None  # whoever opens the folder tells what is wrong with it
+    plain = all(isinstance(word, str) for word in words) and not find_foreign(words)
+    return entry if words and plain else None
 
 
 def own_words(cfg: DictConfig) -> list[str]:
@@ -101,6 +121,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     more += reading
     check_enough(setup, found.train, seconds, time.perf_counter() - started)
     kept = tuple(leave_given([*more, *choices], words))
+    hardware.empty_cache()  # of a GPU, which other processes may train on
     costs = {network.name: here.cost(network) for network in offered}
     return Plan(found, fingerprint_of(data), here.describe(), setup, costs, kept, time.perf_counter() - started)
 
@@ -116,7 +137,7 @@ def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -
     """ValueError if the budget does not let the network see every training picture once."""
     if setup.passes >= 1:
         return
-    least = math.ceil((2 * pictures / setup.batch * setup.seconds) / rules.SHARE + planning)
+    least = math.ceil(2 / setup.passes * (seconds - planning) + planning)
     height, width = setup.size
     raise ValueError(
         f"budget={seconds:g}s is too short for a plan: {setup.network.name} on {width}×{height} pixels, the least that "

@@ -119,9 +119,11 @@ def propose_budget(data: Fingerprint, machine: Machine, network: Network, given:
     that shows objects well; and why."""
     well, least = wanted_scale(data)
     size = given.size or next(sizes_between(data, least, well))
-    batch = given.batch or batch_size(data.train, machine.on_cpu)
     wanted = wanted_passes(data.train, network.pretrained)
-    needed = wanted * data.train / batch * step_seconds(machine.cost(network), batch, size) / SHARE
+    cost = machine.cost(network)
+    batch = given.batch or fitting_batch(batch_size(data.train, machine.on_cpu), machine, cost, size)
+    steps = wanted * data.train / batch / side_by_side(machine)
+    needed = steps * step_seconds(cost, batch, size) / SHARE
     why = f"{wanted:.0f} passes over {data.train} training pictures of {size[0]}×{size[1]} take so long here"
     return 60 * math.ceil(min(max(needed, SHORTEST), LONGEST) / 60), why
 
@@ -132,7 +134,7 @@ def find_setup(
     """The network and the size with the highest worth within the time."""
     well, least = wanted_scale(data)
     wanted, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
-    most = min(SPARE * well, max(well, 1.0))
+    most = min(SPARE * well, 1.0)
     for network in offered:
         cost = machine.cost(network)
         for size in [given.size] if given.size else sizes_between(data, least, most):
@@ -161,7 +163,7 @@ def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
     """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
     cost = machine.cost(setup.network)
     once = setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
-    validation = data.val * cost.seen * setup.size[0] * setup.size[1] * LOADING
+    validation = data.val * cost.seen * setup.size[0] * setup.size[1] * LOADING / side_by_side(machine)
     wanted = math.ceil(validation / VALIDATION / once)
     return max(min(wanted, int(setup.passes / EPOCHS)), 1)
 
@@ -175,8 +177,8 @@ def choose_loss(data: Fingerprint) -> Choice:
 
 
 def choose_prior(data: Fingerprint) -> Choice:
-    """The last layer's bias starts from the classes' shares (Lin et al., 2017): a short training else spends its first
-    steps on finding nothing."""
+    """The last layer's bias starts from the classes' shares (Lin et al., 2017): otherwise a short training spends its
+    first steps finding nothing."""
     shares = ",".join(f"{share:.2g}" for share in data.shares)
     return Choice((f"model.prior=[{shares}]",), "untrained, the network expects each class as often as it occurs")
 
@@ -230,11 +232,14 @@ def choose(
     wanted = wanted_passes(data.train, setup.network.pretrained)
     seen = f"every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
     sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
+    why_batch = f"at most a tenth of {data.train} training pictures"
+    if setup.batch < batch_size(data.train, machine.on_cpu):
+        why_batch = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     choices = [
         Choice(setup.network.words, f"{setup.network.name}, {weights}; {seen}"),
         Choice((f"dataset.size=[{height},{width}]",), f"{sized} ({well:.2g} would show all of them well)"),
-        Choice((f"dataset.batch_size={setup.batch}",), f"at most a tenth of {data.train} training pictures"),
+        Choice((f"dataset.batch_size={setup.batch}",), why_batch),
         Choice((f"dataset.passes={each}",), f"{each} in an epoch, so that validation takes about a tenth of the time"),
         choose_loss(data),
         choose_prior(data),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from segkit.configs.composing import LAST_EPOCH
+from segkit.configs.identity import LATER
 from segkit.evaluation.advice import paints_all
 from segkit.reporting.analysis import Analysis, count_missing
 from segkit.reporting.collect import PRESENCE, Problem
@@ -136,8 +137,9 @@ def run_warnings(report: Analysis, problems: Sequence[Problem]) -> list[str]:
     runs = [run for group in report.groups for run in group.runs]
     if len({str(run.environment.get("data_fingerprint")) for run in runs}) > 1:
         found.append("The runs' data files differ: pictures of the same name may be different.")
-    for key, what in (("size", "sizes"), ("eval", "ways to score (dataset.eval)"), ("crops", "crops")):
-        if len({str(run.config["dataset"].get(key)) for run in runs}) > 1:
+    ways = {"size": "sizes", "scale": "scales", "eval": "ways to score (dataset.eval)", "crops": "crops"}
+    for key, what in ways.items():
+        if len({str(run.config["dataset"].get(key, LATER.get(key))) for run in runs}) > 1:
             found.append(f"Pictures have different {what} in different runs; this affects scores, too.")
     if not has_same_hardware(report.groups):
         found.append("The runs used different hardware, threads or precision: their seconds cannot be compared.")

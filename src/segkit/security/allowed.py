@@ -284,7 +284,7 @@ SETTINGS: dict[str, Kind] = {
     "callbacks": Maybe(Map(Maybe(Built("callback")))), "logger": Maybe(Map(Maybe(Built("logger")))),
     "seed": Number(0, 2**32 - 1, whole=True), "channels": WIDTH, "choices": CHOICES, "precision": PRECISION,
     "name": Either((TEXT, NUMBER)), **each("monitor run_dir", TEXT), "monitor_mode": MODE,
-    **each("compile profile lr_find report", SWITCH),
+    **each("compile profile lr_find report force", SWITCH), "scored_train": Maybe(COUNT),
     "recipe": Maybe(one_of("none", "auto")), "plan": Maybe(PLANNED), "budget": Maybe(Either((TEXT, POSITIVE))),
     **each("weights pretrained init_from resume", Maybe(TEXT)),
     "freeze": Maybe(Either((TEXT, List(TEXT, 999)))), "unfreeze_at_epoch": Maybe(COUNT),
@@ -296,7 +296,7 @@ NEEDED = ("dataset", "model", "loss", "optimizer", "scheduler", "trainer", "seed
           "monitor", "run_dir", "weights", "lr_find")
 RUN = Node(SETTINGS, NEEDED, more=PLAIN)
 SEEN: dict[str, Kind] = {
-    key: LOADING[key] for key in ("size", "train", "eval", "crops", "presence_threshold", "classes")
+    key: LOADING[key] for key in ("size", "train", "eval", "crops", "scale", "presence_threshold", "classes")
 }
 FACTS = Node({
     "config": Node(

@@ -60,10 +60,12 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     since = time.perf_counter() - planned_seconds(record)
 
     def attempt(config: dict[str, Any]) -> tuple[Run, float]:
-        again, last = config is not record.config, record.folder / "checkpoints" / "last.ckpt"
-        if again and last.exists():  # of an epoch that did fit
-            record.resume_from = last
-        spent = time.perf_counter() - since if again and record.resume_from is None else planned_seconds(record)
+        nonlocal before
+        spent = planned_seconds(record)
+        if config is not record.config:  # memory ran out before
+            spent, last = time.perf_counter() - since, record.folder / "checkpoints" / "last.ckpt"
+            if last.exists():  # of an epoch that did fit
+                record.resume_from, spent, before = last, 0.0, sum(seconds_of_epochs(record.folder))
         return fit(config, record, spent, own, follow_links)
 
     run, seconds = fit_in_memory(record.config, attempt)
@@ -89,7 +91,8 @@ def fit(config: dict[str, Any], record: Record, spent: float, own: bool, follow_
     run = build(config, record.resume_from is None, follow_links, profiling_callbacks(config))
     if record.resume_from is not None:
         check_same_network(run, record)
-    check_plan(run, config)
+    if record.resume_from is None:  # a run that goes on may change its device
+        check_plan(run, config)
     if not record.facts:  # else this is another attempt
         describe(run, record, own)
     for logger in run.trainer.loggers:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.memory import is_oom_error
 
+from segkit import hardware
 from segkit.runs.build import Run
 
 Trained = tuple[Run, float]  # and its seconds
@@ -28,7 +29,8 @@ def fit_in_memory(config: dict[str, Any], attempt: Callable[[dict[str, Any]], Tr
                 raise
             reason = str(error).partition("\n")[0].rstrip(".")
         config = halve_batch(config)  # here, where the error no longer holds what filled the memory
-        free_memory()
+        gc.collect()
+        hardware.empty_cache()
         log.warning(
             "out of memory (%s): going on with dataset.batch_size=%d and trainer.accumulate_grad_batches=%d",
             reason,
@@ -42,25 +44,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def can_halve(config: dict[str, Any]) -> bool:
-    trainer = config["trainer"]
-    return (
-        config["dataset"]["batch_size"] > 1
-        and trainer.get("devices", 1) in (1, "auto")
-        and trainer.get("num_nodes", 1) == 1
-    )
+    alone = config["trainer"].get("devices", 1) == 1 and config["trainer"].get("num_nodes", 1) == 1
+    return alone and config["dataset"]["batch_size"] > 1
 
 
 def halve_batch(config: dict[str, Any]) -> dict[str, Any]:
     """The config with half the batch, rounded up, and twice as many batches a step."""
     size, steps = config["dataset"]["batch_size"], config["trainer"].get("accumulate_grad_batches", 1)
-    smaller = {"batch_size": -(-size // 2)}
     return config | {
-        "dataset": config["dataset"] | smaller,
+        "dataset": config["dataset"] | {"batch_size": -(-size // 2)},
         "trainer": config["trainer"] | {"accumulate_grad_batches": 2 * steps},
     }
-
-
-def free_memory() -> None:
-    gc.collect()
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()

@@ -22,7 +22,7 @@ from segkit.datasets.checking.survey import Survey, survey_all, survey_sample
 from segkit.datasets.common import describe_shared_groups
 from segkit.datasets.findings import DataError, Finding, Findings, Kind, format_findings, report_faults
 from segkit.datasets.module import DataModule
-from segkit.datasets.samples import window_corners
+from segkit.datasets.samples import scaled, window_corners
 from segkit.datasets.source import Source, extras_of
 
 log = logging.getLogger("segkit")
@@ -136,7 +136,7 @@ def judge_whole(data: DataModule, survey: Survey) -> Iterator[Problem]:
         mode = data.train_mode if record.split == "train" else data.eval_mode
         if mode in ("five", "grid"):
             try:
-                window_corners(record.size, data.size, mode, record.name)
+                window_corners(scaled(record.size, data.scale), data.size, mode, record.name)
             except ValueError as error:
                 yield _refused(error, SMALL, record.split, record.image)
 
