@@ -45,7 +45,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def can_halve(config: dict[str, Any]) -> bool:
     alone = config["trainer"].get("devices", 1) == 1 and config["trainer"].get("num_nodes", 1) == 1
-    return alone and config["dataset"]["batch_size"] > 1
+    return bool(alone and config["dataset"]["batch_size"] > 1)
 
 
 def halve_batch(config: dict[str, Any]) -> dict[str, Any]:
