@@ -94,6 +94,21 @@ def test_objects_decide_the_size() -> None:
     assert max(setup(SKIN, CORE, 10).size) == 64
 
 
+def test_no_size_is_above_the_largest() -> None:
+    thin = replace(SKIN, size=(2000, 3000), largest=3000, thin=1.6, thick=3.0)
+    assert [max(size) for size in rules.sizes_between(thin, *rules.wanted_scale(thin)[::-1])] == [1024]
+
+
+def test_a_batch_says_why_it_is_as_it_is() -> None:
+    def why(data: Fingerprint, machine: MadeUp) -> str:
+        _, choices = rules.choose(data, machine, 3600, [unet(8)], rules.Given(size=(512, 512)))
+        return next(choice.why for choice in choices if choice.words[0].startswith("dataset.batch_size="))
+
+    assert why(SKIN, CORE) == "at most a tenth of 100 training pictures"
+    assert why(replace(SKIN, train=11), CORE) == "the least, for batch norm"
+    assert why(SKIN, MadeUp(4e-6, memory=1e9)).startswith("as many as half of the free memory holds, 0.5 GB")
+
+
 def test_sizes_keep_proportions_in_multiples_of_the_stride() -> None:
     found = list(rules.sizes_between(replace(SKIN, size=(300, 1000)), 0.1, 1.0))
     assert found[0] == (320, 1024)
@@ -231,9 +246,11 @@ def test_a_budget_is_proposed_where_none_is_given() -> None:
     [
         (
             ["budget=2s"],
-            r"budget=2s is too short for a plan: .* on 64.64 pixels.* In budget=\d+s it sees",
+            r"budget=2s is too short for a plan, which took .* on 64.64 pixels.* In budget=\d+s it sees",
         ),
         (["budget=1m", "model=vgg_classifier"], "recipe=auto plans trainings on masks, and VGGClassifier gives more"),
+        (["trainer.max_epochs=3"], "trainer.max_epochs=3 sets a length, and recipe=auto plans for a time: say budget="),
+        (["budget=1m", "loss=presence"], "recipe=auto plans trainings on masks, and loss=presence is of presence"),
         (["experiment=own_class"], "experiment=own_class has decided what recipe=auto would choose: leave out one"),
         (["budget=1m", "dataset.empty_fraction=1"], "the 60 training masks are all empty, so crack cannot be learnt"),
     ],

@@ -14,6 +14,8 @@ def plan(cfg: DictConfig) -> None:
     """Write plan.yaml, an experiment that trains as planned, and plan.md into `cfg.output`, and print the choices."""
     started = time.perf_counter()
     settings = check_settings(cfg, "plan")
+    if settings["recipe"] == "none":
+        raise ValueError("recipe=none plans nothing: leave it out, or say recipe=auto.")
     from segkit.datasets.layouts.layout import check_layout
 
     check_layout(settings)

@@ -13,6 +13,7 @@ from segkit.files.reading import read_yaml
 KEY = "experiment="
 SUFFIXES = (".yaml", ".yml")
 # A class to build; Hydra's own settings or choices; an interpolation that calls a resolver, or has another in it.
+registered = dict[str, str]()  # words with files of this process, by the words that Hydra sees in their place
 FOREIGN = re.compile(r"_target_|(?:^|[\s+~/])hydra(?=$|[./@=:])|\$\{[^{}]*(?::|\$\{)")
 
 
@@ -50,4 +51,10 @@ def _register(word: str) -> str:
             "If you trust it, put it into <a folder>/experiment/ and say --config-dir=<the folder>."
         )
     ConfigStore.instance().store(path.stem, content, group="experiment", package="_global_")
+    registered[f"{KEY}{path.stem}"] = word
     return f"{KEY}{path.stem}"
+
+
+def as_typed(words: Sequence[str]) -> list[str]:
+    """Words with the experiment's file as it was typed."""
+    return [registered.get(word, word) for word in words]

@@ -19,8 +19,8 @@ from segkit.configs.composing import (
     quote,
     to_plain,
 )
-from segkit.configs.experiment_files import find_foreign
-from segkit.configs.recipe import WHOLE
+from segkit.configs.experiment_files import as_typed, find_foreign
+from segkit.configs.recipe import LENGTHS, OF_PRESENCE, WHOLE
 from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
@@ -99,6 +99,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     one, for tests."""
     check_words(words)
     cfg = compose(*words, "run_dir=x")
+    check_kind(cfg)
     reading = read_whole(cfg)
     cfg.dataset.update(NATIVE)
     find_classes(cfg)
@@ -130,7 +131,18 @@ def check_words(words: Sequence[str]) -> None:
     """ValueError for words that decide what a plan would."""
     for word in words:
         if key_of(word) in DECIDED:
-            raise ValueError(f"{word} has decided what recipe=auto would choose: leave out one of the two.")
+            typed = as_typed([word])[0]
+            raise ValueError(f"{typed} has decided what recipe=auto would choose: leave out one of the two.")
+    keys = {key_of(word): word for word in words}
+    lengths = [word for key, word in keys.items() if key.removeprefix("trainer.") in LENGTHS or key == "dataset.epochs"]
+    if lengths and "budget" not in keys:
+        raise ValueError(f"{lengths[0]} sets a length, and recipe=auto plans for a time: say budget=… in its place.")
+
+
+def check_kind(cfg: DictConfig) -> None:
+    """ValueError for a training that is not on masks alone."""
+    if cfg.choices.loss in OF_PRESENCE:
+        raise ValueError(f"recipe=auto plans trainings on masks, and loss={cfg.choices.loss} is of presence as well.")
 
 
 def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -> None:
@@ -140,9 +152,9 @@ def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -
     least = math.ceil(2 / setup.passes * (seconds - planning) + planning)
     height, width = setup.size
     raise ValueError(
-        f"budget={seconds:g}s is too short for a plan: {setup.network.name} on {width}×{height} pixels, the least that "
-        f"would do, sees {pictures} training pictures {setup.passes:.2g} times. In budget={least}s it sees each twice; "
-        "or say recipe=none."
+        f"budget={seconds:g}s is too short for a plan, which took {planning:.0f} s itself: {setup.network.name} on "
+        f"{width}×{height} pixels, the least that would do, sees {pictures} training pictures {setup.passes:.2g} "
+        f"times. In budget={least}s it sees each twice; or say recipe=none."
     )
 
 

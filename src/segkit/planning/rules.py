@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from segkit.console import format_count
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Cost, Machine, Network, unet
 
@@ -20,6 +21,7 @@ SPARE = 2.0  # times the size that shows objects well, which a budget with time 
 ROOM = 0.5  # share of the free memory that the pictures of a batch may take
 SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
 STEP = 32  # sides are multiples of this
+LEAST_BATCH = 2
 FEW = 20  # validation pictures, below which they do not choose the epoch
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
@@ -81,18 +83,18 @@ def wanted_scale(data: Fingerprint) -> tuple[float, float]:
 def batch_size(pictures: int, on_cpu: bool) -> int:
     """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are not quicker a
     picture, and 16 on a GPU; 2 at least, for batch norm."""
-    return max(min(8 if on_cpu else 16, pictures // 10), 2)
+    return max(min(8 if on_cpu else 16, pictures // 10), LEAST_BATCH)
 
 
 def fitting_batch(batch: int, machine: Machine, cost: Cost, size: tuple[int, int]) -> int:
     """The batch, or as much of it as half of the free memory holds; 2 at least."""
     most = ROOM * machine.memory / max(cost.kept * size[0] * size[1], 1)
-    return max(min(batch, int(most)), 2)
+    return max(min(batch, int(most)), LEAST_BATCH)
 
 
 def sizes_between(data: Fingerprint, least: float, most: float) -> Iterator[tuple[int, int]]:
     """(height, width) in multiples of 32 with the pictures' proportions, from the largest to the smallest."""
-    low = max(round(least * data.long_side / STEP), SMALLEST // STEP)
+    low = min(max(round(least * data.long_side / STEP), SMALLEST // STEP), LARGEST // STEP)
     high = max(math.ceil(min(most * data.long_side, LARGEST) / STEP), low)
     for units in range(high, low - 1, -1):
         yield _proportional(data.size, units * STEP)
@@ -131,7 +133,8 @@ def propose_budget(data: Fingerprint, machine: Machine, network: Network, given:
 def find_setup(
     data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], given: Given = NOTHING
 ) -> Setup:
-    """The network and the size with the highest worth within the time."""
+    """The network and the size with the highest worth within the time; if none sees every training picture once, the
+    quickest."""
     well, least = wanted_scale(data)
     wanted, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
     most = min(SPARE * well, 1.0)
@@ -142,7 +145,8 @@ def find_setup(
             step = step_seconds(cost, batch, size)
             passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
             found.append(Setup(network, size, batch, passes, step))
-    return max(found, key=lambda setup: worth(data, setup))
+    best = max(found, key=lambda setup: worth(data, setup))
+    return best if best.passes >= 1 else max(found, key=lambda setup: setup.passes)
 
 
 def worth(data: Fingerprint, setup: Setup) -> float:
@@ -187,7 +191,8 @@ def choose_epoch(data: Fingerprint) -> Choice:
     """The epoch with the best validation, or the last one, where so few pictures validate that the best is a matter of
     luck: averaged weights at the end of the schedule are good ones."""
     if data.val < FEW:
-        return Choice(("monitor=epoch",), f"the last weights: {data.val} validation pictures cannot tell epochs apart")
+        few = format_count(data.val, "validation picture")
+        return Choice(("monitor=epoch",), f"the last weights: {few} cannot tell epochs apart")
     return Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation")
 
 
@@ -230,17 +235,21 @@ def choose(
     each = passes_an_epoch(data, machine, setup)
     steps = int(setup.passes * data.train / setup.batch / side_by_side(machine))
     wanted = wanted_passes(data.train, setup.network.pretrained)
-    seen = f"every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
+    seen = f"in all, every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
     sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
     why_batch = f"at most a tenth of {data.train} training pictures"
-    if setup.batch < batch_size(data.train, machine.on_cpu):
+    if setup.batch == LEAST_BATCH:
+        why_batch = "the least, for batch norm"
+    elif setup.batch < batch_size(data.train, machine.on_cpu):
         why_batch = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     choices = [
-        Choice(setup.network.words, f"{setup.network.name}, {weights}; {seen}"),
+        Choice(setup.network.words, f"{setup.network.name}, {weights}"),
         Choice((f"dataset.size=[{height},{width}]",), f"{sized} ({well:.2g} would show all of them well)"),
         Choice((f"dataset.batch_size={setup.batch}",), why_batch),
-        Choice((f"dataset.passes={each}",), f"{each} in an epoch, so that validation takes about a tenth of the time"),
+        Choice(
+            (f"dataset.passes={each}",), f"{each} an epoch, so that validation takes about a tenth of the time; {seen}"
+        ),
         choose_loss(data),
         choose_prior(data),
         *choose_schedule(steps, setup.network.pretrained),

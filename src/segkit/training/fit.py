@@ -143,7 +143,7 @@ def check_same_network(run: Run, record: Record) -> None:
 def check_plan(run: Run, config: Mapping[str, Any]) -> None:
     """ValueError for a plan that was made for other data, or for a GPU that is gone, unless the config says `force`."""
     plan = config.get("plan") or {}
-    planned_on_gpu = not str(plan.get("machine", "cpu")).startswith("cpu")
+    planned_on_gpu = not str(plan.get("machine") or "cpu").startswith("cpu")
     why = []
     if plan.get("data", run.fingerprint) != run.fingerprint:
         why.append(f"was made for other data: their fingerprint is {plan['data']}, and that of these {run.fingerprint}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from segkit import console, hardware
 from segkit.configs.composing import find_test_metric, format_argument, is_in_sweep, own_config_dirs
+from segkit.configs.experiment_files import as_typed
 from segkit.evaluation import advice
 from segkit.evaluation.advice import SplitScores
 from segkit.evaluation.tables import show_classes
@@ -79,7 +80,7 @@ def describe(run: Run, record: Record, own: bool) -> None:
     for line in run.summary:
         log.info("%s", line)
     for choice in (plan or {}).get("choices", ()):
-        log.info("plan: %s (%s)", " ".join(choice["words"]), choice["why"])
+        log.info("plan: %s (%s)", " ".join(choice.get("words", ())), choice.get("why", ""))
     log.info(
         "%s, %.2f M parameters, on %s (%s); %s: %s train / val / test pictures",
         chosen["model"],
@@ -109,7 +110,7 @@ def show_results(record: Record) -> None:
     console.print_table(table)
     if classes:
         show_classes(record.metrics, classes, "test")
-    words = [str(word) for word in record.config["overrides"]]
+    words = as_typed([str(word) for word in record.config["overrides"]])
     kept = [shlex.quote(word) for word in words if not word.startswith(("seed=", "hydra.", "run_dir=", "resume="))]
     chosen = any(word.startswith(("loss", "experiment=")) for word in words)
     compared = [] if chosen else [suggest_losses(record.config)]
@@ -121,6 +122,9 @@ def show_results(record: Record) -> None:
         console.say(f"  tensorboard --logdir '{record.folder.parent}'")
     console.say(f"  python -m segkit.predict {' '.join(predict)}")
     folders = [f"--config-dir {shlex.quote(os.path.relpath(path))}" for path in own_config_dirs()]
+    if record.config.get("recipe") == "auto":  # a grid is not planned, so it starts from the plan
+        console.say(f"  python -m segkit.plan {' '.join([*folders, *kept])}")
+        kept = ["experiment=plan/plan.yaml", *(word for word in kept if word.startswith("dataset.root="))]
     console.say(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
 
 
