@@ -18,7 +18,7 @@ from segkit.configs.composing import compose, to_plain
 from segkit.datasets.augment import Augment
 from segkit.datasets.findings import DataError
 from segkit.datasets.folder import Folder
-from segkit.evaluation.augmented import spread_evenly
+from segkit.datasets.module import spread_evenly
 from segkit.runs.build import Run, build, build_data, make
 
 

@@ -14,9 +14,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     shapes = list[torch.Size]()
     forward = depthwise._Depthwise.forward
 
-    def note(ctx: object, image: Tensor, weight: Tensor, *rest: object) -> Tensor:
+    def note(ctx: object, image: Tensor, weight: Tensor, bias: Tensor | None, *how: object) -> Tensor:
         shapes.append(weight.shape)
-        return forward(ctx, image, weight, *rest)
+        return forward(ctx, image, weight, bias, *how)
 
     monkeypatch.setattr(depthwise._Depthwise, "forward", staticmethod(note))
     return shapes
