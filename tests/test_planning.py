@@ -25,21 +25,9 @@ from segkit.planning.plan import leave_given, make_plan, stored_plan
 from segkit.planning.rules import Choice
 from segkit.training.fit import check_plan
 
-SKIN = Fingerprint(
-    train=100,
-    val=50,
-    test=50,
-    size=(576, 768),
-    smallest=576,
-    largest=768,
-    classes=1,
-    thin=150.0,
-    thick=300.0,
-    shares=(0.3,),
-    empty=0.0,
-    upright=False,
-)
-VESSELS = replace(SKIN, train=20, val=4, test=4, size=(960, 999), thin=3.0, thick=7.0, shares=(0.07,))
+TABLE = run_path(str(Path(__file__).parents[1] / "benchmarks" / "plan_table.py"))
+SKIN: Fingerprint = TABLE["SKIN"]
+VESSELS: Fingerprint = TABLE["VESSELS"]
 
 
 class MadeUp:
@@ -233,6 +221,14 @@ def test_the_machine_is_the_one_that_the_command_names() -> None:
     assert (machine.device.type, machine.precision, machine.devices) == ("cpu", "32-true", 1)
 
 
+def test_the_budget_that_is_proposed_is_that_of_the_quickest_network() -> None:
+    for offered in (SCRATCH, SCRATCH[::-1]):
+        seconds, why = rules.propose_budget(VESSELS, CORES, offered)
+        assert (seconds, why) == rules.propose_budget(VESSELS, CORES, [unet(8)])
+    wide, _ = rules.propose_budget(VESSELS, CORES, [unet(32)])
+    assert wide > seconds
+
+
 def test_a_budget_is_proposed_where_none_is_given() -> None:
     words = ["dataset=synthetic", "dataset.counts=[60,12,12]", "dataset.picture_size=64"]
     plan = make_plan(words, time.perf_counter(), CORES)
@@ -397,4 +393,4 @@ def test_folders_are_planned_unless_something_else_is_said(words: list[str], pla
 
 def test_the_table_of_the_docs_is_what_the_rules_choose() -> None:
     page = Path(__file__).parents[1] / "docs" / "explanation" / "planning.md"
-    assert run_path(str(page.parents[2] / "benchmarks" / "plan_table.py"))["table"]() in page.read_text()
+    assert TABLE["table"]() in page.read_text()

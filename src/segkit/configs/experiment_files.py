@@ -12,8 +12,8 @@ from segkit.files.reading import read_yaml
 
 KEY = "experiment="
 SUFFIXES = (".yaml", ".yml")
-# A class to build; Hydra's own settings or choices; an interpolation that calls a resolver, or has another in it.
 registered = dict[str, str]()  # words with files of this process, by the words that Hydra sees in their place
+# A class to build; Hydra's own settings or choices; an interpolation that calls a resolver, or has another in it.
 FOREIGN = re.compile(r"_target_|(?:^|[\s+~/])hydra(?=$|[./@=:])|\$\{[^{}]*(?::|\$\{)")
 
 

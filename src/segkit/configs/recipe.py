@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from segkit.configs.composing import is_in_sweep, key_of
 
 PLANNED = "folder"  # the data set whose default settings nobody has chosen for its pictures
-DECIDING = ("experiment", "ablation", "stages", "init_from", "lr_find", "compile", "dataset.epochs")
+DECIDED = ("experiment", "ablation", "stages")  # words that decide what a plan would
 WHOLE = {"train": "resize", "eval": "resize", "crops": "none", "presence_threshold": None}  # how planned runs read
 OF_PRESENCE = ("presence", "joint")  # losses whose networks say whether the class is there, which no plan chooses
 LENGTHS = ("max_epochs", "max_steps", "max_time", "fast_dev_run", "limit_train_batches")  # of a trainer
@@ -21,7 +21,12 @@ def is_planned(cfg: DictConfig) -> bool:
     if cfg.choices.dataset != PLANNED:
         return False
     keys = {key_of(str(word)) for word in cfg.overrides}
-    decided = any(key in DECIDING or key.removeprefix("trainer.") in LENGTHS for key in keys)
+    decided = any(sets_length(key) or key in (*DECIDED, "init_from", "lr_find", "compile") for key in keys)
     of_presence = cfg.choices.loss in OF_PRESENCE or cfg.choices.model.endswith("_classifier")
     in_windows = any(cfg.dataset[key] != value for key, value in WHOLE.items())
     return not (decided or of_presence or in_windows or is_in_sweep())
+
+
+def sets_length(key: str) -> bool:
+    """Whether a setting says how long a training is, other than by time."""
+    return key == "dataset.epochs" or key.removeprefix("trainer.") in LENGTHS

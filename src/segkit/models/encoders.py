@@ -37,7 +37,28 @@ ARCHITECTURES = (
 TAKEN = {"encoder_weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
-class Smp(nn.Module):
+class OnEncoder(nn.Module):
+    """A network on an encoder of segmentation-models-pytorch or timm, whose name there is `encoder_name`."""
+
+    encoder_name: str
+
+    def _encoder(self, weights: str | bool | None) -> Any:
+        """The encoder, with the weights of its library that are called so."""
+        raise NotImplementedError
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the encoder was trained with."""
+        return normalisation_of(self.encoder_name)
+
+    def imagenet(self) -> Mapping[str, Tensor]:
+        """The encoder's weights from its library, which downloads them once."""
+        weights = True if self.encoder_name.startswith("tu-") else "imagenet"
+        state: Mapping[str, Tensor] = self._encoder(weights).state_dict()
+        return state
+
+
+class Smp(OnEncoder):
     """An architecture of segmentation-models-pytorch, for pictures of any size.
 
     encoder: one of its encoders (resnet18, mit_b0) or any of timm's (convnext_tiny); random until `weights` are loaded.
@@ -70,15 +91,8 @@ class Smp(nn.Module):
                 f"{self.options or 'its defaults'}: {error}"
             ) from error
 
-    @property
-    def normalisation(self) -> Normalisation:
-        """What the encoder was trained with."""
-        return normalisation_of(self.encoder_name)
-
-    def imagenet(self) -> Mapping[str, Tensor]:
-        """The encoder's weights from its library, which downloads them once."""
-        state: Mapping[str, Tensor] = self._build(imagenet_of(self.encoder_name)).encoder.state_dict()
-        return state
+    def _encoder(self, weights: str | bool | None) -> Any:
+        return self._build(weights).encoder
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -86,7 +100,7 @@ class Smp(nn.Module):
         return logits[..., :height, :width]
 
 
-class DetailUNet(nn.Module):
+class DetailUNet(OnEncoder):
     """A U-Net on an encoder of segmentation-models-pytorch or timm, with a narrow decoder and a skip of full
     resolution, for pictures of any size.
 
@@ -102,7 +116,7 @@ class DetailUNet(nn.Module):
         if len(widths) != LEVELS:
             raise ValueError(f"model.net.widths={list(widths)}: expected {LEVELS} numbers, one a level.")
         self.encoder_name = encoder_name(encoder)
-        self.encoder = self._build(None)
+        self.encoder = self._encoder(None)
         *skips, deep = self.encoder.out_channels[1:]
         self.detail = ConvBlock((3, detail))
         inputs = [a + b for a, b in zip((deep, *widths), (*reversed(skips), detail), strict=False)]
@@ -110,19 +124,9 @@ class DetailUNet(nn.Module):
         self.decoder = Decoder([nn.Upsample(scale_factor=2) for _ in widths], blocks)
         self.head = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
 
-    def _build(self, weights: str | bool | None) -> Any:
+    def _encoder(self, weights: str | bool | None) -> Any:
         smp = importlib.import_module("segmentation_models_pytorch")  # seconds
-        return smp.encoders.get_encoder(self.encoder_name, in_channels=3, depth=LEVELS, weights=weights)
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """What the encoder was trained with."""
-        return normalisation_of(self.encoder_name)
-
-    def imagenet(self) -> Mapping[str, Tensor]:
-        """The encoder's weights from its library, which downloads them once."""
-        state: Mapping[str, Tensor] = self._build(imagenet_of(self.encoder_name)).state_dict()
-        return state
+        return smp.encoders.get_encoder(self.encoder_name, 3, LEVELS, weights)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -130,11 +134,6 @@ class DetailUNet(nn.Module):
         features = self.encoder(padded)[1:]
         logits: Tensor = self.head(self.decoder([self.detail(padded), *features]))
         return logits[..., :height, :width]
-
-
-def imagenet_of(name: str) -> str | bool:
-    """How an encoder's ImageNet weights are called where they come from."""
-    return True if name.startswith("tu-") else "imagenet"
 
 
 def encoder_name(name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.datasets.checking.survey import Survey
-from segkit.datasets.module import DataModule
+from segkit.datasets.module import DataModule, spread_evenly
 
 LOOKED_AT = 24  # training pictures whose direction is looked at
 MIXED = 0.1  # share of pictures that stand upright, and of those that lie, from which on a data set mixes them
@@ -89,8 +89,7 @@ def has_direction(data: DataModule) -> bool:
     Photographs of streets, people and animals differ so (0.7 in CamVid's); skin, cells, walls and retinas do not.
     """
     source = data.sources["train"]
-    chosen = np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).round().astype(int).tolist()
-    return leans([source[index]["image"].numpy() for index in chosen])
+    return leans([source[index]["image"].numpy() for index in spread_evenly(len(source), LOOKED_AT)])
 
 
 def leans(images: Sequence[NDArray[np.uint8]]) -> bool:

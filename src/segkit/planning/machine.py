@@ -116,11 +116,9 @@ class ThisMachine:
         image = torch.rand(BATCH, 3, side, side, device=self.device).contiguous(memory_format=torch.channels_last)
         truth = torch.zeros(BATCH, side, side, device=self.device)
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6)
-        mixed = self.precision == "bf16-mixed"
 
         def step() -> None:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), quick_gradients(image):
-                logits = net(image)
+            logits = self._forward(net, image)
             if not isinstance(logits, torch.Tensor) or logits.ndim != 4:
                 raise ValueError(
                     f"recipe=auto plans trainings on masks, and {type(net).__name__} gives more or other than these: "
@@ -134,6 +132,11 @@ class ThisMachine:
         net.train()
         return self._clock(step)
 
+    def _forward(self, net: nn.Module, image: torch.Tensor) -> Any:
+        mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+        with mixed, quick_gradients(image):
+            return net(image)
+
     def _kept(self, net: nn.Module, side: int) -> int:
         """The bytes of all tensors that the forward pass of a batch keeps for the gradients."""
         kept = dict[int, int]()
@@ -143,12 +146,10 @@ class ThisMachine:
             kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        image = torch.rand(BATCH, 3, side, side, device=self.device)
         net.train()
-        mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), mixed, quick_gradients(image):
-            logits = net(image)  # held until all storages are counted
-        del logits
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            logits = self._forward(net, torch.rand(BATCH, 3, side, side, device=self.device))
+        del logits  # which holds all storages until they are counted
         return sum(kept.values())
 
     def _time_prediction(self, net: nn.Module, side: int) -> float:

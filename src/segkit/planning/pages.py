@@ -53,12 +53,7 @@ def format_page(plan: Plan) -> str:
     )
     parts = ["# Plan", "", f"{made} allows {passes} passes over the training pictures.", ""]
     parts += ["| settings | why |", "| --- | --- |", *rows, ""]
-    parts += [
-        "## This machine",
-        "",
-        "Milliseconds, of a training step without loading and of one predicted picture.",
-        "",
-    ]
+    parts += ["## This machine", "", "Milliseconds of a training step without loading, and of one prediction.", ""]
     parts += [*format_costs(plan), ""]
     parts += ["## The training pictures", "", "| | |", "| --- | --- |", *facts, ""]
     return "\n".join(parts)

@@ -20,7 +20,7 @@ from segkit.configs.composing import (
     to_plain,
 )
 from segkit.configs.experiment_files import as_typed, find_foreign
-from segkit.configs.recipe import LENGTHS, OF_PRESENCE, WHOLE
+from segkit.configs.recipe import DECIDED, OF_PRESENCE, WHOLE, sets_length
 from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
@@ -36,7 +36,6 @@ OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not
 NETWORK = ("model", "weights", "init_from", "freeze")
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
 NAMED = "the network that was named"
-DECIDED = ("experiment", "ablation", "stages")
 
 
 class Plan(NamedTuple):
@@ -111,7 +110,7 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
     offered, given = offer_networks(words, config), read_given(words, data)
     more = list[Choice]()
     if config["budget"] is None:
-        seconds, why = rules.propose_budget(found, here, offered[0], given)
+        seconds, why = rules.propose_budget(found, here, offered, given)
         more.append(Choice((f"budget={seconds / 60:g}m",), why))
     else:
         seconds = parse_budget(config["budget"])
@@ -133,9 +132,8 @@ def check_words(words: Sequence[str]) -> None:
         if key_of(word) in DECIDED:
             typed = as_typed([word])[0]
             raise ValueError(f"{typed} has decided what recipe=auto would choose: leave out one of the two.")
-    keys = {key_of(word): word for word in words}
-    lengths = [word for key, word in keys.items() if key.removeprefix("trainer.") in LENGTHS or key == "dataset.epochs"]
-    if lengths and "budget" not in keys:
+    lengths = [word for word in words if sets_length(key_of(word))]
+    if lengths and "budget" not in map(key_of, words):
         raise ValueError(f"{lengths[0]} sets a length, and recipe=auto plans for a time: say budget=… in its place.")
 
 

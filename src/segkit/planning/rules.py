@@ -21,14 +21,11 @@ SPARE = 2.0  # times the size that shows objects well, which a budget with time 
 ROOM = 0.5  # share of the free memory that the pictures of a batch may take
 SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
 STEP = 32  # sides are multiples of this
-LEAST_BATCH = 2
+LEAST_BATCH = 2  # for batch norm
 FEW = 20  # validation pictures, below which they do not choose the epoch
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
-NETWORKS = (
-    LITE0,
-    *(unet(width) for width in (32, 24, 16, 12, 8)),
-)
+NETWORKS = (LITE0, *(unet(width) for width in (32, 24, 16, 12, 8)))
 THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest parts and its middle: wanted, and the least
 
 
@@ -116,16 +113,21 @@ def side_by_side(machine: Machine) -> float:
     return 1.0 if machine.devices == 1 else SHARED * machine.devices
 
 
-def propose_budget(data: Fingerprint, machine: Machine, network: Network, given: Given = NOTHING) -> tuple[float, str]:
-    """The seconds, in whole minutes, in which a network sees every training picture as often as it should, at the size
-    that shows objects well; and why."""
+def propose_budget(
+    data: Fingerprint, machine: Machine, offered: Sequence[Network], given: Given = NOTHING
+) -> tuple[float, str]:
+    """The seconds, in whole minutes, in which the quickest of some networks sees every training picture as often as it
+    should, at the size that shows objects well; and why."""
     well, least = wanted_scale(data)
     size = given.size or next(sizes_between(data, least, well))
-    wanted = wanted_passes(data.train, network.pretrained)
-    cost = machine.cost(network)
-    batch = given.batch or fitting_batch(batch_size(data.train, machine.on_cpu), machine, cost, size)
-    steps = wanted * data.train / batch / side_by_side(machine)
-    needed = steps * step_seconds(cost, batch, size) / SHARE
+
+    def seconds(network: Network) -> tuple[float, float]:
+        wanted, cost = wanted_passes(data.train, network.pretrained), machine.cost(network)
+        batch = given.batch or fitting_batch(batch_size(data.train, machine.on_cpu), machine, cost, size)
+        steps = wanted * data.train / batch / side_by_side(machine)
+        return steps * step_seconds(cost, batch, size) / SHARE, wanted
+
+    needed, wanted = min(map(seconds, offered))
     why = f"{wanted:.0f} passes over {data.train} training pictures of {size[0]}×{size[1]} take so long here"
     return 60 * math.ceil(min(max(needed, SHORTEST), LONGEST) / 60), why
 
@@ -136,12 +138,12 @@ def find_setup(
     """The network and the size with the highest worth within the time; if none sees every training picture once, the
     quickest."""
     well, least = wanted_scale(data)
-    wanted, found = given.batch or batch_size(data.train, machine.on_cpu), list[Setup]()
+    largest, found = batch_size(data.train, machine.on_cpu), list[Setup]()
     most = min(SPARE * well, 1.0)
     for network in offered:
         cost = machine.cost(network)
         for size in [given.size] if given.size else sizes_between(data, least, most):
-            batch = given.batch or fitting_batch(wanted, machine, cost, size)
+            batch = given.batch or fitting_batch(largest, machine, cost, size)
             step = step_seconds(cost, batch, size)
             passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
             found.append(Setup(network, size, batch, passes, step))
@@ -170,6 +172,16 @@ def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
     validation = data.val * cost.seen * setup.size[0] * setup.size[1] * LOADING / side_by_side(machine)
     wanted = math.ceil(validation / VALIDATION / once)
     return max(min(wanted, int(setup.passes / EPOCHS)), 1)
+
+
+def choose_batch(data: Fingerprint, machine: Machine, batch: int) -> Choice:
+    """What limits the batch: the pictures, memory, or batch norm."""
+    why = f"at most a tenth of {data.train} training pictures"
+    if batch == LEAST_BATCH:
+        why = "the least, for batch norm"
+    elif batch < batch_size(data.train, machine.on_cpu):
+        why = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
+    return Choice((f"dataset.batch_size={batch}",), why)
 
 
 def choose_loss(data: Fingerprint) -> Choice:
@@ -237,16 +249,11 @@ def choose(
     wanted = wanted_passes(data.train, setup.network.pretrained)
     seen = f"in all, every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
     sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
-    why_batch = f"at most a tenth of {data.train} training pictures"
-    if setup.batch == LEAST_BATCH:
-        why_batch = "the least, for batch norm"
-    elif setup.batch < batch_size(data.train, machine.on_cpu):
-        why_batch = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     choices = [
         Choice(setup.network.words, f"{setup.network.name}, {weights}"),
         Choice((f"dataset.size=[{height},{width}]",), f"{sized} ({well:.2g} would show all of them well)"),
-        Choice((f"dataset.batch_size={setup.batch}",), why_batch),
+        choose_batch(data, machine, setup.batch),
         Choice(
             (f"dataset.passes={each}",), f"{each} an epoch, so that validation takes about a tenth of the time; {seen}"
         ),

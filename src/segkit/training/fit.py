@@ -91,7 +91,7 @@ def fit(config: dict[str, Any], record: Record, spent: float, own: bool, follow_
     run = build(config, record.resume_from is None, follow_links, profiling_callbacks(config))
     if record.resume_from is not None:
         check_same_network(run, record)
-    if record.resume_from is None:  # a run that goes on may change its device
+    else:  # a run that goes on may change its device
         check_plan(run, config)
     if not record.facts:  # else this is another attempt
         describe(run, record, own)
