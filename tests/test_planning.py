@@ -20,7 +20,7 @@ from segkit.models.unet import UNet
 from segkit.models.weights import expect_shares
 from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, leans
-from segkit.planning.machine import Cost, Network, ThisMachine, unet
+from segkit.planning.machine import Cost, Network, ThisMachine, extrapolate, unet
 from segkit.planning.plan import leave_given, make_plan, stored_plan
 from segkit.planning.rules import Choice
 from segkit.training.fit import check_plan
@@ -213,6 +213,14 @@ def test_this_machine_is_measured() -> None:
     assert 0 < narrow.seen < 1e-3
     assert machine.cost(unet(12)) is between
     assert narrow.kept < between.kept < wide.kept < 10_000
+
+
+def test_costs_of_other_widths_grow_whatever_was_measured() -> None:
+    narrow = Cost(0.01, 1e-6, 4e-7, 300.0)
+    usual = extrapolate(narrow, Cost(0.02, 3e-6, 1.2e-6, 600.0), 2)
+    assert usual == pytest.approx((0.04, 9e-6, 3.6e-6, 1200.0))
+    disturbed = extrapolate(narrow, Cost(0.001, 9e-6, 1e-7, 0.0), 2)
+    assert disturbed == pytest.approx((0.01, 16e-6, 4e-7, 300.0))
 
 
 def test_the_machine_is_the_one_that_the_command_names() -> None:

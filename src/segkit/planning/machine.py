@@ -19,6 +19,7 @@ SIDES = (64, 128)  # of the square pictures that are timed
 BATCH = 4  # of them
 LEAST_STEP = 1e-3  # seconds of a step's fixed part
 TIMED = 2  # steps at each size, after one that is not timed
+MOST_GROWTH = 4.0  # of a cost, when the width doubles
 MEASURED = (8, 16)  # widths of U-Nets; a power law leads from these to others
 
 
@@ -94,11 +95,7 @@ class ThisMachine:
     def _between(self, width: int) -> Cost:
         """A U-Net's cost from those of two others: each part grows with a power of the width."""
         narrow, wide = (self.cost(unet(one)) for one in MEASURED)
-        share = math.log(width / MEASURED[0]) / math.log(MEASURED[1] / MEASURED[0])
-        parts = (
-            max(one, 1e-12) ** (1 - share) * max(other, 1e-12) ** share for one, other in zip(narrow, wide, strict=True)
-        )
-        return Cost(*parts)
+        return extrapolate(narrow, wide, math.log(width / MEASURED[0]) / math.log(MEASURED[1] / MEASURED[0]))
 
     def _measure(self, network: Network) -> Cost:
         names = ",".join(f"c{number}" for number in range(self.classes))
@@ -168,6 +165,16 @@ class ThisMachine:
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - started)
         return min(times[1:])
+
+
+def extrapolate(narrow: Cost, wide: Cost, share: float) -> Cost:
+    """The cost of a U-Net `share` doublings wider than the narrow one; the wide one is one doubling wider.
+
+    Twice the width costs as much at least and four times as much at most, whatever was measured: where other work
+    disturbs the measuring, wide networks could otherwise seem to cost nothing.
+    """
+    growth = (min(max(more / max(less, 1e-12), 1.0), MOST_GROWTH) for less, more in zip(narrow, wide, strict=True))
+    return Cost(*(less * more**share for less, more in zip(narrow, growth, strict=True)))
 
 
 def available_memory(place: torch.device) -> float:

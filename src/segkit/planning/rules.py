@@ -248,7 +248,7 @@ def choose(
     steps = int(setup.passes * data.train / setup.batch / side_by_side(machine))
     wanted = wanted_passes(data.train, setup.network.pretrained)
     seen = f"in all, every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
-    sized = f"{scale:.2g} of the pictures' median size, at which objects are {scale * data.thick:.0f} pixels thick"
+    sized = f"{scale:.2g} of the pictures' typical size, at which objects are {scale * data.thick:.0f} pixels thick"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     choices = [
         Choice(setup.network.words, f"{setup.network.name}, {weights}"),
