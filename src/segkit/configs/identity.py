@@ -27,7 +27,8 @@ NOT_IDENTITY = (
     "plan",
 )
 OF_A_PLACE = ("workers", "cache", "download")  # settings of a data set; a resumed run never downloads
-LATER = {"passes": 1, "scale": 1, "foreground": 0}  # what older configs of data sets lack, and what that means
+# What older configs of data sets and tasks lack, and what that means.
+LATER = {"passes": 1, "scale": 1, "foreground": 0, "prior": None, "standardise": False}
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
@@ -36,7 +37,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that a run's result depends on."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
-    kept["model"] = {key: value for key, value in kept.get("model", {}).items() if (key, value) != ("prior", None)}
+    kept["model"] = {key: value for key, value in kept.get("model", {}).items() if (key, value) not in LATER.items()}
     kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if counts(key, value)}
     if kept.get("lr_find"):  # its result overwrites these values
         rate = kept["optimizer"].get("lr")

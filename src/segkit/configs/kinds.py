@@ -192,6 +192,7 @@ OWN: dict[str, Kind] = {
     "dataset.crop": TRUTH,
     "model.mean": several(number(""), "three numbers (red, green, blue), such as [0.5,0.5,0.5]", 3, 3) | NULL,
     "model.std": several(ABOVE_0, "three numbers above 0 (red, green, blue), such as [0.5,0.5,0.5]", 3, 3) | NULL,
+    "model.standardise": TRUTH,
     "model.prior": several(SHARE, "a list of the classes' shares of the pixels, such as [0.02]") | NULL,
     "model.threshold": PROBABILITY,
     "model.beta": ABOVE_0,

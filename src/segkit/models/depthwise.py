@@ -14,29 +14,31 @@ LARGE = 5  # side of the kernels whose gradients are slow in bfloat16
 def quick_gradients(image: Tensor) -> AbstractContextManager[Any]:
     """A context for the forward pass of a training step; without effect elsewhere than on a CPU in bfloat16.
 
-    oneDNN computes the gradients of large depthwise kernels in bfloat16 up to eight times as slowly as in float32: half
-    of a training step of EfficientNet-Lite0. So these gradients are computed in float32.
+    oneDNN computes the gradients of depthwise kernels that are large or take strides in bfloat16 up to twenty times as
+    slowly as in float32: more than half of a training step of EfficientNet-Lite0. So these gradients are computed in
+    float32.
     """
     mixed = image.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
     return _QuickGradients() if mixed else nullcontext()
 
 
 class _QuickGradients(TorchFunctionMode):
-    """Sends depthwise convolutions with large kernels to `_Depthwise`."""
+    """Sends depthwise convolutions that are slow in bfloat16 to `_Depthwise`."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.conv2d and not kwargs and len(args) == 7 and _is_large_depthwise(args[1], args[6]):
+        if func is torch.conv2d and not kwargs and len(args) == 7 and not isinstance(args[4], str):
             image, weight, bias, stride, padding, dilation, groups = args
-            if not isinstance(padding, str):
-                pairs = [(one, one) if isinstance(one, int) else tuple(one) for one in (stride, padding, dilation)]
+            pairs = [(one, one) if isinstance(one, int) else tuple(one) for one in (stride, padding, dilation)]
+            if _is_slow(weight, pairs[0], groups):
                 return _Depthwise.apply(image, weight, bias, *pairs, groups)
         return func(*args, **(kwargs or {}))
 
 
-def _is_large_depthwise(weight: Tensor, groups: int) -> bool:
-    return 1 < groups == weight.shape[0] and weight.shape[1] == 1 and max(weight.shape[2:]) >= LARGE
+def _is_slow(weight: Tensor, stride: Sequence[int], groups: int) -> bool:
+    depthwise = 1 < groups == weight.shape[0] and weight.shape[1] == 1
+    return depthwise and (max(weight.shape[2:]) >= LARGE or max(stride) > 1)
 
 
 class _Depthwise(torch.autograd.Function):

@@ -19,6 +19,7 @@ from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
 from segkit.tasks.optimizing import describe_missing_part, freeze_modules, scale_rates
 from segkit.tasks.scores import Scores
 
+FLAT = 0.1  # added to a picture's standard deviation, so that the noise of one without contrast is not enlarged
 MISSING = {  # what a loss needs but the network or the data lack
     "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
     "presence": "this loss is of presence, which the network does not give; say "
@@ -38,8 +39,10 @@ class SegmentationTask(Task):
     net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
     its modules, by name, whose weights and batch-norm statistics stay fixed, the weights until `unfreeze_at_epoch` (the
     first is 0). encoder_lr_factor: multiplies the learning rate of the module `encoder`. mean, std: normalisation of
-    pictures scaled to 0..1, per channel; None for the network's own `normalisation`, else 0 and 1. prior: see
-    `expect_shares`. optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps`
+    pictures scaled to 0..1, per channel; None for the network's own `normalisation`, else 0 and 1. standardise:
+    whether after that each picture's own mean and standard deviation are taken out, channel by channel, so that light
+    and colour cast do not count (Isensee et al., 2021, do so with all that is not CT). prior: see `expect_shares`.
+    optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps`
     if it has a parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau
     watches. threshold: probability above which a pixel is foreground (one class). beta: of F_β. facts: plain containers
     stored in every checkpoint, so that it alone is enough to predict.
@@ -56,6 +59,7 @@ class SegmentationTask(Task):
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        standardise: bool = False,
         prior: Sequence[float] | None = None,
         threshold: float = 0.5,
         beta: float = 2.0,
@@ -77,7 +81,7 @@ class SegmentationTask(Task):
         self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device that was measured
         if prior:
             expect_shares(net, prior)
-        self.classes, self.threshold = tuple(classes), threshold
+        self.classes, self.threshold, self.standardise = tuple(classes), threshold, standardise
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
         self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
         own_mean, own_std = getattr(net, "normalisation", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
@@ -116,6 +120,9 @@ class SegmentationTask(Task):
 
     def normalise(self, image: Tensor) -> Tensor:
         pixels = (image.float() / 255 - self.mean) / self.std
+        if self.standardise:
+            std, mean = torch.std_mean(pixels, (2, 3), correction=0, keepdim=True)
+            pixels = (pixels - mean) / (std + FLAT)
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def detect(self, image: Tensor) -> Detection:
