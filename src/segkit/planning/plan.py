@@ -33,7 +33,7 @@ from segkit.planning.rules import Choice, Given, Setup
 from segkit.runs.build import build_data, fingerprint_of, make
 
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
-NETWORK = ("model", "weights", "init_from", "freeze")
+NETWORK = ("model", "model.net", "weights", "init_from", "freeze")  # settings that say which network is trained
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
 NAMED = "the network that was named"
 
@@ -175,12 +175,17 @@ def read_given(words: Sequence[str], data: DataModule) -> Given:
 
 def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network]:
     """The networks to choose among; the command's own if it names one; those from scratch for weights=none alone."""
-    given = [word for word in words if key_of(word).partition(".")[0] in NETWORK]
+    given = [word for word in words if names_network(key_of(word))]
     if given == ["weights=none"]:
         return [network for network in rules.NETWORKS if not network.pretrained]
     if given:
         return [Network(NAMED, tuple(given), has_weights(config.get("weights")))]
     return list(rules.NETWORKS)
+
+
+def names_network(key: str) -> bool:
+    """Whether a setting says which network is trained; model.threshold, for one, does not."""
+    return key in NETWORK or key.startswith("model.net.")
 
 
 def takes_prior(config: dict[str, Any], channels: int) -> bool:
@@ -192,10 +197,10 @@ def takes_prior(config: dict[str, Any], channels: int) -> bool:
 def leave_given(choices: Iterable[Choice], words: Sequence[str]) -> Iterable[Choice]:
     """The choices without what the command line sets itself: a setting, or a whole group."""
     given, groups = {key_of(word) for word in words}, group_names()
+    touched = {key.partition(".")[0] for key in given if not key.startswith("model.") or names_network(key)}
     for choice in choices:
         first = key_of(choice.words[0])
-        group = first.partition(".")[0]
-        if first in groups and any(key.partition(".")[0] == group for key in given):
+        if first in groups and first in touched:
             continue
         if kept := tuple(word for word in choice.words if key_of(word) not in given):
             yield choice._replace(words=kept)

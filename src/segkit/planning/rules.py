@@ -192,6 +192,12 @@ def choose_loss(data: Fingerprint) -> Choice:
     return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
 
 
+def choose_light(data: Fingerprint) -> Choice:
+    """Each picture's own light and colour cast are taken out (Isensee et al., 2021): other days, cameras and lamps do
+    not count, which few training pictures do not teach."""
+    return Choice(("model.standardise=true",), "each picture's own light and colour cast are taken out")
+
+
 def choose_prior(data: Fingerprint) -> Choice:
     """The last layer's bias starts from the classes' shares (Lin et al., 2017): otherwise a short training spends its
     first steps finding nothing."""
@@ -258,6 +264,7 @@ def choose(
             (f"dataset.passes={each}",), f"{each} an epoch, so that validation takes about a tenth of the time; {seen}"
         ),
         choose_loss(data),
+        choose_light(data),
         choose_prior(data),
         *choose_schedule(steps, setup.network.pretrained),
         *choose_devices(machine),
