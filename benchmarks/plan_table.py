@@ -78,7 +78,7 @@ MINUTES = (4, 60)
 
 def row(data: Fingerprint, machine: MadeUp, minutes: float) -> str:
     """What is chosen, in a cell."""
-    setup = rules.find_setup(data, machine, 60 * minutes, list(rules.NETWORKS))
+    setup = rules.find_setups(data, machine, 60 * minutes, list(rules.NETWORKS))[0]
     name = "Lite0" if setup.network.pretrained else f"width {setup.network.width}"
     height, width = setup.size
     if setup.passes < 1:

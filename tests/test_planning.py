@@ -3,11 +3,11 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from runpy import run_path
 
 import numpy as np
 import pytest
 import torch
+from machines import ALL, CORE, CORES, GPU, SCRATCH, SKIN, TABLE, VESSELS, MadeUp
 
 from segkit.models.unet import UNet
 from segkit.models.weights import expect_shares
@@ -17,41 +17,28 @@ from segkit.planning.machine import Cost, Network, ThisMachine, extrapolate, une
 from segkit.planning.plan import leave_given, make_plan
 from segkit.planning.rules import Choice
 
-TABLE = run_path(str(Path(__file__).parents[1] / "benchmarks" / "plan_table.py"))
-SKIN: Fingerprint = TABLE["SKIN"]
-VESSELS: Fingerprint = TABLE["VESSELS"]
-
-
-class MadeUp:
-    """A machine on which a pixel of a U-Net of width 16 costs so many seconds a step."""
-
-    def __init__(self, pixel: float, device: str = "cpu", devices: int = 1, memory: float = 1e10) -> None:
-        self.pixel, self.device, self.on_cpu = pixel, device, device == "cpu"
-        self.devices, self.memory = devices, memory
-
-    def describe(self) -> str:
-        return f"{self.device}, made up"
-
-    def cost(self, network: Network) -> Cost:
-        scale = ((network.width or 20) / 16) ** 1.4
-        return Cost(0.01, self.pixel * scale, self.pixel * scale / 4, 1000 * scale)
-
-
-CORE, CORES, GPU = MadeUp(4e-6), MadeUp(2e-6), MadeUp(2e-8, "cuda")
-ALL = list(rules.NETWORKS)
-SCRATCH = [network for network in ALL if not network.pretrained]
-
 
 def setup(data: Fingerprint, machine: MadeUp, seconds: float, offered: list[Network] = ALL) -> rules.Setup:
-    return rules.find_setup(data, machine, seconds, offered)
+    return rules.find_setups(data, machine, seconds, offered)[0]
+
+
+def choose(
+    data: Fingerprint,
+    machine: MadeUp,
+    seconds: float,
+    offered: list[Network] = ALL,
+    given: rules.Given = rules.NOTHING,
+) -> tuple[rules.Setup, list[Choice]]:
+    found = rules.find_setups(data, machine, seconds, offered, given)[0]
+    return found, rules.choose(data, machine, found)
 
 
 def test_a_step_is_priced_by_its_pixels() -> None:
     found = setup(replace(SKIN, thin=768.0, thick=768.0), CORE, 100, [unet(16)])
     assert found.size == (64, 64)  # nothing finer is needed
-    assert found.batch == 8
-    assert found.seconds == pytest.approx(1.15 * (0.01 + 4e-6 * 8 * 64 * 64))
-    assert found.passes == pytest.approx(100 * 0.85 / found.seconds * 8 / 100)
+    assert found.batch == 4
+    assert found.seconds == pytest.approx(1.15 * (0.01 + 4e-6 * 4 * 64 * 64))
+    assert found.passes == pytest.approx(100 * 0.85 / found.seconds * 4 / 100)
 
 
 @pytest.mark.parametrize("offered", [ALL, SCRATCH])
@@ -81,12 +68,13 @@ def test_no_size_is_above_the_largest() -> None:
 
 def test_a_batch_says_why_it_is_as_it_is() -> None:
     def why(data: Fingerprint, machine: MadeUp) -> str:
-        _, choices = rules.choose(data, machine, 3600, [unet(8)], rules.Given(size=(512, 512)))
+        _, choices = choose(data, machine, 3600, [unet(8)], rules.Given(size=(512, 512)))
         return next(choice.why for choice in choices if choice.words[0].startswith("dataset.batch_size="))
 
-    assert why(SKIN, CORE) == "at most a tenth of 100 training pictures"
+    assert why(SKIN, CORE) == "more steps teach a network from scratch more than larger ones"
+    assert why(replace(SKIN, train=30), CORE) == "at most a tenth of 30 training pictures"
     assert why(replace(SKIN, train=11), CORE) == "the least, for batch norm"
-    assert why(SKIN, MadeUp(4e-6, memory=1e9)).startswith("as many as half of the free memory holds, 0.5 GB")
+    assert why(SKIN, MadeUp(4e-6, memory=7e8)).startswith("as many as half of the free memory holds, 0.3 GB")
 
 
 def test_sizes_keep_proportions_in_multiples_of_the_stride() -> None:
@@ -105,8 +93,9 @@ def test_pretrained_weights_come_first_and_widths_follow_the_time() -> None:
 
 
 def test_batches_and_passes() -> None:
-    assert [rules.batch_size(count, True) for count in (5, 20, 65, 1000)] == [2, 2, 6, 8]
-    assert rules.batch_size(1000, False) == 16
+    assert [rules.batch_size(count, True, True) for count in (5, 20, 65, 1000)] == [2, 2, 6, 8]
+    assert [rules.batch_size(count, True, False) for count in (5, 35, 65, 1000)] == [2, 3, 4, 4]
+    assert rules.batch_size(1000, False, True) == rules.batch_size(1000, False, False) == 16
     assert [rules.wanted_passes(count, True) for count in (20, 100, 200_000)] == [40, 20, 6]
     assert [rules.wanted_passes(count, False) for count in (20, 100, 200_000)] == [80, 60, 10]
 
@@ -125,7 +114,7 @@ def test_validation_takes_about_a_tenth() -> None:
 @pytest.mark.parametrize("classes", [1, 2, 150])
 def test_any_number_of_pictures_and_classes_has_a_plan(train: int, classes: int) -> None:
     data = replace(SKIN, train=train, classes=classes, shares=(1 / classes,) * classes)
-    _, choices = rules.choose(data, CORES, 600, ALL)
+    _, choices = choose(data, CORES, 600, ALL)
     words = [word for choice in choices for word in choice.words]
     assert ("loss=bce_dice" in words) == (classes == 1)
     assert all(choice.why for choice in choices)
@@ -133,10 +122,10 @@ def test_any_number_of_pictures_and_classes_has_a_plan(train: int, classes: int)
 
 def test_several_gpus_train_together() -> None:
     eight, one = MadeUp(2e-8, "cuda", devices=8), GPU
-    found, choices = rules.choose(replace(SKIN, train=20_000), eight, 600, ALL)
+    found, choices = choose(replace(SKIN, train=20_000), eight, 600, ALL)
     words = [word for choice in choices for word in choice.words]
     assert words[words.index("trainer=ddp") + 1] == "trainer.devices=8"
-    alone, choices = rules.choose(replace(SKIN, train=20_000), one, 600, [found.network], rules.Given(size=found.size))
+    alone, choices = choose(replace(SKIN, train=20_000), one, 600, [found.network], rules.Given(size=found.size))
     assert "trainer=ddp" not in [word for choice in choices for word in choice.words]
     assert found.passes == pytest.approx(0.9 * 8 * alone.passes)
 
@@ -192,7 +181,7 @@ def test_what_is_said_is_never_changed() -> None:
 
 
 def test_what_is_given_is_counted_with() -> None:
-    found, _ = rules.choose(SKIN, CORE, 600, ALL, rules.Given(size=(300, 200), batch=3))
+    found, _ = choose(SKIN, CORE, 600, ALL, rules.Given(size=(300, 200), batch=3))
     assert (found.size, found.batch) == ((300, 200), 3)
     cost = CORE.cost(found.network)
     assert found.seconds == pytest.approx(1.15 * (cost.step + cost.pixel * 3 * 300 * 200))

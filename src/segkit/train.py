@@ -18,8 +18,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     check_layout(settings)
     if is_planned(cfg):
         from segkit.planning.plan import plan_config
+        from segkit.training.trial import try_out
 
-        cfg = plan_config(cfg)
+        cfg = plan_config(cfg, try_out)
         check_settings(cfg, "train")
     from segkit.training.fit import run_one  # imports torch and Lightning, which a mistake need not wait for
     from segkit.training.telling import show_results

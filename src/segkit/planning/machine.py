@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from segkit.configs.composing import compose, key_of, to_plain
 from segkit.hardware import computing, device, precision
@@ -41,6 +40,13 @@ class Cost(NamedTuple):
     pixel: float
     seen: float
     kept: float = 0.0
+
+
+def loss_words(classes: int) -> tuple[str, ...]:
+    """Cross-entropy and Dice over the batch, for a class and its background, or for several."""
+    if classes == 1:
+        return "loss=bce_dice", "loss.alpha=0.5", "loss.pool=batch"
+    return "loss=combo", "loss.weights={dice: 1, ce: 1}", "loss.losses.dice.pool=batch"
 
 
 def unet(width: int) -> Network:
@@ -99,9 +105,11 @@ class ThisMachine:
 
     def _measure(self, network: Network) -> Cost:
         names = ",".join(f"c{number}" for number in range(self.classes))
-        config = to_plain(compose(*network.words, *self.words, f"dataset.classes=[{names}]", "run_dir=x"))
+        losses = loss_words(self.classes)
+        config = to_plain(compose(*network.words, *losses, *self.words, f"dataset.classes=[{names}]", "run_dir=x"))
         net: nn.Module = make(config["model"]["net"]).to(self.device)
-        steps = [self._time_step(net, side) for side in SIDES]
+        loss: nn.Module = make(config["loss"])
+        steps = [self._time_step(net, loss, side) for side in SIDES]
         seen = self._time_prediction(net, SIDES[-1])
         pixels = [BATCH * side**2 for side in SIDES]
         slope = max((steps[1] - steps[0]) / (pixels[1] - pixels[0]), steps[1] / pixels[1] / 4)
@@ -109,9 +117,9 @@ class ThisMachine:
         each = (kept[1] - kept[0]) / (pixels[1] - pixels[0])  # without the weights
         return Cost(max(steps[1] - slope * pixels[1], LEAST_STEP), slope, seen / pixels[1], each)
 
-    def _time_step(self, net: nn.Module, side: int) -> float:
+    def _time_step(self, net: nn.Module, loss: nn.Module, side: int) -> float:
         image = torch.rand(BATCH, 3, side, side, device=self.device).contiguous(memory_format=torch.channels_last)
-        truth = torch.zeros(BATCH, side, side, device=self.device)
+        truth = torch.zeros(BATCH, side, side, dtype=torch.long, device=self.device)
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6)
 
         def step() -> None:
@@ -121,9 +129,8 @@ class ThisMachine:
                     f"recipe=auto plans trainings on masks, and {type(net).__name__} gives more or other than these: "
                     "say recipe=none."
                 )
-            loss = functional.binary_cross_entropy_with_logits(logits[:, 0].float(), truth)
             optimizer.zero_grad()
-            loss.backward()
+            loss(logits, truth).backward()
             optimizer.step()
 
         net.train()

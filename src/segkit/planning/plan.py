@@ -30,6 +30,7 @@ from segkit.planning import rules
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
 from segkit.planning.machine import Cost, Machine, Network, ThisMachine
 from segkit.planning.rules import Choice, Given, Setup
+from segkit.planning.trials import TryOut, find_best, format_outcome, keep_weights, run_trials
 from segkit.runs.build import build_data, fingerprint_of, make
 
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
@@ -38,9 +39,13 @@ NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  #
 NAMED = "the network that was named"
 
 
+def to_words(choices: Iterable[Choice]) -> list[str]:
+    return [word for choice in choices for word in choice.words]
+
+
 class Plan(NamedTuple):
     """What a plan has chosen. seconds: that planning itself took. digest: of the files of the data set. costs: of the
-    networks that were compared, by name."""
+    networks that were compared, by name. rivals: setups that were not tried, and might be better."""
 
     data: Fingerprint
     digest: str
@@ -49,10 +54,11 @@ class Plan(NamedTuple):
     costs: dict[str, Cost]
     choices: tuple[Choice, ...]
     seconds: float
+    rivals: tuple[Setup, ...] = ()
 
     @property
     def words(self) -> list[str]:
-        return [word for choice in self.choices for word in choice.words]
+        return to_words(self.choices)
 
     def entry(self, seconds: float) -> dict[str, Any]:
         """What a config says of it. seconds: of planning, which its budget pays for."""
@@ -60,12 +66,13 @@ class Plan(NamedTuple):
         return {"seconds": round(seconds, 2), "machine": self.machine, "data": self.digest, "choices": chosen}
 
 
-def plan_config(cfg: DictConfig) -> DictConfig:
-    """The config of a command line with what its plan chose: its own words stay as they are."""
+def plan_config(cfg: DictConfig, try_out: TryOut | None = None) -> DictConfig:
+    """The config of a command line with what its plan chose: its own words stay as they are. try_out: trains a setup
+    for a short time; None if none is to be tried."""
     started = time.perf_counter()
     words = own_words(cfg)
     if (entry := stored_plan(cfg)) is None:
-        plan = make_plan(words, started)
+        plan = make_plan(words, started, try_out=try_out, run_dir=Path(cfg.run_dir).absolute())
         entry = plan.entry(plan.seconds)
     chosen = [word for choice in entry["choices"] for word in choice["words"]]
     planned = compose(*chosen, *words, f"run_dir={quote(cfg.run_dir)}")
@@ -93,9 +100,15 @@ def own_words(cfg: DictConfig) -> list[str]:
     return [str(word) for word in cfg.overrides if key_of(word).partition(".")[0] not in OWN]
 
 
-def make_plan(words: Sequence[str], started: float, machine: Machine | None = None) -> Plan:
+def make_plan(
+    words: Sequence[str],
+    started: float,
+    machine: Machine | None = None,
+    try_out: TryOut | None = None,
+    run_dir: Path = Path(),
+) -> Plan:
     """The plan for a command line. started: when planning began, a time.perf_counter value. machine: another than this
-    one, for tests."""
+    one, for tests. try_out: see `plan_config`; its runs go to folders in run_dir."""
     check_words(words)
     cfg = compose(*words, "run_dir=x")
     check_kind(cfg)
@@ -114,16 +127,30 @@ def make_plan(words: Sequence[str], started: float, machine: Machine | None = No
         more.append(Choice((f"budget={seconds / 60:g}m",), why))
     else:
         seconds = parse_budget(config["budget"])
-    left = max(seconds - (time.perf_counter() - started), 1e-3)
-    setup, choices = rules.choose(found, here, left, offered, given)
-    if setup.network.name == NAMED and not takes_prior(config, len(found.shares)):
-        choices = [choice for choice in choices if not choice.words[0].startswith("model.prior=")]
     more += reading
-    check_enough(setup, found.train, seconds, time.perf_counter() - started)
-    kept = tuple(leave_given([*more, *choices], words))
+
+    def choose(setup: Setup) -> list[Choice]:
+        choices = rules.choose(found, here, setup)
+        if setup.network.name == NAMED and not takes_prior(config, len(found.shares)):
+            choices = [choice for choice in choices if not choice.words[0].startswith("model.prior=")]
+        return list(leave_given([*more, *choices], words))
+
+    left = max(seconds - (time.perf_counter() - started), 1e-3)
+    setups = rules.find_setups(found, here, left, offered, given)
+    check_enough(setups[0], found.train, seconds, time.perf_counter() - started)
+    rivals = rules.choose_rivals(found, here, setups)
     hardware.empty_cache()  # of a GPU, which other processes may train on
+    setup, best = setups[0], None
+    if rivals and try_out is not None:
+        trials = run_trials([setup, *rivals], lambda one: [*to_words(choose(one)), *words], seconds, run_dir, try_out)
+        best, rivals = find_best(trials), []
+        keep_weights(trials, best)
+        rest = (seconds - (time.perf_counter() - started)) / left
+        setup = best.setup._replace(passes=rest * best.setup.passes)
+        more.append(Choice((f"init_from={quote(best.weights)}",), format_outcome(trials, seconds)))
     costs = {network.name: here.cost(network) for network in offered}
-    return Plan(found, fingerprint_of(data), here.describe(), setup, costs, kept, time.perf_counter() - started)
+    spent = time.perf_counter() - started
+    return Plan(found, fingerprint_of(data), here.describe(), setup, costs, tuple(choose(setup)), spent, tuple(rivals))
 
 
 def check_words(words: Sequence[str]) -> None:

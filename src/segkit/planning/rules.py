@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from segkit.console import format_count
 from segkit.planning.fingerprint import Fingerprint
-from segkit.planning.machine import Cost, Machine, Network, unet
+from segkit.planning.machine import Cost, Machine, Network, loss_words, unet
 
 SHARE = 0.85  # of the budget that trains: the rest probes, validates, and writes checkpoints
 LOADING = 1.15  # a step with its pictures read and augmented, relative to one without
@@ -23,6 +23,8 @@ SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for e
 STEP = 32  # sides are multiples of this
 LEAST_BATCH = 2  # for batch norm
 FEW = 20  # validation pictures, below which they do not choose the epoch
+CLOSE = 2.0  # doublings, within which the worths of two setups do not tell which is better
+TRIAL = 0.1  # share of the budget in which each of them is tried
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
 NETWORKS = (LITE0, *(unet(width) for width in (32, 24, 16, 12, 8)))
@@ -77,10 +79,11 @@ def wanted_scale(data: Fingerprint) -> tuple[float, float]:
     return min(well, 1.0), min(least, 1.0)
 
 
-def batch_size(pictures: int, on_cpu: bool) -> int:
-    """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are not quicker a
-    picture, and 16 on a GPU; 2 at least, for batch norm."""
-    return max(min(8 if on_cpu else 16, pictures // 10), LEAST_BATCH)
+def batch_size(pictures: int, on_cpu: bool, pretrained: bool) -> int:
+    """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are hardly quicker
+    a picture, and 4 from scratch, since more steps teach more; 16 on a GPU; 2 at least, for batch norm."""
+    on_this = (8 if pretrained else 4) if on_cpu else 16
+    return max(min(on_this, pictures // 10), LEAST_BATCH)
 
 
 def fitting_batch(batch: int, machine: Machine, cost: Cost, size: tuple[int, int]) -> int:
@@ -123,7 +126,8 @@ def propose_budget(
 
     def seconds(network: Network) -> tuple[float, float]:
         wanted, cost = wanted_passes(data.train, network.pretrained), machine.cost(network)
-        batch = given.batch or fitting_batch(batch_size(data.train, machine.on_cpu), machine, cost, size)
+        largest = batch_size(data.train, machine.on_cpu, network.pretrained)
+        batch = given.batch or fitting_batch(largest, machine, cost, size)
         steps = wanted * data.train / batch / side_by_side(machine)
         return steps * step_seconds(cost, batch, size) / SHARE, wanted
 
@@ -132,23 +136,39 @@ def propose_budget(
     return 60 * math.ceil(min(max(needed, SHORTEST), LONGEST) / 60), why
 
 
-def find_setup(
+def find_setups(
     data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], given: Given = NOTHING
-) -> Setup:
-    """The network and the size with the highest worth within the time; if none sees every training picture once, the
-    quickest."""
+) -> list[Setup]:
+    """Networks and sizes with the highest worth within the time, the best first: one with pretrained weights and one
+    from scratch. If nothing sees every training picture once, the quickest alone."""
     well, least = wanted_scale(data)
-    largest, found = batch_size(data.train, machine.on_cpu), list[Setup]()
-    most = min(SPARE * well, 1.0)
+    most, found = min(SPARE * well, 1.0), list[Setup]()
     for network in offered:
-        cost = machine.cost(network)
+        cost, largest = machine.cost(network), batch_size(data.train, machine.on_cpu, network.pretrained)
         for size in [given.size] if given.size else sizes_between(data, least, most):
             batch = given.batch or fitting_batch(largest, machine, cost, size)
             step = step_seconds(cost, batch, size)
             passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
             found.append(Setup(network, size, batch, passes, step))
-    best = max(found, key=lambda setup: worth(data, setup))
-    return best if best.passes >= 1 else max(found, key=lambda setup: setup.passes)
+    found.sort(key=lambda setup: worth(data, setup), reverse=True)
+    if found[0].passes < 1:
+        return [max(found, key=lambda setup: setup.passes)]
+    best = {setup.network.pretrained: setup for setup in reversed(found)}
+    return sorted(best.values(), key=lambda setup: worth(data, setup), reverse=True)
+
+
+def choose_rivals(data: Fingerprint, machine: Machine, setups: Sequence[Setup]) -> list[Setup]:
+    """The setups whose worths lie too close to the best's to tell which is better, so that each is tried; none where a
+    trial would not show every training picture twice, and all of validation, or where several GPUs train."""
+    best, *others = setups
+    close = [one for one in others if worth(data, best) - worth(data, one) <= CLOSE]
+
+    def is_telling(setup: Setup) -> bool:
+        trial = TRIAL * setup.passes * pass_seconds(data, machine, setup)
+        return TRIAL * setup.passes >= 2 and trial > 2 * validation_seconds(data, machine, setup)
+
+    tried = all(map(is_telling, [best, *close])) and machine.devices == 1
+    return close if tried else []
 
 
 def worth(data: Fingerprint, setup: Setup) -> float:
@@ -165,31 +185,40 @@ def worth(data: Fingerprint, setup: Setup) -> float:
     return detail + wider + 2.0 * setup.network.pretrained + 2.0 * min(math.log2(enough), 0.0)
 
 
+def pass_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
+    """The seconds of a pass over the training pictures."""
+    return setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
+
+
+def validation_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
+    seen = machine.cost(setup.network).seen
+    return data.val * seen * setup.size[0] * setup.size[1] * LOADING / side_by_side(machine)
+
+
 def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
     """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
-    cost = machine.cost(setup.network)
-    once = setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
-    validation = data.val * cost.seen * setup.size[0] * setup.size[1] * LOADING / side_by_side(machine)
-    wanted = math.ceil(validation / VALIDATION / once)
-    return max(min(wanted, int(setup.passes / EPOCHS)), 1)
+    wanted = validation_seconds(data, machine, setup) / VALIDATION / pass_seconds(data, machine, setup)
+    return max(min(math.ceil(wanted), int(setup.passes / EPOCHS)), 1)
 
 
-def choose_batch(data: Fingerprint, machine: Machine, batch: int) -> Choice:
-    """What limits the batch: the pictures, memory, or batch norm."""
+def choose_batch(data: Fingerprint, machine: Machine, setup: Setup) -> Choice:
+    """What limits the batch: the pictures, the steps, memory, or batch norm."""
+    batch, largest = setup.batch, batch_size(data.train, machine.on_cpu, setup.network.pretrained)
     why = f"at most a tenth of {data.train} training pictures"
     if batch == LEAST_BATCH:
         why = "the least, for batch norm"
-    elif batch < batch_size(data.train, machine.on_cpu):
+    elif batch == 4 and machine.on_cpu and not setup.network.pretrained:
+        why = "more steps teach a network from scratch more than larger ones"
+    elif batch < largest:
         why = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
     return Choice((f"dataset.batch_size={batch}",), why)
 
 
 def choose_loss(data: Fingerprint) -> Choice:
     """Cross-entropy, which tells every pixel apart, with Dice over the batch, which does not let a rare class go."""
-    one = ("loss=bce_dice", "loss.alpha=0.5", "loss.pool=batch")
-    several = ("loss=combo", "loss.weights={dice: 1, ce: 1}", "loss.losses.dice.pool=batch")
-    words = one if data.classes == 1 else several
-    return Choice(words, f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels")
+    return Choice(
+        loss_words(data.classes), f"cross-entropy and Dice: the rarest class has {100 * data.rare:.1f} % of the pixels"
+    )
 
 
 def choose_light(data: Fingerprint) -> Choice:
@@ -242,11 +271,8 @@ def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
     ]
 
 
-def choose(
-    data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], given: Given = NOTHING
-) -> tuple[Setup, list[Choice]]:
-    """All choices for a budget of so many seconds."""
-    setup = find_setup(data, machine, seconds, offered, given)
+def choose(data: Fingerprint, machine: Machine, setup: Setup) -> list[Choice]:
+    """All choices for a setup."""
     height, width = setup.size
     well, _ = wanted_scale(data)
     scale = max(setup.size) / data.long_side
@@ -256,10 +282,10 @@ def choose(
     seen = f"in all, every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
     sized = f"{scale:.2g} of the pictures' typical size, at which objects are {scale * data.thick:.0f} pixels thick"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
-    choices = [
+    return [
         Choice(setup.network.words, f"{setup.network.name}, {weights}"),
         Choice((f"dataset.size=[{height},{width}]",), f"{sized} ({well:.2g} would show all of them well)"),
-        choose_batch(data, machine, setup.batch),
+        choose_batch(data, machine, setup),
         Choice(
             (f"dataset.passes={each}",), f"{each} an epoch, so that validation takes about a tenth of the time; {seen}"
         ),
@@ -271,4 +297,3 @@ def choose(
         choose_augmentation(data),
         choose_epoch(data),
     ]
-    return setup, choices

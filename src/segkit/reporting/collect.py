@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from segkit.configs.errors import explain
 from segkit.configs.moved import update_names
+from segkit.configs.places import PARTS
 from segkit.files.reading import MOST_JSON, read_json, read_text, read_yaml
 from segkit.files.tables import read_rows
 from segkit.reporting.groups import Run, group_key, group_runs
@@ -51,7 +52,7 @@ def find(patterns: str | Sequence[str]) -> list[Path]:
         else:
             folders = {match if match.is_dir() else match.parent for match in find_matches(path, rest)}
             found |= {folder.resolve() for folder in folders if is_run(folder)}
-    runs = sorted(path for path in found if path.parent.name != "stages" or not is_run(path.parent.parent))
+    runs = sorted(path for path in found if path.parent.name not in PARTS or not is_run(path.parent.parent))
     if not any(map(is_run, runs)):
         raise ValueError(
             f"runs={', '.join(wanted)}: no run folder there (one with config.yaml and results.json), and none written "

@@ -18,7 +18,7 @@ from segkit.configs.composing import find_classes, format_argument, is_weights_f
 from segkit.configs.errors import explain
 from segkit.configs.identity import SWEEP_ID, config_hash, differences, identity, move_paths
 from segkit.configs.moved import update_names
-from segkit.configs.places import check_resumable, find_first_command
+from segkit.configs.places import PARTS, check_resumable, find_first_command
 from segkit.configs.settings import MAY_CHANGE, check_kinds, check_together
 from segkit.files.reading import first_line, read_json, read_yaml
 from segkit.files.tables import read_rows
@@ -120,7 +120,7 @@ def _keep_record(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
         if stored_configs.find_sending_loggers(record.config):  # a resumed run has these only if its command names them
             again += f" 'logger=[{','.join(record.config['logger'])}]'"
         kept = any((folder / path).exists() for path in ("checkpoints/last.ckpt", "stages"))
-        if interrupted and folder.parent.name != "stages":  # for a stage, its run says so
+        if interrupted and folder.parent.name not in PARTS:  # whose run says so
             then = f"The run is kept; go on with:\n  {again}" if kept else "No epoch was finished, so start it again."
             console.say(f"\nInterrupted. {then}", stderr=True)
         if interrupted:
