@@ -8,7 +8,7 @@ A machine's costs are those measured on one core of a server, divided by a facto
 from dataclasses import replace
 from typing import NamedTuple
 
-from segkit.planning import rules
+from segkit.planning import setups
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Cost, Network
 
@@ -78,7 +78,7 @@ MINUTES = (4, 60)
 
 def row(data: Fingerprint, machine: MadeUp, minutes: float) -> str:
     """What is chosen, in a cell."""
-    setup = rules.find_setups(data, machine, 60 * minutes, list(rules.NETWORKS))[0]
+    setup = setups.find_setups(data, machine, 60 * minutes, list(setups.NETWORKS))[0]
     name = "Lite0" if setup.network.pretrained else f"width {setup.network.width}"
     height, width = setup.size
     if setup.passes < 1:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from runpy import run_path
 
-from segkit.planning import rules
+from segkit.planning import setups
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Cost, Network
 
@@ -28,5 +28,5 @@ class MadeUp:
 
 
 CORE, CORES, GPU = MadeUp(4e-6), MadeUp(2e-6), MadeUp(2e-8, "cuda")
-ALL = list(rules.NETWORKS)
+ALL = list(setups.NETWORKS)
 SCRATCH = [network for network in ALL if not network.pretrained]

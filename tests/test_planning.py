@@ -11,15 +11,15 @@ from machines import ALL, CORE, CORES, GPU, SCRATCH, SKIN, TABLE, VESSELS, MadeU
 
 from segkit.models.unet import UNet
 from segkit.models.weights import expect_shares
-from segkit.planning import rules
+from segkit.planning import rules, setups
 from segkit.planning.fingerprint import Fingerprint, leans
 from segkit.planning.machine import Cost, Network, ThisMachine, extrapolate, unet
 from segkit.planning.plan import leave_given, make_plan
 from segkit.planning.rules import Choice
 
 
-def setup(data: Fingerprint, machine: MadeUp, seconds: float, offered: list[Network] = ALL) -> rules.Setup:
-    return rules.find_setups(data, machine, seconds, offered)[0]
+def setup(data: Fingerprint, machine: MadeUp, seconds: float, offered: list[Network] = ALL) -> setups.Setup:
+    return setups.find_setups(data, machine, seconds, offered)[0]
 
 
 def choose(
@@ -27,9 +27,9 @@ def choose(
     machine: MadeUp,
     seconds: float,
     offered: list[Network] = ALL,
-    given: rules.Given = rules.NOTHING,
-) -> tuple[rules.Setup, list[Choice]]:
-    found = rules.find_setups(data, machine, seconds, offered, given)[0]
+    given: setups.Given = setups.NOTHING,
+) -> tuple[setups.Setup, list[Choice]]:
+    found = setups.find_setups(data, machine, seconds, offered, given)[0]
     return found, rules.choose(data, machine, found)
 
 
@@ -45,16 +45,16 @@ def test_a_step_is_priced_by_its_pixels() -> None:
 @pytest.mark.parametrize("data", [SKIN, VESSELS], ids=["skin", "vessels"])
 def test_more_time_never_gives_a_smaller_worth(data: Fingerprint, offered: list[Network]) -> None:
     found = [setup(data, CORE, seconds, offered) for seconds in (60, 120, 240, 480, 960, 3600, 36000)]
-    worth = [rules.worth(data, one) for one in found]
+    worth = [setups.worth(data, one) for one in found]
     assert worth == sorted(worth)
     sides = [max(one.size) for one in found]
     assert sides[-1] >= sides[0]
 
 
 def test_objects_decide_the_size() -> None:
-    assert rules.wanted_scale(SKIN) == pytest.approx((48 / 300, 1.5 / 150))
-    assert rules.wanted_scale(VESSELS) == pytest.approx((1.0, 0.5))
-    assert rules.wanted_scale(replace(SKIN, thin=0.0, thick=0.0)) == (1.0, 0.25)
+    assert setups.wanted_scale(SKIN) == pytest.approx((48 / 300, 1.5 / 150))
+    assert setups.wanted_scale(VESSELS) == pytest.approx((1.0, 0.5))
+    assert setups.wanted_scale(replace(SKIN, thin=0.0, thick=0.0)) == (1.0, 0.25)
     for seconds in (10, 100, 1000, 100_000):
         assert max(setup(VESSELS, CORE, seconds).size) >= 480  # thinner than 1.5 pixels is not seen
         assert max(setup(SKIN, CORE, seconds).size) <= 2 * 160  # twice what shows them well, with time to spare
@@ -63,12 +63,12 @@ def test_objects_decide_the_size() -> None:
 
 def test_no_size_is_above_the_largest() -> None:
     thin = replace(SKIN, size=(2000, 3000), largest=3000, thin=1.6, thick=3.0)
-    assert [max(size) for size in rules.sizes_between(thin, *rules.wanted_scale(thin)[::-1])] == [1024]
+    assert [max(size) for size in setups.sizes_between(thin, *setups.wanted_scale(thin)[::-1])] == [1024]
 
 
 def test_a_batch_says_why_it_is_as_it_is() -> None:
     def why(data: Fingerprint, machine: MadeUp) -> str:
-        _, choices = choose(data, machine, 3600, [unet(8)], rules.Given(size=(512, 512)))
+        _, choices = choose(data, machine, 3600, [unet(8)], setups.Given(size=(512, 512)))
         return next(choice.why for choice in choices if choice.words[0].startswith("dataset.batch_size="))
 
     assert why(SKIN, CORE) == "more steps teach a network from scratch more than larger ones"
@@ -78,7 +78,7 @@ def test_a_batch_says_why_it_is_as_it_is() -> None:
 
 
 def test_sizes_keep_proportions_in_multiples_of_the_stride() -> None:
-    found = list(rules.sizes_between(replace(SKIN, size=(300, 1000)), 0.1, 1.0))
+    found = list(setups.sizes_between(replace(SKIN, size=(300, 1000)), 0.1, 1.0))
     assert found[0] == (320, 1024)
     assert found[-1] == (32, 96)
     assert all(height % 32 == width % 32 == 0 for height, width in found)
@@ -93,17 +93,17 @@ def test_pretrained_weights_come_first_and_widths_follow_the_time() -> None:
 
 
 def test_batches_and_passes() -> None:
-    assert [rules.batch_size(count, True, True) for count in (5, 20, 65, 1000)] == [2, 2, 6, 8]
-    assert [rules.batch_size(count, True, False) for count in (5, 35, 65, 1000)] == [2, 3, 4, 4]
-    assert rules.batch_size(1000, False, True) == rules.batch_size(1000, False, False) == 16
-    assert [rules.wanted_passes(count, True) for count in (20, 100, 200_000)] == [40, 20, 6]
-    assert [rules.wanted_passes(count, False) for count in (20, 100, 200_000)] == [80, 60, 10]
+    assert [setups.batch_size(count, True, True) for count in (5, 20, 65, 1000)] == [2, 2, 6, 8]
+    assert [setups.batch_size(count, True, False) for count in (5, 35, 65, 1000)] == [2, 3, 4, 4]
+    assert setups.batch_size(1000, False, True) == setups.batch_size(1000, False, False) == 16
+    assert [setups.wanted_passes(count, True) for count in (20, 100, 200_000)] == [40, 20, 6]
+    assert [setups.wanted_passes(count, False) for count in (20, 100, 200_000)] == [80, 60, 10]
 
 
 def test_validation_takes_about_a_tenth() -> None:
     many = replace(SKIN, val=400)
     found = setup(many, CORE, 600)
-    each = rules.passes_an_epoch(many, CORE, found)
+    each = setups.passes_an_epoch(many, CORE, found)
     validation = 400 * CORE.cost(found.network).seen * found.size[0] * found.size[1]
     epoch = each * (100 // found.batch) * found.seconds
     assert each > 1
@@ -125,14 +125,14 @@ def test_several_gpus_train_together() -> None:
     found, choices = choose(replace(SKIN, train=20_000), eight, 600, ALL)
     words = [word for choice in choices for word in choice.words]
     assert words[words.index("trainer=ddp") + 1] == "trainer.devices=8"
-    alone, choices = choose(replace(SKIN, train=20_000), one, 600, [found.network], rules.Given(size=found.size))
+    alone, choices = choose(replace(SKIN, train=20_000), one, 600, [found.network], setups.Given(size=found.size))
     assert "trainer=ddp" not in [word for choice in choices for word in choice.words]
     assert found.passes == pytest.approx(0.9 * 8 * alone.passes)
 
 
 def test_a_batch_fits_into_half_of_the_memory() -> None:
     cost = Cost(0.01, 1e-8, 1e-9, kept=1000.0)
-    assert [rules.fitting_batch(16, MadeUp(1, memory=memory), cost, (500, 1000)) for memory in (1e11, 8e9, 1e6)] == [
+    assert [setups.fitting_batch(16, MadeUp(1, memory=memory), cost, (500, 1000)) for memory in (1e11, 8e9, 1e6)] == [
         16, 8, 2,
     ]  # fmt: skip
     assert setup(VESSELS, MadeUp(2e-8, "cuda", memory=2e9), 3600).batch == 2
@@ -181,7 +181,7 @@ def test_what_is_said_is_never_changed() -> None:
 
 
 def test_what_is_given_is_counted_with() -> None:
-    found, _ = choose(SKIN, CORE, 600, ALL, rules.Given(size=(300, 200), batch=3))
+    found, _ = choose(SKIN, CORE, 600, ALL, setups.Given(size=(300, 200), batch=3))
     assert (found.size, found.batch) == ((300, 200), 3)
     cost = CORE.cost(found.network)
     assert found.seconds == pytest.approx(1.15 * (cost.step + cost.pixel * 3 * 300 * 200))
@@ -212,9 +212,9 @@ def test_the_machine_is_the_one_that_the_command_names() -> None:
 
 def test_the_budget_that_is_proposed_is_that_of_the_quickest_network() -> None:
     for offered in (SCRATCH, SCRATCH[::-1]):
-        seconds, why = rules.propose_budget(VESSELS, CORES, offered)
-        assert (seconds, why) == rules.propose_budget(VESSELS, CORES, [unet(8)])
-    wide, _ = rules.propose_budget(VESSELS, CORES, [unet(32)])
+        seconds, why = setups.propose_budget(VESSELS, CORES, offered)
+        assert (seconds, why) == setups.propose_budget(VESSELS, CORES, [unet(8)])
+    wide, _ = setups.propose_budget(VESSELS, CORES, [unet(32)])
     assert wide > seconds
 
 

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 
 from segkit.configs.composing import compose
 from segkit.files.reading import read_yaml
-from segkit.planning import rules
+from segkit.planning import setups
 from segkit.planning.machine import unet
 from segkit.planning.plan import make_plan
-from segkit.planning.rules import LITE0, Setup
+from segkit.planning.setups import LITE0, Setup
 from segkit.planning.trials import MARGIN, Trial, find_best
 from segkit.reporting import collect
 from segkit.train import train
@@ -34,7 +34,7 @@ def test_the_rules_own_choice_stays_unless_a_rival_is_clearly_better() -> None:
 def test_rivals_are_close_and_their_trials_tell_something() -> None:
     def rivals(machine: MadeUp, seconds: float, **changes: object) -> list[Setup]:
         data = replace(SKIN, **changes)  # type: ignore[arg-type]
-        return rules.choose_rivals(data, machine, rules.find_setups(data, machine, seconds, ALL))
+        return setups.choose_rivals(data, machine, setups.find_setups(data, machine, seconds, ALL))
 
     (rival,) = rivals(CORE, 1200)
     assert not rival.network.pretrained
@@ -70,8 +70,8 @@ def test_a_plan_tries_its_rivals(tmp_path: Path, better: int) -> None:
 def test_a_trial_is_trained_and_its_weights_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rules, "CLOSE", 9.0)
-    monkeypatch.setattr(rules, "TRIAL", 0.3)
+    monkeypatch.setattr(setups, "CLOSE", 9.0)
+    monkeypatch.setattr(setups, "TRIAL", 0.3)
     words = ["recipe=auto", "budget=20s", "dataset.counts=[24,6,6]", "dataset.picture_size=32", "dataset.size=32"]
     run = tmp_path / "run"
     train(compose(*words, f"run_dir={run}"))

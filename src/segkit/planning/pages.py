@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from segkit.configs.composing import group_names
 from segkit.files.writing import write_text
 from segkit.planning.plan import Plan
-from segkit.planning.rules import TRIAL
+from segkit.planning.setups import TRIAL
 from segkit.planning.trials import describe
 
 PLACES = ("dataset.root", "seed", "experiment", "name")  # words that are said again for each training

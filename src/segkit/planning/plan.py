@@ -26,10 +26,11 @@ from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.module import DataModule
 from segkit.files.reading import read_yaml
 from segkit.models.weights import last_bias
-from segkit.planning import rules
+from segkit.planning import rules, setups
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
 from segkit.planning.machine import Cost, Machine, Network, ThisMachine
-from segkit.planning.rules import Choice, Given, Setup
+from segkit.planning.rules import Choice
+from segkit.planning.setups import Given, Setup
 from segkit.planning.trials import TryOut, find_best, format_outcome, keep_weights, run_trials
 from segkit.runs.build import build_data, fingerprint_of, make
 
@@ -123,7 +124,7 @@ def make_plan(
     offered, given = offer_networks(words, config), read_given(words, data)
     more = list[Choice]()
     if config["budget"] is None:
-        seconds, why = rules.propose_budget(found, here, offered, given)
+        seconds, why = setups.propose_budget(found, here, offered, given)
         more.append(Choice((f"budget={seconds / 60:g}m",), why))
     else:
         seconds = parse_budget(config["budget"])
@@ -136,11 +137,11 @@ def make_plan(
         return list(leave_given([*more, *choices], words))
 
     left = max(seconds - (time.perf_counter() - started), 1e-3)
-    setups = rules.find_setups(found, here, left, offered, given)
-    check_enough(setups[0], found.train, seconds, time.perf_counter() - started)
-    rivals = rules.choose_rivals(found, here, setups)
+    possible = setups.find_setups(found, here, left, offered, given)
+    check_enough(possible[0], found.train, seconds, time.perf_counter() - started)
+    rivals = setups.choose_rivals(found, here, possible)
     hardware.empty_cache()  # of a GPU, which other processes may train on
-    setup, best = setups[0], None
+    setup, best = possible[0], None
     if rivals and try_out is not None:
         trials = run_trials([setup, *rivals], lambda one: [*to_words(choose(one)), *words], seconds, run_dir, try_out)
         best, rivals = find_best(trials), []
@@ -204,10 +205,10 @@ def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network
     """The networks to choose among; the command's own if it names one; those from scratch for weights=none alone."""
     given = [word for word in words if names_network(key_of(word))]
     if given == ["weights=none"]:
-        return [network for network in rules.NETWORKS if not network.pretrained]
+        return [network for network in setups.NETWORKS if not network.pretrained]
     if given:
         return [Network(NAMED, tuple(given), has_weights(config.get("weights")))]
-    return list(rules.NETWORKS)
+    return list(setups.NETWORKS)
 
 
 def names_network(key: str) -> bool:

@@ -1,34 +1,25 @@
-"""The rules of a plan: from a data set's fingerprint, a machine's costs and a budget to settings, each with its reason.
+"""The rules of a plan: from a data set's fingerprint, a machine's costs and a setup to settings, each with its reason.
 
-A rule is a function that gives a number and says why; `choose` puts them together. They are meant for a budget that is
-short for the data, where every choice is one between detail and repetition.
+A rule is a function that gives a number and says why; `choose` puts them together.
 """
 
-import math
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from segkit.console import format_count
 from segkit.planning.fingerprint import Fingerprint
-from segkit.planning.machine import Cost, Machine, Network, loss_words, unet
+from segkit.planning.machine import Machine, loss_words
+from segkit.planning.setups import (
+    LEAST_BATCH,
+    ROOM,
+    Setup,
+    batch_size,
+    passes_an_epoch,
+    side_by_side,
+    wanted_passes,
+    wanted_scale,
+)
 
-SHARE = 0.85  # of the budget that trains: the rest probes, validates, and writes checkpoints
-LOADING = 1.15  # a step with its pictures read and augmented, relative to one without
-VALIDATION = 0.1  # share of the training time that validations may take
-EPOCHS = 10  # at least, so that the best of them is worth choosing
-SMALLEST, LARGEST = 64, 1024  # side of what a network sees, in pixels
-SPARE = 2.0  # times the size that shows objects well, which a budget with time to spare may go to
-ROOM = 0.5  # share of the free memory that the pictures of a batch may take
-SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
-STEP = 32  # sides are multiples of this
-LEAST_BATCH = 2  # for batch norm
 FEW = 20  # validation pictures, below which they do not choose the epoch
-CLOSE = 2.0  # doublings, within which the worths of two setups do not tell which is better
-TRIAL = 0.1  # share of the budget in which each of them is tried
-SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
-LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
-NETWORKS = (LITE0, *(unet(width) for width in (32, 24, 16, 12, 8)))
-THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest parts and its middle: wanted, and the least
 
 
 class Choice(NamedTuple):
@@ -36,169 +27,6 @@ class Choice(NamedTuple):
 
     words: tuple[str, ...]
     why: str
-
-
-class Given(NamedTuple):
-    """What a command line has decided itself: the (height, width) that the network sees, and the batch size."""
-
-    size: tuple[int, int] | None = None
-    batch: int | None = None
-
-
-NOTHING = Given()
-
-
-class Setup(NamedTuple):
-    """A network that sees pictures of a size (height, width). passes: over the training pictures that the budget
-    allows. seconds: of a training step."""
-
-    network: Network
-    size: tuple[int, int]
-    batch: int
-    passes: float
-    seconds: float
-
-
-def wanted_passes(pictures: int, pretrained: bool) -> float:
-    """How often every training picture should be seen: so often that a network from scratch sees 6,000 pictures and
-    one with pretrained weights 2,000, but 10 and 6 times at least, and 80 and 40 at most."""
-    wanted, least, most = (2000, 6, 40) if pretrained else (6000, 10, 80)
-    return min(max(wanted / pictures, least), most)
-
-
-def wanted_scale(data: Fingerprint) -> tuple[float, float]:
-    """The scale (of 1: as in the files) at which objects are seen well, and the least at which they are seen at all.
-
-    The thinnest parts (5 % of the area) are 3 pixels across, or 1.5 at least, and half of the area belongs to objects
-    of 48 pixels, or 2.5 at least: two pixels tell a line from noise, and outlines that are half a pixel off cost an
-    object of 48 pixels about 2 % of IoU; more detail costs time that repetition uses better.
-    """
-    if not data.thin:
-        return 1.0, 0.25
-    well, least = (max(THIN[at] / data.thin, THICK[at] / data.thick) for at in (0, 1))
-    return min(well, 1.0), min(least, 1.0)
-
-
-def batch_size(pictures: int, on_cpu: bool, pretrained: bool) -> int:
-    """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are hardly quicker
-    a picture, and 4 from scratch, since more steps teach more; 16 on a GPU; 2 at least, for batch norm."""
-    on_this = (8 if pretrained else 4) if on_cpu else 16
-    return max(min(on_this, pictures // 10), LEAST_BATCH)
-
-
-def fitting_batch(batch: int, machine: Machine, cost: Cost, size: tuple[int, int]) -> int:
-    """The batch, or as much of it as half of the free memory holds; 2 at least."""
-    most = ROOM * machine.memory / max(cost.kept * size[0] * size[1], 1)
-    return max(min(batch, int(most)), LEAST_BATCH)
-
-
-def sizes_between(data: Fingerprint, least: float, most: float) -> Iterator[tuple[int, int]]:
-    """(height, width) in multiples of 32 with the pictures' proportions, from the largest to the smallest."""
-    low = min(max(round(least * data.long_side / STEP), SMALLEST // STEP), LARGEST // STEP)
-    high = max(math.ceil(min(most * data.long_side, LARGEST) / STEP), low)
-    for units in range(high, low - 1, -1):
-        yield _proportional(data.size, units * STEP)
-
-
-def _proportional(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = side / max(size)
-    height, width = (max(round(edge * scale / STEP), 1) * STEP for edge in size)
-    return height, width
-
-
-def step_seconds(cost: Cost, batch: int, size: tuple[int, int]) -> float:
-    """The seconds of a training step, with its pictures read and augmented."""
-    return LOADING * (cost.step + cost.pixel * batch * size[0] * size[1])
-
-
-def side_by_side(machine: Machine) -> float:
-    """How many devices' worth of pictures a machine trains on at once."""
-    return 1.0 if machine.devices == 1 else SHARED * machine.devices
-
-
-def propose_budget(
-    data: Fingerprint, machine: Machine, offered: Sequence[Network], given: Given = NOTHING
-) -> tuple[float, str]:
-    """The seconds, in whole minutes, in which the quickest of some networks sees every training picture as often as it
-    should, at the size that shows objects well; and why."""
-    well, least = wanted_scale(data)
-    size = given.size or next(sizes_between(data, least, well))
-
-    def seconds(network: Network) -> tuple[float, float]:
-        wanted, cost = wanted_passes(data.train, network.pretrained), machine.cost(network)
-        largest = batch_size(data.train, machine.on_cpu, network.pretrained)
-        batch = given.batch or fitting_batch(largest, machine, cost, size)
-        steps = wanted * data.train / batch / side_by_side(machine)
-        return steps * step_seconds(cost, batch, size) / SHARE, wanted
-
-    needed, wanted = min(map(seconds, offered))
-    why = f"{wanted:.0f} passes over {data.train} training pictures of {size[0]}×{size[1]} take so long here"
-    return 60 * math.ceil(min(max(needed, SHORTEST), LONGEST) / 60), why
-
-
-def find_setups(
-    data: Fingerprint, machine: Machine, seconds: float, offered: Sequence[Network], given: Given = NOTHING
-) -> list[Setup]:
-    """Networks and sizes with the highest worth within the time, the best first: one with pretrained weights and one
-    from scratch. If nothing sees every training picture once, the quickest alone."""
-    well, least = wanted_scale(data)
-    most, found = min(SPARE * well, 1.0), list[Setup]()
-    for network in offered:
-        cost, largest = machine.cost(network), batch_size(data.train, machine.on_cpu, network.pretrained)
-        for size in [given.size] if given.size else sizes_between(data, least, most):
-            batch = given.batch or fitting_batch(largest, machine, cost, size)
-            step = step_seconds(cost, batch, size)
-            passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
-            found.append(Setup(network, size, batch, passes, step))
-    found.sort(key=lambda setup: worth(data, setup), reverse=True)
-    if found[0].passes < 1:
-        return [max(found, key=lambda setup: setup.passes)]
-    best = {setup.network.pretrained: setup for setup in reversed(found)}
-    return sorted(best.values(), key=lambda setup: worth(data, setup), reverse=True)
-
-
-def choose_rivals(data: Fingerprint, machine: Machine, setups: Sequence[Setup]) -> list[Setup]:
-    """The setups whose worths lie too close to the best's to tell which is better, so that each is tried; none where a
-    trial would not show every training picture twice, and all of validation, or where several GPUs train."""
-    best, *others = setups
-    close = [one for one in others if worth(data, best) - worth(data, one) <= CLOSE]
-
-    def is_telling(setup: Setup) -> bool:
-        trial = TRIAL * setup.passes * pass_seconds(data, machine, setup)
-        return TRIAL * setup.passes >= 2 and trial > 2 * validation_seconds(data, machine, setup)
-
-    tried = all(map(is_telling, [best, *close])) and machine.devices == 1
-    return close if tried else []
-
-
-def worth(data: Fingerprint, setup: Setup) -> float:
-    """What a setup is worth, in doublings of the size.
-
-    Twice the size counts 1, or a quarter where objects are seen well already. Four times the width count 1, since a
-    step's time grows with the square of the size and about as much with the width. Half of the passes that are wanted
-    cost 2: a network that has seen too little finds nothing, whatever it could see. Pretrained weights are worth 2.
-    """
-    enough = setup.passes / wanted_passes(data.train, setup.network.pretrained)
-    finer = math.log2(max(setup.size) / (wanted_scale(data)[0] * data.long_side))  # than what shows objects well
-    detail = finer if finer < 0 else 0.25 * finer
-    wider = 0.5 * math.log2((setup.network.width or 16) / 16)
-    return detail + wider + 2.0 * setup.network.pretrained + 2.0 * min(math.log2(enough), 0.0)
-
-
-def pass_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
-    """The seconds of a pass over the training pictures."""
-    return setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
-
-
-def validation_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
-    seen = machine.cost(setup.network).seen
-    return data.val * seen * setup.size[0] * setup.size[1] * LOADING / side_by_side(machine)
-
-
-def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
-    """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
-    wanted = validation_seconds(data, machine, setup) / VALIDATION / pass_seconds(data, machine, setup)
-    return max(min(math.ceil(wanted), int(setup.passes / EPOCHS)), 1)
 
 
 def choose_batch(data: Fingerprint, machine: Machine, setup: Setup) -> Choice:

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from segkit.configs.composing import compose, quote
 from segkit.configs.places import TRIALS
 from segkit.console import say
-from segkit.planning import rules
-from segkit.planning.rules import Setup
+from segkit.planning import setups
+from segkit.planning.setups import Setup
 
 MARGIN = 0.01  # IoU by which a rival has to be better than the rules' own choice
 SPARED = ("pictures", "lr", "progress")  # callbacks that a trial does without
@@ -28,7 +28,7 @@ class Trial(NamedTuple):
 
 
 def run_trials(
-    setups: Sequence[Setup],
+    compared: Sequence[Setup],
     words_of: Callable[[Setup], list[str]],
     seconds: float,
     run_dir: Path,
@@ -38,11 +38,11 @@ def run_trials(
 
     words_of: all words of a config for a setup. seconds: of the whole budget.
     """
-    folder, share = run_dir / TRIALS, rules.TRIAL
+    folder, share = run_dir / TRIALS, setups.TRIAL
     shutil.rmtree(folder, ignore_errors=True)  # of a command that was stopped
     trials = []
-    for number, setup in enumerate(setups):
-        say(f"Trial {number + 1} of {len(setups)}, {share * seconds:.0f} s: {describe(setup)}", stderr=True)
+    for number, setup in enumerate(compared):
+        say(f"Trial {number + 1} of {len(compared)}, {share * seconds:.0f} s: {describe(setup)}", stderr=True)
         words = [*words_of(setup._replace(passes=share * setup.passes)), f"budget={share * seconds:g}s", "check=off"]
         config = compose(*words, "logger=[]", f"run_dir={quote(folder / str(number))}")
         for name in SPARED:
@@ -78,4 +78,4 @@ def describe(setup: Setup) -> str:
 def format_outcome(trials: Sequence[Trial], seconds: float) -> str:
     """What was found, in words."""
     scores = ", ".join(f"{describe(trial.setup)} {trial.score:.3f}" for trial in trials)
-    return f"IoU in validation after {rules.TRIAL * seconds:.0f} s each: {scores}; the better one goes on"
+    return f"IoU in validation after {setups.TRIAL * seconds:.0f} s each: {scores}; the better one goes on"
