@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,13 +128,12 @@ def make_plan(
         more.append(Choice((f"budget={seconds / 60:g}m",), why))
     else:
         seconds = parse_budget(config["budget"])
-    more += reading
 
     def choose(setup: Setup) -> list[Choice]:
         choices = rules.choose(found, here, setup)
         if setup.network.name == NAMED and not takes_prior(config, len(found.shares)):
             choices = [choice for choice in choices if not choice.words[0].startswith("model.prior=")]
-        return list(leave_given([*more, *choices], words))
+        return list(leave_given(leave_last([*more, *reading, *choices]), words))
 
     left = max(seconds - (time.perf_counter() - started), 1e-3)
     possible = setups.find_setups(found, here, left, offered, given)
@@ -173,7 +172,7 @@ def check_kind(cfg: DictConfig) -> None:
 
 def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -> None:
     """ValueError if the budget does not let the network see every training picture once."""
-    if setup.passes >= 1:
+    if setups.is_enough(setup):
         return
     least = math.ceil(2 / setup.passes * (seconds - planning) + planning)
     height, width = setup.size
@@ -192,6 +191,16 @@ def read_whole(cfg: DictConfig) -> list[Choice]:
         if cfg.dataset.get(key, value) != value
     ]
     return [Choice(tuple(words), "whole pictures, not windows of them")] if words else []
+
+
+def leave_last(choices: Iterable[Choice]) -> Iterator[Choice]:
+    """The choices without settings that a later one sets, too."""
+    known = set[str]()
+    kept = list[Choice]()
+    for choice in reversed(list(choices)):
+        kept.append(choice._replace(words=tuple(word for word in choice.words if key_of(word) not in known)))
+        known |= {key_of(word) for word in choice.words}
+    return (choice for choice in reversed(kept) if choice.words)
 
 
 def read_given(words: Sequence[str], data: DataModule) -> Given:

@@ -14,11 +14,13 @@ from segkit.planning.setups import (
     Setup,
     batch_size,
     passes_an_epoch,
+    scale_of,
     side_by_side,
     wanted_passes,
     wanted_scale,
 )
 
+SHOWN = 0.33  # share of windows that must show an object
 FEW = 20  # validation pictures, below which they do not choose the epoch
 
 
@@ -29,10 +31,22 @@ class Choice(NamedTuple):
     why: str
 
 
+def choose_size(data: Fingerprint, setup: Setup) -> Choice:
+    """Whole pictures, or windows of them, a third of which show an object for certain (Isensee et al., 2021)."""
+    (height, width), scale, (well, _) = setup.size, scale_of(data, setup), wanted_scale(data)
+    words: tuple[str, ...] = (f"dataset.size=[{height},{width}]",)
+    thick = f"at which objects are {scale * data.thick:.0f} pixels thick ({well:.2g} would show all of them well)"
+    if not setup.scale:
+        return Choice(words, f"{scale:.2g} of the pictures' typical size, {thick}")
+    words += ("dataset.train=crop", "dataset.eval=native", f"dataset.scale={scale:.3g}", f"dataset.foreground={SHOWN}")
+    return Choice(words, f"windows: whole, the pictures would be too large; they are resized by {scale:.2g}, {thick}")
+
+
 def choose_batch(data: Fingerprint, machine: Machine, setup: Setup) -> Choice:
     """What limits the batch: the pictures, the steps, memory, or batch norm."""
-    batch, largest = setup.batch, batch_size(data.train, machine.on_cpu, setup.network.pretrained)
-    why = f"at most a tenth of {data.train} training pictures"
+    views = data.train * setup.windows
+    batch, largest = setup.batch, batch_size(views, machine.on_cpu, setup.network.pretrained)
+    why = f"at most a tenth of {views:.0f} training {'windows' if setup.scale else 'pictures'}"
     if batch == LEAST_BATCH:
         why = "the least, for batch norm"
     elif batch == 4 and machine.on_cpu and not setup.network.pretrained:
@@ -101,18 +115,14 @@ def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
 
 def choose(data: Fingerprint, machine: Machine, setup: Setup) -> list[Choice]:
     """All choices for a setup."""
-    height, width = setup.size
-    well, _ = wanted_scale(data)
-    scale = max(setup.size) / data.long_side
     each = passes_an_epoch(data, machine, setup)
-    steps = int(setup.passes * data.train / setup.batch / side_by_side(machine))
-    wanted = wanted_passes(data.train, setup.network.pretrained)
+    steps = int(setup.passes * setup.windows * data.train / setup.batch / side_by_side(machine))
+    wanted = wanted_passes(data.train * setup.windows, setup.network.pretrained)
     seen = f"in all, every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
-    sized = f"{scale:.2g} of the pictures' typical size, at which objects are {scale * data.thick:.0f} pixels thick"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     return [
         Choice(setup.network.words, f"{setup.network.name}, {weights}"),
-        Choice((f"dataset.size=[{height},{width}]",), f"{sized} ({well:.2g} would show all of them well)"),
+        choose_size(data, setup),
         choose_batch(data, machine, setup),
         Choice(
             (f"dataset.passes={each}",), f"{each} an epoch, so that validation takes about a tenth of the time; {seen}"

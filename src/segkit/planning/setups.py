@@ -18,6 +18,8 @@ SMALLEST, LARGEST = 64, 1024  # side of what a network sees, in pixels
 SPARE = 2.0  # times the size that shows objects well, which a budget with time to spare may go to
 ROOM = 0.5  # share of the free memory that the pictures of a batch may take
 SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for each other
+WINDOW = 256  # side of windows
+MOST_SEEN = 4096  # side of a picture that is cut into them
 STEP = 32  # sides are multiples of this
 LEAST_BATCH = 2  # for batch norm
 CLOSE = 2.0  # doublings, within which the worths of two setups do not tell which is better
@@ -40,18 +42,22 @@ NOTHING = Given()
 
 class Setup(NamedTuple):
     """A network that sees pictures of a size (height, width). passes: over the training pictures that the budget
-    allows. seconds: of a training step."""
+    allows. seconds: of a training step. scale: 0 for whole pictures; else `size` is that of windows, cut from pictures
+    that are resized by it. windows: how many cover a picture."""
 
     network: Network
     size: tuple[int, int]
     batch: int
     passes: float
     seconds: float
+    scale: float = 0.0
+    windows: float = 1.0
 
 
-def wanted_passes(pictures: int, pretrained: bool) -> float:
-    """How often every training picture should be seen: so often that a network from scratch sees 6,000 pictures and
-    one with pretrained weights 2,000, but 10 and 6 times at least, and 80 and 40 at most."""
+def wanted_passes(pictures: float, pretrained: bool) -> float:
+    """How often every training picture, or all that windows show of it, should be seen: so often that a network from
+    scratch sees 6,000 of them and one with pretrained weights 2,000, but 10 and 6 times at least, and 80 and 40 at
+    most."""
     wanted, least, most = (2000, 6, 40) if pretrained else (6000, 10, 80)
     return min(max(wanted / pictures, least), most)
 
@@ -69,11 +75,11 @@ def wanted_scale(data: Fingerprint) -> tuple[float, float]:
     return min(well, 1.0), min(least, 1.0)
 
 
-def batch_size(pictures: int, on_cpu: bool, pretrained: bool) -> int:
+def batch_size(pictures: float, on_cpu: bool, pretrained: bool) -> int:
     """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are hardly quicker
     a picture, and 4 from scratch, since more steps teach more; 16 on a GPU; 2 at least, for batch norm."""
     on_this = (8 if pretrained else 4) if on_cpu else 16
-    return max(min(on_this, pictures // 10), LEAST_BATCH)
+    return max(min(on_this, int(pictures / 10)), LEAST_BATCH)
 
 
 def fitting_batch(batch: int, machine: Machine, cost: Cost, size: tuple[int, int]) -> int:
@@ -112,13 +118,15 @@ def propose_budget(
     """The seconds, in whole minutes, in which the quickest of some networks sees every training picture as often as it
     should, at the size that shows objects well; and why."""
     well, least = wanted_scale(data)
-    size = given.size or next(sizes_between(data, least, well))
+    *_, (size, scale) = ways_to_see(data, given)  # in windows, the finest
+    size = size if scale or given.size else next(sizes_between(data, least, well))
 
     def seconds(network: Network) -> tuple[float, float]:
-        wanted, cost = wanted_passes(data.train, network.pretrained), machine.cost(network)
-        largest = batch_size(data.train, machine.on_cpu, network.pretrained)
+        views = data.train * count_windows(data, size, scale)
+        wanted, cost = wanted_passes(views, network.pretrained), machine.cost(network)
+        largest = batch_size(views, machine.on_cpu, network.pretrained)
         batch = given.batch or fitting_batch(largest, machine, cost, size)
-        steps = wanted * data.train / batch / side_by_side(machine)
+        steps = wanted * views / batch / side_by_side(machine)
         return steps * step_seconds(cost, batch, size) / SHARE, wanted
 
     needed, wanted = min(map(seconds, offered))
@@ -131,20 +139,50 @@ def find_setups(
 ) -> list[Setup]:
     """Networks and sizes with the highest worth within the time, the best first: one with pretrained weights and one
     from scratch. If nothing sees every training picture once, the quickest alone."""
-    well, least = wanted_scale(data)
-    most, found = min(SPARE * well, 1.0), list[Setup]()
+    found = list[Setup]()
     for network in offered:
-        cost, largest = machine.cost(network), batch_size(data.train, machine.on_cpu, network.pretrained)
-        for size in [given.size] if given.size else sizes_between(data, least, most):
+        cost = machine.cost(network)
+        for size, scale in ways_to_see(data, given):
+            windows = count_windows(data, size, scale)
+            largest = batch_size(windows * data.train, machine.on_cpu, network.pretrained)
             batch = given.batch or fitting_batch(largest, machine, cost, size)
             step = step_seconds(cost, batch, size)
-            passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train
-            found.append(Setup(network, size, batch, passes, step))
+            passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train / windows
+            found.append(Setup(network, size, batch, passes, step, scale, windows))
     found.sort(key=lambda setup: worth(data, setup), reverse=True)
-    if found[0].passes < 1:
+    if not is_enough(found[0]):
         return [max(found, key=lambda setup: setup.passes)]
     best = {setup.network.pretrained: setup for setup in reversed(found)}
     return sorted(best.values(), key=lambda setup: worth(data, setup), reverse=True)
+
+
+def is_enough(setup: Setup) -> bool:
+    """Whether every training picture is seen once; of windows, a quarter is enough, as they are where objects are."""
+    return setup.passes >= (0.25 if setup.scale else 1)
+
+
+def ways_to_see(data: Fingerprint, given: Given) -> Iterator[tuple[tuple[int, int], float]]:
+    """Sizes of whole pictures, with 0; or of windows, with the scale of the pictures that they are cut from, if objects
+    would not be seen in a whole picture of the largest size."""
+    well, least = wanted_scale(data)
+    if given.size:
+        yield given.size, 0.0
+    elif least * data.long_side <= LARGEST:
+        for size in sizes_between(data, least, min(SPARE * well, 1.0)):
+            yield size, 0.0
+    else:
+        most = min(well, MOST_SEEN / data.long_side)
+        steps = max(math.ceil(2 * math.log2(most / least)), 1) if most > least else 0
+        for step in range(steps + 1):
+            scale = least * (most / least) ** (step / max(steps, 1))
+            edges = (int(scale * edge / STEP) * STEP for edge in data.size)
+            height, width = (max(min(edge, WINDOW), SMALLEST) for edge in edges)
+            yield (height, width), scale
+
+
+def count_windows(data: Fingerprint, size: tuple[int, int], scale: float) -> float:
+    """How many windows of a size have as many pixels as a picture that is resized by a scale; 1 for whole pictures."""
+    return scale**2 * data.size[0] * data.size[1] / (size[0] * size[1]) if scale else 1.0
 
 
 def choose_rivals(data: Fingerprint, machine: Machine, setups: Sequence[Setup]) -> list[Setup]:
@@ -154,7 +192,7 @@ def choose_rivals(data: Fingerprint, machine: Machine, setups: Sequence[Setup]) 
     close = [one for one in others if worth(data, best) - worth(data, one) <= CLOSE]
 
     def is_telling(setup: Setup) -> bool:
-        trial = TRIAL * setup.passes * pass_seconds(data, machine, setup)
+        trial = TRIAL * setup.passes * setup.windows * pass_seconds(data, machine, setup)
         return TRIAL * setup.passes >= 2 and trial > 2 * validation_seconds(data, machine, setup)
 
     tried = all(map(is_telling, [best, *close])) and machine.devices == 1
@@ -168,24 +206,30 @@ def worth(data: Fingerprint, setup: Setup) -> float:
     step's time grows with the square of the size and about as much with the width. Half of the passes that are wanted
     cost 2: a network that has seen too little finds nothing, whatever it could see. Pretrained weights are worth 2.
     """
-    enough = setup.passes / wanted_passes(data.train, setup.network.pretrained)
-    finer = math.log2(max(setup.size) / (wanted_scale(data)[0] * data.long_side))  # than what shows objects well
+    enough = setup.passes / wanted_passes(data.train * setup.windows, setup.network.pretrained)
+    finer = math.log2(scale_of(data, setup) / wanted_scale(data)[0])  # than what shows objects well
     detail = finer if finer < 0 else 0.25 * finer
     wider = 0.5 * math.log2((setup.network.width or 16) / 16)
     return detail + wider + 2.0 * setup.network.pretrained + 2.0 * min(math.log2(enough), 0.0)
 
 
+def scale_of(data: Fingerprint, setup: Setup) -> float:
+    """The scale (of 1: as in the files) at which a setup sees pictures."""
+    return setup.scale or max(setup.size) / data.long_side
+
+
 def pass_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
-    """The seconds of a pass over the training pictures."""
+    """The seconds in which each training picture, or a window of it, is seen once."""
     return setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
 
 
 def validation_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
-    seen = machine.cost(setup.network).seen
-    return data.val * seen * setup.size[0] * setup.size[1] * LOADING / side_by_side(machine)
+    """The seconds of a validation, on whole pictures."""
+    pixels = setup.windows * setup.size[0] * setup.size[1]
+    return data.val * machine.cost(setup.network).seen * pixels * LOADING / side_by_side(machine)
 
 
 def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
     """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
     wanted = validation_seconds(data, machine, setup) / VALIDATION / pass_seconds(data, machine, setup)
-    return max(min(math.ceil(wanted), int(setup.passes / EPOCHS)), 1)
+    return max(min(math.ceil(wanted), int(setup.passes * setup.windows / EPOCHS)), 1)
