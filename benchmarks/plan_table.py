@@ -72,7 +72,13 @@ STREETS = replace(
     thick=120.0,
     shares=(1 / 19,) * 19,
 )
-DATA = {"20 retinas, vessels": VESSELS, "100 lesions": SKIN, "20,000 streets, 19 classes": STREETS}
+WALLS = replace(SKIN, train=40, val=10, size=(3000, 4000), largest=4000, thin=3.0, thick=6.0, shares=(0.003,))
+DATA = {
+    "20 retinas, vessels": VESSELS,
+    "40 walls of 12 megapixels, cracks": WALLS,
+    "100 lesions": SKIN,
+    "20,000 streets, 19 classes": STREETS,
+}
 MINUTES = (4, 60)
 
 
@@ -81,12 +87,13 @@ def row(data: Fingerprint, machine: MadeUp, minutes: float) -> str:
     setup = setups.find_setups(data, machine, 60 * minutes, list(setups.NETWORKS))[0]
     name = "Lite0" if setup.network.pretrained else f"width {setup.network.width}"
     height, width = setup.size
-    if setup.passes < 1:
+    if not setups.is_enough(setup):
         return "refused: too short"
     passes = (
         "over 1000" if setup.passes > 1000 else f"{setup.passes:.2g}" if setup.passes < 10 else f"{setup.passes:.0f}"
     )
-    return f"{name}, {width}×{height}, {setup.batch} a batch, seen {passes}×"
+    seen_in = f"windows at scale {setup.scale:.2g}" if setup.scale else f"{width}×{height}"
+    return f"{name}, {seen_in}, {setup.batch} a batch, seen {passes}×"
 
 
 def table() -> str:

@@ -14,7 +14,7 @@ from segkit.models.weights import expect_shares
 from segkit.planning import rules, setups
 from segkit.planning.fingerprint import Fingerprint, leans
 from segkit.planning.machine import Cost, Network, ThisMachine, extrapolate, unet
-from segkit.planning.plan import leave_given, make_plan
+from segkit.planning.plan import leave_given, leave_last, make_plan
 from segkit.planning.rules import Choice
 
 
@@ -64,6 +64,29 @@ def test_objects_decide_the_size() -> None:
 def test_no_size_is_above_the_largest() -> None:
     thin = replace(SKIN, size=(2000, 3000), largest=3000, thin=1.6, thick=3.0)
     assert [max(size) for size in setups.sizes_between(thin, *setups.wanted_scale(thin)[::-1])] == [1024]
+
+
+def test_windows_are_cut_where_a_whole_picture_would_be_too_large() -> None:
+    walls = replace(SKIN, train=40, val=10, size=(3000, 4000), largest=4000, thin=3.0, thick=6.0)
+    found, choices = choose(walls, CORE, 600)
+    assert found.size == (256, 256)
+    assert 0.5 <= found.scale <= 1.0  # thinner than 1.5 pixels is not seen
+    assert found.windows == pytest.approx(found.scale**2 * 3000 * 4000 / 256**2)
+    words = [word for choice in choices for word in choice.words]
+    assert {"dataset.train=crop", "dataset.eval=native", "dataset.foreground=0.33"} <= {*words}
+    assert f"dataset.scale={found.scale:.3g}" in words
+    assert found.passes == pytest.approx(600 * 0.85 / found.seconds * found.batch / 40 / found.windows)
+    slow, fast = (choose(walls, machine, 600)[0] for machine in (CORE, GPU))
+    assert slow.scale < fast.scale <= 1
+    assert not choose(walls, CORE, 600, given=setups.Given(size=(512, 512)))[0].scale
+    assert not choose(replace(walls, thin=10.0, thick=30.0), CORE, 600)[0].scale  # seen in 1024 pixels
+
+
+def test_a_quarter_of_the_windows_is_enough() -> None:
+    whole = setups.Setup(unet(8), (256, 256), 4, 0.5, 0.1)
+    assert not setups.is_enough(whole)
+    assert setups.is_enough(whole._replace(scale=0.5, windows=20))
+    assert not setups.is_enough(whole._replace(scale=0.5, windows=20, passes=0.2))
 
 
 def test_a_batch_says_why_it_is_as_it_is() -> None:
@@ -178,6 +201,12 @@ def test_what_is_said_is_never_changed() -> None:
     assert left == [choice.words for choice in choices]
     size = [Choice(("dataset.size=[64,64]",), "c"), Choice(("dataset.batch_size=8",), "d")]
     assert [choice.why for choice in leave_given(size, ["dataset.size=64", "dataset=ph2"])] == ["d"]
+
+
+def test_a_later_choice_takes_the_place_of_an_earlier_one() -> None:
+    choices = [Choice(("dataset.train=resize", "dataset.crops=none"), "a"), Choice(("dataset.train=crop",), "b")]
+    kept = [choice.words for choice in leave_last(choices)]
+    assert kept == [("dataset.crops=none",), ("dataset.train=crop",)]
 
 
 def test_what_is_given_is_counted_with() -> None:
