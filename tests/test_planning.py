@@ -94,7 +94,7 @@ def test_a_batch_says_why_it_is_as_it_is() -> None:
         _, choices = choose(data, machine, 3600, [unet(8)], setups.Given(size=(512, 512)))
         return next(choice.why for choice in choices if choice.words[0].startswith("dataset.batch_size="))
 
-    assert why(SKIN, CORE) == "more steps teach a network from scratch more than larger ones"
+    assert why(SKIN, CORE) == "from scratch, more steps teach more than larger batches"
     assert why(replace(SKIN, train=30), CORE) == "at most a tenth of 30 training pictures"
     assert why(replace(SKIN, train=11), CORE) == "the least, for batch norm"
     assert why(SKIN, MadeUp(4e-6, memory=7e8)).startswith("as many as half of the free memory holds, 0.3 GB")

@@ -19,7 +19,7 @@ def plan(cfg: DictConfig) -> None:
     from segkit.datasets.layouts.layout import check_layout
 
     check_layout(settings)
-    from segkit.planning.pages import describe_rivals, write_plan
+    from segkit.planning.pages import describe_rival, write_plan
     from segkit.planning.plan import make_plan, own_words
 
     words, folder = own_words(cfg), Path(settings["output"])
@@ -27,8 +27,8 @@ def plan(cfg: DictConfig) -> None:
     write_plan(made, words, folder)
     for choice in made.choices:
         console.say(f"{' '.join(choice.words)}\n    {choice.why}")
-    if made.rivals:
-        console.say(describe_rivals(made))
+    if made.rival:
+        console.say(describe_rival(made.rival))
     root = [word for word in words if word.startswith("dataset.root=")]
     console.say(" ".join(["Next:\n  python -m segkit.train", f"experiment={folder / 'plan.yaml'}", *root]))
 

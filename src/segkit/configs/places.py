@@ -13,7 +13,8 @@ from segkit.files.reading import PICTURE_SUFFIXES, read_yaml
 from segkit.files.writing import describe_part
 
 COPY, PART = ".copy.part", ".part"  # folders of `check fix=true` and `annotations` until they are complete
-STAGES, TRIALS = PARTS = ("stages", "trials")  # folders in a run's own, of runs that are part of it
+TRIALS = "plan_trials"
+PARTS = ("stages", TRIALS)  # folders in a run's own, of runs that are part of it
 OF_A_CHECK = frozenset(("check.html", "findings.csv", "dataset_card.md", "augmented.png"))  # what `check` writes
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import distributed as dist
 
+MOST_PIXELS = 2**22  # of a batch of whole pictures, in validation and test
 Key = tuple[int, int, bool]  # (epoch, index, counted): a sample, and whether it counts or only pads
 
 
@@ -52,13 +53,15 @@ class OrderedBatches:
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int]], batch_size: int, taken: Sequence[int] | None = None) -> None:
-        """shapes: of all samples. taken: the positions of those that are given; None for all."""
+        """shapes: of all samples. taken: the positions of those that are given; None for all. batch_size: at most, and
+        of large pictures fewer, so that a batch has about MOST_PIXELS."""
         groups: dict[tuple[int, int], list[int]] = {}
         for index in range(len(shapes)) if taken is None else taken:
             groups.setdefault(shapes[index], []).append(index)
-        self.batches = [
-            group[start : start + batch_size] for group in groups.values() for start in range(0, len(group), batch_size)
-        ]
+        self.batches = list[list[int]]()
+        for (height, width), group in groups.items():
+            most = max(min(batch_size, MOST_PIXELS // (height * width)), 1)
+            self.batches += [group[start : start + most] for start in range(0, len(group), most)]
 
     def __len__(self) -> int:
         return -(-len(self.batches) // _process()[1])

@@ -14,8 +14,8 @@ LARGE = 5  # side of the kernels whose gradients are slow in bfloat16
 def quick_gradients(image: Tensor) -> AbstractContextManager[Any]:
     """A context for the forward pass of a training step; without effect elsewhere than on a CPU in bfloat16.
 
-    oneDNN computes the gradients of depthwise kernels that are large or take strides in bfloat16 up to twenty times as
-    slowly as in float32: more than half of a training step of EfficientNet-Lite0. So these gradients are computed in
+    oneDNN computes the gradients of depthwise convolutions with large kernels or strides in bfloat16 up to twenty times
+    as slowly as in float32: more than half of a training step of EfficientNet-Lite0. So these gradients are computed in
     float32.
     """
     mixed = image.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from segkit.configs.composing import group_names
 from segkit.files.writing import write_text
 from segkit.planning.plan import Plan
-from segkit.planning.setups import TRIAL
+from segkit.planning.setups import TRIAL, Setup
 from segkit.planning.trials import describe
 
 PLACES = ("dataset.root", "seed", "experiment", "name")  # words that are said again for each training
@@ -55,21 +55,19 @@ def format_page(plan: Plan) -> str:
     )
     parts = ["# Plan", "", f"{made} allows {passes} passes over the training pictures.", ""]
     parts += ["| settings | why |", "| --- | --- |", *rows, ""]
-    if plan.rivals:
-        parts += [f"{describe_rivals(plan)}", ""]
+    if plan.rival:
+        parts += [describe_rival(plan.rival), ""]
     parts += ["## This machine", "", "Milliseconds of a training step without loading, and of one prediction.", ""]
     parts += [*format_costs(plan), ""]
     parts += ["## The training pictures", "", "| | |", "| --- | --- |", *facts, ""]
     return "\n".join(parts)
 
 
-def describe_rivals(plan: Plan) -> str:
+def describe_rival(rival: Setup) -> str:
     """What a training would try that a plan alone does not."""
-    rivals = " and ".join(map(describe, plan.rivals))
     return (
-        f"{rivals} might do better, which the rules cannot tell. `python -m segkit.train recipe=auto` tries such "
-        f"setups, each for {100 * TRIAL:.0f} % of the budget, and goes on with the best; a training by plan.yaml does "
-        "not."
+        f"{describe(rival)} might do better; the rules cannot tell. `python -m segkit.train recipe=auto` tries both "
+        f"for {100 * TRIAL:.0f} % of the budget each, and goes on with the better one; one by plan.yaml does not."
     )
 
 

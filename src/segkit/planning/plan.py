@@ -20,6 +20,7 @@ from segkit.configs.composing import (
     to_plain,
 )
 from segkit.configs.experiment_files import as_typed, find_foreign
+from segkit.configs.places import TRIALS
 from segkit.configs.recipe import DECIDED, OF_PRESENCE, WHOLE, sets_length
 from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.survey import survey_sample
@@ -31,7 +32,7 @@ from segkit.planning.fingerprint import Fingerprint, take_fingerprint
 from segkit.planning.machine import Cost, Machine, Network, ThisMachine
 from segkit.planning.rules import Choice
 from segkit.planning.setups import Given, Setup
-from segkit.planning.trials import TryOut, find_best, format_outcome, keep_weights, run_trials
+from segkit.planning.trials import TryOut, describe, run_trials
 from segkit.runs.build import build_data, fingerprint_of, make
 
 OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
@@ -46,7 +47,7 @@ def to_words(choices: Iterable[Choice]) -> list[str]:
 
 class Plan(NamedTuple):
     """What a plan has chosen. seconds: that planning itself took. digest: of the files of the data set. costs: of the
-    networks that were compared, by name. rivals: setups that were not tried, and might be better."""
+    networks that were compared, by name. rival: a setup that was not tried, and might be better."""
 
     data: Fingerprint
     digest: str
@@ -55,7 +56,7 @@ class Plan(NamedTuple):
     costs: dict[str, Cost]
     choices: tuple[Choice, ...]
     seconds: float
-    rivals: tuple[Setup, ...] = ()
+    rival: Setup | None = None
 
     @property
     def words(self) -> list[str]:
@@ -75,11 +76,17 @@ def plan_config(cfg: DictConfig, try_out: TryOut | None = None) -> DictConfig:
     if (entry := stored_plan(cfg)) is None:
         plan = make_plan(words, started, try_out=try_out, run_dir=Path(cfg.run_dir).absolute())
         entry = plan.entry(plan.seconds)
-    chosen = [word for choice in entry["choices"] for word in choice["words"]]
+    chosen = [in_folder(word, cfg.run_dir) for choice in entry["choices"] for word in choice["words"]]
     planned = compose(*chosen, *words, f"run_dir={quote(cfg.run_dir)}")
     with open_dict(planned):
         planned.recipe, planned.overrides, planned.plan = "auto", cfg.overrides, entry
     return planned
+
+
+def in_folder(word: str, run_dir: str) -> str:
+    """A word of a plan; the weights of a trial lie in the run's own folder, wherever that is."""
+    number = word.removeprefix(f"init_from={TRIALS}/")
+    return f"init_from={quote(Path(run_dir).absolute() / TRIALS / number)}" if number in ("0", "1") else word
 
 
 def stored_plan(cfg: DictConfig) -> dict[str, Any] | None:
@@ -137,20 +144,25 @@ def make_plan(
 
     left = max(seconds - (time.perf_counter() - started), 1e-3)
     possible = setups.find_setups(found, here, left, offered, given)
-    check_enough(possible[0], found.train, seconds, time.perf_counter() - started)
-    rivals = setups.choose_rivals(found, here, possible)
+    setup, rival = possible[0], setups.find_rival(found, here, possible)
+    check_enough(setup, found.train, seconds, time.perf_counter() - started)
     hardware.empty_cache()  # of a GPU, which other processes may train on
-    setup, best = possible[0], None
-    if rivals and try_out is not None:
-        trials = run_trials([setup, *rivals], lambda one: [*to_words(choose(one)), *words], seconds, run_dir, try_out)
-        best, rivals = find_best(trials), []
-        keep_weights(trials, best)
-        rest = (seconds - (time.perf_counter() - started)) / left
-        setup = best.setup._replace(passes=rest * best.setup.passes)
-        more.append(Choice((f"init_from={quote(best.weights)}",), format_outcome(trials, seconds)))
+    if rival is not None and try_out is not None and here.devices == 1 and can_try(config, words, run_dir):
+        outcome = run_trials(setup, rival, lambda one: [*to_words(choose(one)), *words], seconds, run_dir, try_out)
+        rest = max(seconds - (time.perf_counter() - started), 0) / left
+        setup, rival = outcome.setup._replace(passes=rest * outcome.setup.passes), None
+        more += [Choice(outcome.words, outcome.why)] if outcome.words else []
     costs = {network.name: here.cost(network) for network in offered}
     spent = time.perf_counter() - started
-    return Plan(found, fingerprint_of(data), here.describe(), setup, costs, tuple(choose(setup)), spent, tuple(rivals))
+    return Plan(found, fingerprint_of(data), here.describe(), setup, costs, tuple(choose(setup)), spent, rival)
+
+
+def can_try(config: dict[str, Any], words: Sequence[str], run_dir: Path) -> bool:
+    """Whether setups can be tried: in one process, with callbacks that keep weights and scores, in a folder that has no
+    run yet."""
+    alone = config["trainer"].get("devices", 1) == 1 and config["trainer"].get("num_nodes", 1) == 1
+    own_callbacks = any(key_of(word).partition(".")[0] == "callbacks" for word in words)
+    return alone and not own_callbacks and not (run_dir / "config.yaml").exists()
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -171,15 +183,14 @@ def check_kind(cfg: DictConfig) -> None:
 
 
 def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -> None:
-    """ValueError if the budget does not let the network see every training picture once."""
+    """ValueError if the budget does not let the network see enough of the training pictures."""
     if setups.is_enough(setup):
         return
     least = math.ceil(2 / setup.passes * (seconds - planning) + planning)
-    height, width = setup.size
     raise ValueError(
-        f"budget={seconds:g}s is too short for a plan, which took {planning:.0f} s itself: {setup.network.name} on "
-        f"{width}×{height} pixels, the least that would do, sees {pictures} training pictures {setup.passes:.2g} "
-        f"times. In budget={least}s it sees each twice; or say recipe=none."
+        f"budget={seconds:g}s is too short for a plan, which took {planning:.0f} s itself: {describe(setup)}, the "
+        f"least that would do, sees {pictures} training pictures {setup.passes:.2g} times. In budget={least}s it sees "
+        "each twice; or say recipe=none."
     )
 
 
@@ -190,7 +201,7 @@ def read_whole(cfg: DictConfig) -> list[Choice]:
         for key, value in WHOLE.items()
         if cfg.dataset.get(key, value) != value
     ]
-    return [Choice(tuple(words), "whole pictures, not windows of them")] if words else []
+    return [Choice(tuple(words), "as plans see pictures, not as the data set's own settings do")] if words else []
 
 
 def leave_last(choices: Iterable[Choice]) -> Iterator[Choice]:
@@ -204,10 +215,11 @@ def leave_last(choices: Iterable[Choice]) -> Iterator[Choice]:
 
 
 def read_given(words: Sequence[str], data: DataModule) -> Given:
-    """The size and the batch that the command line sets."""
+    """The size and the batch that the command line sets, and whether it says how pictures are seen."""
     keys = {key_of(word) for word in words}
     size = data.size if "dataset.size" in keys else None
-    return Given(size, data.batch_size if "dataset.batch_size" in keys else None)
+    whole = any(f"dataset.{key}" in keys for key in (*WHOLE, "scale"))
+    return Given(size, data.batch_size if "dataset.batch_size" in keys else None, whole)
 
 
 def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network]:

@@ -9,8 +9,10 @@ from segkit.console import format_count
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Machine, loss_words
 from segkit.planning.setups import (
+    FEW,
     LEAST_BATCH,
     ROOM,
+    STEPPING,
     Setup,
     batch_size,
     passes_an_epoch,
@@ -21,7 +23,6 @@ from segkit.planning.setups import (
 )
 
 SHOWN = 0.33  # share of windows that must show an object
-FEW = 20  # validation pictures, below which they do not choose the epoch
 
 
 class Choice(NamedTuple):
@@ -39,7 +40,7 @@ def choose_size(data: Fingerprint, setup: Setup) -> Choice:
     if not setup.scale:
         return Choice(words, f"{scale:.2g} of the pictures' typical size, {thick}")
     words += ("dataset.train=crop", "dataset.eval=native", f"dataset.scale={scale:.3g}", f"dataset.foreground={SHOWN}")
-    return Choice(words, f"windows: whole, the pictures would be too large; they are resized by {scale:.2g}, {thick}")
+    return Choice(words, f"windows, as whole pictures would be too large; these are resized by {scale:.2g}, {thick}")
 
 
 def choose_batch(data: Fingerprint, machine: Machine, setup: Setup) -> Choice:
@@ -49,8 +50,8 @@ def choose_batch(data: Fingerprint, machine: Machine, setup: Setup) -> Choice:
     why = f"at most a tenth of {views:.0f} training {'windows' if setup.scale else 'pictures'}"
     if batch == LEAST_BATCH:
         why = "the least, for batch norm"
-    elif batch == 4 and machine.on_cpu and not setup.network.pretrained:
-        why = "more steps teach a network from scratch more than larger ones"
+    elif batch == STEPPING and machine.on_cpu and not setup.network.pretrained:
+        why = "from scratch, more steps teach more than larger batches"
     elif batch < largest:
         why = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
     return Choice((f"dataset.batch_size={batch}",), why)
@@ -63,10 +64,11 @@ def choose_loss(data: Fingerprint) -> Choice:
     )
 
 
-def choose_light(data: Fingerprint) -> Choice:
+def choose_light(setup: Setup) -> list[Choice]:
     """Each picture's own light and colour cast are taken out (Isensee et al., 2021): other days, cameras and lamps do
-    not count, which few training pictures do not teach."""
-    return Choice(("model.standardise=true",), "each picture's own light and colour cast are taken out")
+    not count, which few training pictures do not teach. A window's own are not its picture's, so they stay."""
+    light = Choice(("model.standardise=true",), "each picture's own light and colour cast are taken out")
+    return [] if setup.scale else [light]
 
 
 def choose_prior(data: Fingerprint) -> Choice:
@@ -118,7 +120,8 @@ def choose(data: Fingerprint, machine: Machine, setup: Setup) -> list[Choice]:
     each = passes_an_epoch(data, machine, setup)
     steps = int(setup.passes * setup.windows * data.train / setup.batch / side_by_side(machine))
     wanted = wanted_passes(data.train * setup.windows, setup.network.pretrained)
-    seen = f"in all, every training picture is seen {setup.passes:.0f} times ({wanted:.0f} are wanted)"
+    times = f"{setup.passes:.0f}" if setup.passes > 2 else f"{setup.passes:.2g}"
+    seen = f"in all, every training picture is seen {times} times ({wanted:.0f} are wanted)"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     return [
         Choice(setup.network.words, f"{setup.network.name}, {weights}"),
@@ -128,7 +131,7 @@ def choose(data: Fingerprint, machine: Machine, setup: Setup) -> list[Choice]:
             (f"dataset.passes={each}",), f"{each} an epoch, so that validation takes about a tenth of the time; {seen}"
         ),
         choose_loss(data),
-        choose_light(data),
+        *choose_light(setup),
         choose_prior(data),
         *choose_schedule(steps, setup.network.pretrained),
         *choose_devices(machine),

@@ -1,6 +1,6 @@
 """Which network sees pictures at which size: what a plan trades within its time.
 
-They are meant for a budget that is short for the data, where every choice is one between detail and repetition.
+The trade is meant for a budget that is short for the data, where every choice is one between detail and repetition.
 """
 
 import math
@@ -21,9 +21,11 @@ SHARED = 0.9  # of its speed that each of several GPUs keeps, as they wait for e
 WINDOW = 256  # side of windows
 MOST_SEEN = 4096  # side of a picture that is cut into them
 STEP = 32  # sides are multiples of this
+STEPPING = 4  # batch on a CPU from scratch
 LEAST_BATCH = 2  # for batch norm
 CLOSE = 2.0  # doublings, within which the worths of two setups do not tell which is better
 TRIAL = 0.1  # share of the budget in which each of them is tried
+FEW = 20  # validation pictures, below which they choose neither the epoch nor the network
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
 NETWORKS = (LITE0, *(unet(width) for width in (32, 24, 16, 12, 8)))
@@ -31,10 +33,12 @@ THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest part
 
 
 class Given(NamedTuple):
-    """What a command line has decided itself: the (height, width) that the network sees, and the batch size."""
+    """What a command line has decided itself: the (height, width) that the network sees, the batch size, and whether it
+    sees whole pictures."""
 
     size: tuple[int, int] | None = None
     batch: int | None = None
+    whole: bool = False
 
 
 NOTHING = Given()
@@ -78,7 +82,7 @@ def wanted_scale(data: Fingerprint) -> tuple[float, float]:
 def batch_size(pictures: float, on_cpu: bool, pretrained: bool) -> int:
     """A tenth of the pictures at most, so that an epoch has ten steps; 8 on a CPU, where larger ones are hardly quicker
     a picture, and 4 from scratch, since more steps teach more; 16 on a GPU; 2 at least, for batch norm."""
-    on_this = (8 if pretrained else 4) if on_cpu else 16
+    on_this = (8 if pretrained else STEPPING) if on_cpu else 16
     return max(min(on_this, int(pictures / 10)), LEAST_BATCH)
 
 
@@ -130,7 +134,8 @@ def propose_budget(
         return steps * step_seconds(cost, batch, size) / SHARE, wanted
 
     needed, wanted = min(map(seconds, offered))
-    why = f"{wanted:.0f} passes over {data.train} training pictures of {size[0]}×{size[1]} take so long here"
+    seen_in = "in windows" if scale else f"of {size[0]}×{size[1]}"
+    why = f"{wanted:.0f} passes over {data.train} training pictures {seen_in} take so long here"
     return 60 * math.ceil(min(max(needed, SHORTEST), LONGEST) / 60), why
 
 
@@ -167,12 +172,13 @@ def ways_to_see(data: Fingerprint, given: Given) -> Iterator[tuple[tuple[int, in
     well, least = wanted_scale(data)
     if given.size:
         yield given.size, 0.0
-    elif least * data.long_side <= LARGEST:
+    elif given.whole or least * data.long_side <= LARGEST:
         for size in sizes_between(data, least, min(SPARE * well, 1.0)):
             yield size, 0.0
     else:
         most = min(well, MOST_SEEN / data.long_side)
-        steps = max(math.ceil(2 * math.log2(most / least)), 1) if most > least else 0
+        least = min(least, most)
+        steps = math.ceil(2 * math.log2(most / least))
         for step in range(steps + 1):
             scale = least * (most / least) ** (step / max(steps, 1))
             edges = (int(scale * edge / STEP) * STEP for edge in data.size)
@@ -185,18 +191,19 @@ def count_windows(data: Fingerprint, size: tuple[int, int], scale: float) -> flo
     return scale**2 * data.size[0] * data.size[1] / (size[0] * size[1]) if scale else 1.0
 
 
-def choose_rivals(data: Fingerprint, machine: Machine, setups: Sequence[Setup]) -> list[Setup]:
-    """The setups whose worths lie too close to the best's to tell which is better, so that each is tried; none where a
-    trial would not show every training picture twice, and all of validation, or where several GPUs train."""
-    best, *others = setups
-    close = [one for one in others if worth(data, best) - worth(data, one) <= CLOSE]
+def find_rival(data: Fingerprint, machine: Machine, possible: Sequence[Setup]) -> Setup | None:
+    """The setup whose worth lies too close to the best's to tell which is better, so that both are tried. None where a
+    trial tells little: it would not show every training picture twice, or one validation would take half of it, or few
+    pictures validate."""
 
     def is_telling(setup: Setup) -> bool:
         trial = TRIAL * setup.passes * setup.windows * pass_seconds(data, machine, setup)
         return TRIAL * setup.passes >= 2 and trial > 2 * validation_seconds(data, machine, setup)
 
-    tried = all(map(is_telling, [best, *close])) and machine.devices == 1
-    return close if tried else []
+    best, *others = possible
+    close = [one for one in others if worth(data, best) - worth(data, one) <= CLOSE]
+    telling = data.val >= FEW and all(map(is_telling, [best, *close]))
+    return close[0] if close and telling else None
 
 
 def worth(data: Fingerprint, setup: Setup) -> float:
@@ -220,7 +227,7 @@ def scale_of(data: Fingerprint, setup: Setup) -> float:
 
 def pass_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
     """The seconds in which each training picture, or a window of it, is seen once."""
-    return setup.seconds * max(data.train // setup.batch, 1) / side_by_side(machine)
+    return setup.seconds * data.train / setup.batch / side_by_side(machine)
 
 
 def validation_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> float:
@@ -230,6 +237,7 @@ def validation_seconds(data: Fingerprint, machine: Machine, setup: Setup) -> flo
 
 
 def passes_an_epoch(data: Fingerprint, machine: Machine, setup: Setup) -> int:
-    """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs."""
+    """So many passes make an epoch that its validation takes a tenth of it at most, if that leaves ten epochs; and a
+    batch at least."""
     wanted = validation_seconds(data, machine, setup) / VALIDATION / pass_seconds(data, machine, setup)
-    return max(min(math.ceil(wanted), int(setup.passes * setup.windows / EPOCHS)), 1)
+    return max(min(math.ceil(wanted), int(setup.passes * setup.windows / EPOCHS)), math.ceil(setup.batch / data.train))

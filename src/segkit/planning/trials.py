@@ -1,5 +1,6 @@
-"""Short trainings of the setups that a plan leaves a choice among; the best by validation goes on from its weights."""
+"""Short trainings of two setups that the rules cannot tell apart; the better one by validation goes on."""
 
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,72 +11,87 @@ from omegaconf import DictConfig
 from segkit.configs.composing import compose, quote
 from segkit.configs.places import TRIALS
 from segkit.console import say
+from segkit.files.reading import first_line
 from segkit.planning import setups
 from segkit.planning.setups import Setup
+from segkit.runs.folder import lock_folder
 
-MARGIN = 0.01  # IoU by which a rival has to be better than the rules' own choice
-SPARED = ("pictures", "lr", "progress")  # callbacks that a trial does without
+MARGIN = 0.01  # IoU by which the rival has to be better than the rules' own choice
 
+log = logging.getLogger("segkit")
 TryOut = Callable[[DictConfig], float]  # trains a config; returns its best IoU in validation
 
 
 class Trial(NamedTuple):
-    """A setup and the best IoU that it reached in validation; weights: the folder of the run that has them."""
+    """A setup and the best IoU that it reached in validation; number: of its folder."""
 
     setup: Setup
     score: float
-    weights: Path
+    number: int
+
+
+class Outcome(NamedTuple):
+    """The setup that goes on, the word that gives its weights (none if no trial succeeded), and what was found."""
+
+    setup: Setup
+    words: tuple[str, ...]
+    why: str
 
 
 def run_trials(
-    compared: Sequence[Setup],
-    words_of: Callable[[Setup], list[str]],
-    seconds: float,
-    run_dir: Path,
-    try_out: TryOut,
-) -> list[Trial]:
-    """Train each setup for its share of the budget, the rules' own choice first, in folders of the run's.
+    own: Setup, rival: Setup, words_of: Callable[[Setup], list[str]], seconds: float, run_dir: Path, try_out: TryOut
+) -> Outcome:
+    """Train both setups for their share of the budget, in folders of the run's; keep the better one's weights.
 
-    words_of: all words of a config for a setup. seconds: of the whole budget.
+    words_of: all words of a config for a setup. seconds: of the whole budget. A trial that fails is left out.
     """
-    folder, share = run_dir / TRIALS, setups.TRIAL
-    shutil.rmtree(folder, ignore_errors=True)  # of a command that was stopped
-    trials = []
-    for number, setup in enumerate(compared):
-        say(f"Trial {number + 1} of {len(compared)}, {share * seconds:.0f} s: {describe(setup)}", stderr=True)
-        words = [*words_of(setup._replace(passes=share * setup.passes)), f"budget={share * seconds:g}s", "check=off"]
-        config = compose(*words, "logger=[]", f"run_dir={quote(folder / str(number))}")
-        for name in SPARED:
-            config.callbacks.pop(name, None)
+    folder, share, trials = run_dir / TRIALS, setups.TRIAL, list[Trial]()
+    with lock_folder(run_dir):
         try:
-            trials.append(Trial(setup, try_out(config), folder / str(number)))
-        except SystemExit:
-            say("\nInterrupted while setups were tried. Give the command again: it starts anew.", stderr=True)
+            for number, setup in enumerate((own, rival)):
+                shutil.rmtree(folder / str(number), ignore_errors=True)  # of a command that was killed
+                say(f"Trial {number + 1} of 2, {share * seconds:.0f} s: {describe(setup)}", stderr=True)
+                words = [*words_of(setup._replace(passes=share * setup.passes)), f"budget={share * seconds:g}s"]
+                try:
+                    score = try_out(trial_config(words, folder / str(number), checked=number > 0))
+                except (ValueError, RuntimeError, MemoryError) as error:
+                    log.warning("the trial of %s failed: %s", describe(setup), first_line(error))
+                else:
+                    trials.append(Trial(setup, score, number))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            say("Stopped while setups were tried: the command starts anew when it is given again.", stderr=True)
             raise
-    return trials
+        best = find_best(trials)
+        for number in range(2):
+            if best is None or number != best.number:
+                shutil.rmtree(folder / str(number), ignore_errors=True)
+    if best is None:
+        return Outcome(own, (), "")
+    (folder / str(best.number) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+    return Outcome(best.setup, (f"init_from={TRIALS}/{best.number}",), format_outcome(trials, best, seconds))
 
 
-def keep_weights(trials: Sequence[Trial], best: Trial) -> None:
-    """Delete what the trials left but for the weights that go on, and what describes them."""
-    for trial in trials:
-        if trial is not best:
-            shutil.rmtree(trial.weights, ignore_errors=True)
-    (best.weights / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+def trial_config(words: Sequence[str], folder: Path, checked: bool) -> DictConfig:
+    """The config of a trial, which logs nothing but its table. checked: whether its data have been checked before."""
+    config = compose(*words, *(["check=off"] if checked else []), f"run_dir={quote(folder)}")
+    config.logger = {}
+    config.callbacks.pop("pictures", None)
+    return config
 
 
-def find_best(trials: Sequence[Trial]) -> Trial:
-    """The rules' own choice, or the best of its rivals, if that is better by more than the margin."""
-    own, *rivals = trials
-    best = max(rivals, key=lambda trial: trial.score)
-    return best if best.score > own.score + MARGIN else own
+def find_best(trials: Sequence[Trial]) -> Trial | None:
+    """The rules' own choice, which comes first, unless the other is better by more than the margin."""
+    return max(trials, key=lambda trial: trial.score - MARGIN * trial.number, default=None)
 
 
 def describe(setup: Setup) -> str:
-    height, width = setup.size
-    return f"{setup.network.name} on {width}×{height} pixels"
+    """A setup in words."""
+    size = f"{setup.size[1]}×{setup.size[0]} pixels"
+    return f"{setup.network.name} on " + (f"windows of {size} at scale {setup.scale:.2g}" if setup.scale else size)
 
 
-def format_outcome(trials: Sequence[Trial], seconds: float) -> str:
-    """What was found, in words."""
+def format_outcome(trials: Sequence[Trial], best: Trial, seconds: float) -> str:
+    """What the trials found, in words."""
     scores = ", ".join(f"{describe(trial.setup)} {trial.score:.3f}" for trial in trials)
-    return f"IoU in validation after {setups.TRIAL * seconds:.0f} s each: {scores}; the better one goes on"
+    return f"IoU in validation after {setups.TRIAL * seconds:.0f} s: {scores}; {best.setup.network.name} goes on"

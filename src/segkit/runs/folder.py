@@ -71,6 +71,18 @@ def open_run(cfg: DictConfig, own: bool = True) -> Iterator[Record]:
     if cfg.resume is not None:
         check_resumable(cfg.resume, folder)
         stored_configs.check_folder(folder)
+    with lock_folder(folder):
+        handler = log_to(folder / "train.log")
+        try:
+            yield from _keep_record(cfg, folder, own)
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is made if it is missing; RuntimeError if one is in it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -79,12 +91,9 @@ def open_run(cfg: DictConfig, own: bool = True) -> Iterator[Record]:
         raise RuntimeError(
             f"{folder}: another process is training in this run folder. Wait for it, or stop it."
         ) from None
-    handler = log_to(folder / "train.log")
     try:
-        yield from _keep_record(cfg, folder, own)
+        yield
     finally:
-        log.removeHandler(handler)
-        handler.close()
         (folder / ".lock").unlink(missing_ok=True)  # before it is released: nobody else can hold it yet
         lock.release()
 
@@ -120,7 +129,7 @@ def _keep_record(cfg: DictConfig, folder: Path, own: bool) -> Iterator[Record]:
         if stored_configs.find_sending_loggers(record.config):  # a resumed run has these only if its command names them
             again += f" 'logger=[{','.join(record.config['logger'])}]'"
         kept = any((folder / path).exists() for path in ("checkpoints/last.ckpt", "stages"))
-        if interrupted and folder.parent.name not in PARTS:  # whose run says so
+        if interrupted and folder.parent.name not in PARTS:  # the run that it is part of says so
             then = f"The run is kept; go on with:\n  {again}" if kept else "No epoch was finished, so start it again."
             console.say(f"\nInterrupted. {then}", stderr=True)
         if interrupted:

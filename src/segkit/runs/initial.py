@@ -42,14 +42,19 @@ def initialise(task: Task, config: Mapping[str, Any]) -> None:
             len(stays),
             stays[0],
         )
-    if normalisation not in (None, task.normalisation):
+    if normalisation not in (None, how_normalised(task)):
         log.warning(
-            "init_from=%s was trained with pictures normalised by %s, this model by %s: set model.mean and "
-            "model.std to the same.",
+            "init_from=%s was trained with pictures normalised by %s, this model by %s: set model.mean, "
+            "model.std and model.standardise to the same.",
             source,
             normalisation,
-            task.normalisation,
+            how_normalised(task),
         )
+
+
+def how_normalised(task: Task) -> dict[str, Any]:
+    """What a task does with the values of pictures."""
+    return task.normalisation | {"standardise": getattr(task, "standardise", False)}
 
 
 def read_run(source: str) -> tuple[dict[str, Tensor], Any]:
@@ -57,7 +62,8 @@ def read_run(source: str) -> tuple[dict[str, Tensor], Any]:
     path = find_checkpoint(source, "init_from")
     try:
         checkpoint = read_checkpoint(path)
-        state, normalisation = checkpoint["state_dict"], checkpoint["segkit"]["normalisation"]
+        state, facts = checkpoint["state_dict"], checkpoint["segkit"]
+        normalisation = facts["normalisation"] | {"standardise": facts["config"]["model"].get("standardise", False)}
     except Exception as error:
         raise ValueError(
             f"init_from={source} is not a segkit checkpoint, or is damaged: {first_line(error)}"
