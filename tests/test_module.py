@@ -99,6 +99,11 @@ def test_processes_share_the_pictures_without_a_rest(monkeypatch: pytest.MonkeyP
     assert sorted(index for batches in ordered for index in keys(batches)) == list(range(11))
 
 
+def test_batches_of_large_pictures_are_small() -> None:
+    batches = list(OrderedBatches([(1000, 2000)] * 3 + [(3000, 4000)] * 2, 8))
+    assert [len(batch) for batch in batches] == [2, 1, 1, 1]
+
+
 def test_native_batches_have_one_shape_each_and_every_picture_once() -> None:
     data = DataModule({"val": Ramp()}, size=16, eval="native", batch_size=2, workers=0)
     batches = list(data.val_dataloader())

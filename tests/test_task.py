@@ -1,10 +1,16 @@
 """What a task does with pictures before its network sees them."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
+from conftest import TINY
 from torch import Tensor
 
+from segkit.configs.composing import compose, to_plain
 from segkit.models.unet import UNet
+from segkit.runs.build import build
 from segkit.tasks.segmentation import FLAT, SegmentationTask
 
 
@@ -30,3 +36,14 @@ def test_standardised_pictures_have_no_light_or_colour_cast_of_their_own() -> No
 def test_pictures_keep_their_light_unless_it_is_asked_for() -> None:
     task = SegmentationTask(UNet(1, widths=[2, 4]), ["disc"])
     torch.testing.assert_close(task.normalise(pictures()), pictures().float() / 255)
+
+
+def test_weights_of_a_run_that_saw_pictures_otherwise_are_told(
+    tiny_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [*TINY, f"init_from={tiny_run}", f"run_dir={tmp_path}"]
+    build(to_plain(compose(*words)))
+    assert "was trained with pictures normalised" not in caplog.text
+    build(to_plain(compose(*words, "model.standardise=true")))
+    assert "'standardise': False}, this model by" in caplog.text
+    assert "set model.mean, model.std and model.standardise to the same" in caplog.text

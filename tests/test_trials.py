@@ -15,6 +15,7 @@ from segkit.configs.places import TRIALS
 from segkit.files.reading import read_yaml
 from segkit.planning import setups
 from segkit.planning.machine import unet
+from segkit.planning.pages import format_page
 from segkit.planning.plan import Plan, in_folder, make_plan
 from segkit.planning.setups import LITE0, Setup
 from segkit.planning.trials import MARGIN, Trial, find_best
@@ -103,6 +104,8 @@ def test_where_setups_are_not_tried(tmp_path: Path) -> None:
     tried = Tried()
     assert plan(tmp_path, tried, "trainer.devices=2").rival is not None
     assert plan(tmp_path, tried, "callbacks=[default,swa]").rival is not None
+    page = format_page(plan(tmp_path, tried, "trainer.devices=2"))
+    assert re.search(r"^U-Net of width \d+ on 64×64 pixels might do better; the rules cannot tell", page, re.MULTILINE)
     (tmp_path / "config.yaml").touch()  # a run that the same command would go on with
     assert plan(tmp_path, tried).rival is not None
     assert tried.configs == []
