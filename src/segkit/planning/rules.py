@@ -50,7 +50,7 @@ def choose_batch(data: Fingerprint, machine: Machine, setup: Setup) -> Choice:
     why = f"at most a tenth of {views:.0f} training {'windows' if setup.scale else 'pictures'}"
     if batch == LEAST_BATCH:
         why = "the least, for batch norm"
-    elif batch == STEPPING and machine.on_cpu and not setup.network.pretrained:
+    elif batch == STEPPING < int(views / 10) and machine.on_cpu and not setup.network.pretrained:
         why = "from scratch, more steps teach more than larger batches"
     elif batch < largest:
         why = f"as many as half of the free memory holds, {ROOM * machine.memory / 2**30:.1f} GB"
