@@ -115,6 +115,7 @@ def test_a_trial_is_trained_and_its_weights_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(setups, "find_rival", lambda data, machine, possible: possible[1])
+    monkeypatch.setattr("segkit.planning.plan.ThisMachine", lambda *_: CORE)  # which takes no time to measure
     words = ["recipe=auto", "budget=24s", "dataset.counts=[24,20,6]", "dataset.picture_size=32", "dataset.size=32"]
     run = tmp_path / "run"
     train(compose(*words, f"run_dir={run}"))
