@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from segkit import config_dir
 from segkit.choices.listing import find_choices
 from segkit.configs.composing import compose, to_plain
+from segkit.runs.checkpoints import check_paths
 from segkit.runs.folder import open_run, resumed_config
 from segkit.security import stored_configs
 from segkit.security.built import TABLE, Built
@@ -385,3 +386,8 @@ def test_an_interrupted_run_of_ones_own_code_says_what_to_trust(
     with pytest.raises(SystemExit), open_run(cfg):
         raise KeyboardInterrupt
     assert f"python -m segkit.train resume={tmp_path}/run 'trust=[mine]'" in capsys.readouterr().err
+
+
+def test_a_damaged_list_of_checkpoints_is_told() -> None:
+    with pytest.raises(ValueError, match="best_k_models of a callback is True, no mapping"):
+        check_paths({"best_k_models": True}, Path("run/checkpoints/last.ckpt"))

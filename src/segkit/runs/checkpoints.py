@@ -42,7 +42,10 @@ class CheckpointFiles(TorchCheckpointIO):
 def check_paths(state: dict[str, Any], path: Path) -> None:
     """Raise ValueError if a callback's state names a file outside its checkpoint's folder."""
     named = [state.get(key) for key in ("best_model_path", "kth_best_model_path", "last_model_path")]
-    for found in (*named, *(state.get("best_k_models") or {})):
+    best = state.get("best_k_models") or {}
+    if not isinstance(best, dict):
+        raise ValueError(f"{path} is damaged: best_k_models of a callback is {best!r}, no mapping. It is not loaded.")
+    for found in (*named, *best):
         if found and not is_inside(str(found), path.parent):
             raise ValueError(
                 f"{path} says that {found} is a checkpoint of its run; expected one in {path.parent}. It is not loaded."
