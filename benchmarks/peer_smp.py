@@ -18,12 +18,10 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from plans import IGNORED, SETS, count_pixels, mean_iou
+from plans import IGNORED, SETS, count_pixels, load_sources, mean_iou
 from torch import Tensor
 
-from segkit.configs.composing import compose, to_plain
 from segkit.datasets.source import Source
-from segkit.runs.build import build_data
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 SIDE, BATCH, RATE = 256, 8, 1e-3
@@ -100,8 +98,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    words = [word.format(data=given.data.absolute()) for word in SETS[given.name]]
-    sources = build_data(to_plain(compose(*words, "run_dir=unused")), follow_links=True).sources
+    sources = load_sources(given.data, given.name)
     classes = len(sources["train"].classes)
     splits = {split: load(source) for split, source in sources.items()}
     print(f"{given.name:10} smp       {train(splits, classes, 60 * given.minutes, given.seed):.3f}", flush=True)

@@ -19,11 +19,9 @@ import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from plans import SETS, count_pixels, mean_iou
+from plans import SETS, count_pixels, load_sources, mean_iou
 
-from segkit.configs.composing import compose, to_plain
 from segkit.datasets.source import Source
-from segkit.runs.build import build_data
 
 SIDE, BATCH = 256, 8
 
@@ -78,9 +76,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    words = [word.format(data=given.data.absolute()) for word in SETS[given.name]]
-    whole = ["dataset.train=resize", "dataset.eval=resize", "dataset.crops=none", "dataset.presence_threshold=null"]
-    sources = build_data(to_plain(compose(*words, *whole, "run_dir=unused")), follow_links=True).sources
+    sources = load_sources(given.data, given.name)
     classes = list(sources["train"].classes)
     folder = (given.output / given.name).absolute()
     shutil.rmtree(folder, ignore_errors=True)

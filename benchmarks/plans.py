@@ -14,13 +14,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from segkit.configs.composing import compose, to_plain
+from segkit.datasets.source import Source
 from segkit.inference.predictor import Predictor
 from segkit.runs.build import build_data
 
@@ -49,6 +51,12 @@ IGNORED = 255
 
 
 Counts = NDArray[np.float64]
+
+
+def load_sources(data: Path, name: str) -> Mapping[str, Source]:
+    """The splits of a set, as its files are."""
+    words = [word.format(data=data.absolute()) for word in SETS[name]]
+    return build_data(to_plain(compose(*words, "run_dir=unused")), follow_links=True).sources
 
 
 def count_pixels(found: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], classes: int) -> tuple[Counts, Counts]:

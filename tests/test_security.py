@@ -389,5 +389,5 @@ def test_an_interrupted_run_of_ones_own_code_says_what_to_trust(
 
 
 def test_a_damaged_list_of_checkpoints_is_told() -> None:
-    with pytest.raises(ValueError, match="best_k_models of a callback is True, no mapping"):
+    with pytest.raises(ValueError, match="best_k_models of a callback is a bool, no mapping"):
         check_paths({"best_k_models": True}, Path("run/checkpoints/last.ckpt"))

@@ -130,7 +130,7 @@ class ThisMachine:
                     "say recipe=none."
                 )
             optimizer.zero_grad()
-            loss(logits, truth).backward()
+            loss(logits.float(), truth).backward()  # as in training
             optimizer.step()
 
         net.train()

@@ -12,8 +12,7 @@ from segkit.configs.composing import compose, quote
 from segkit.configs.places import TRIALS
 from segkit.console import say
 from segkit.files.reading import first_line
-from segkit.planning import setups
-from segkit.planning.setups import Setup
+from segkit.planning.setups import TRIAL, Setup
 from segkit.runs.folder import lock_folder
 
 MARGIN = 0.01  # IoU by which the rival has to be better than the rules' own choice
@@ -45,13 +44,13 @@ def run_trials(
 
     words_of: all words of a config for a setup. seconds: of the whole budget. A trial that fails is left out.
     """
-    folder, share, trials = run_dir / TRIALS, setups.TRIAL, list[Trial]()
+    folder, trials = run_dir / TRIALS, list[Trial]()
     with lock_folder(run_dir):
         try:
             for number, setup in enumerate((own, rival)):
                 shutil.rmtree(folder / str(number), ignore_errors=True)  # of a command that was killed
-                say(f"Trial {number + 1} of 2, {share * seconds:.0f} s: {describe(setup)}", stderr=True)
-                words = [*words_of(setup._replace(passes=share * setup.passes)), f"budget={share * seconds:g}s"]
+                say(f"Trial {number + 1} of 2, {TRIAL * seconds:.0f} s: {describe(setup)}", stderr=True)
+                words = [*words_of(setup._replace(passes=TRIAL * setup.passes)), f"budget={TRIAL * seconds:g}s"]
                 try:
                     score = try_out(trial_config(words, folder / str(number), checked=number > 0))
                 except (ValueError, RuntimeError, MemoryError) as error:
@@ -62,12 +61,10 @@ def run_trials(
             shutil.rmtree(folder, ignore_errors=True)
             say("Stopped while setups were tried: the command starts anew when it is given again.", stderr=True)
             raise
-        best = find_best(trials)
-        for number in range(2):
-            if best is None or number != best.number:
-                shutil.rmtree(folder / str(number), ignore_errors=True)
-    if best is None:
-        return Outcome(own, (), "")
+        if (best := find_best(trials)) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            return Outcome(own, (), "")
+        shutil.rmtree(folder / str(1 - best.number), ignore_errors=True)
     (folder / str(best.number) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
     return Outcome(best.setup, (f"init_from={TRIALS}/{best.number}",), format_outcome(trials, best, seconds))
 
@@ -94,4 +91,4 @@ def describe(setup: Setup) -> str:
 def format_outcome(trials: Sequence[Trial], best: Trial, seconds: float) -> str:
     """What the trials found, in words."""
     scores = ", ".join(f"{describe(trial.setup)} {trial.score:.3f}" for trial in trials)
-    return f"IoU in validation after {setups.TRIAL * seconds:.0f} s: {scores}; {best.setup.network.name} goes on"
+    return f"IoU in validation after {TRIAL * seconds:.0f} s: {scores}; {best.setup.network.name} goes on"

@@ -44,7 +44,8 @@ def check_paths(state: dict[str, Any], path: Path) -> None:
     named = [state.get(key) for key in ("best_model_path", "kth_best_model_path", "last_model_path")]
     best = state.get("best_k_models") or {}
     if not isinstance(best, dict):
-        raise ValueError(f"{path} is damaged: best_k_models of a callback is {best!r}, no mapping. It is not loaded.")
+        kind = type(best).__name__
+        raise ValueError(f"{path} is damaged: best_k_models of a callback is a {kind}, no mapping. It is not loaded.")
     for found in (*named, *best):
         if found and not is_inside(str(found), path.parent):
             raise ValueError(
