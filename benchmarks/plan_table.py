@@ -31,11 +31,11 @@ class MadeUp(NamedTuple):
 
     def cost(self, network: Network) -> Cost:
         if network.pretrained:
-            step, pixel, seen, kept = LITE
+            step, pixel, seen, kept, _ = LITE
         else:
             wider = network.width / 8
             step, pixel, seen, kept = (
-                part * wider**power for part, power in zip(WIDTH_8, (1, 1.5, 1.4, 1), strict=True)
+                part * wider**power for part, power in zip(WIDTH_8[:4], (1, 1.5, 1.4, 1), strict=True)
             )
         return Cost(step / min(self.factor, 20), pixel / self.factor, seen / self.factor, kept)
 

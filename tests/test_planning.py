@@ -30,7 +30,7 @@ def choose(
     given: setups.Given = setups.NOTHING,
 ) -> tuple[setups.Setup, list[Choice]]:
     found = setups.find_setups(data, machine, seconds, offered, given)[0]
-    return found, rules.choose(data, machine, found)
+    return found, rules.choose(data, machine, found, given.prediction)
 
 
 def test_a_step_is_priced_by_its_pixels() -> None:
@@ -181,6 +181,39 @@ def test_few_validation_pictures_do_not_choose_the_epoch() -> None:
     assert rules.choose_epoch(replace(SKIN, val=20)).words == ("monitor=val/iou",)
 
 
+def test_views_fill_the_time_that_a_prediction_may_take() -> None:
+    """On this machine a picture of 256×192 takes 49,152 · 1e-6 · (20/16)^1.4 s, 67 ms."""
+
+    def words(most_ms: float, **changes: object) -> list[str]:
+        data = replace(SKIN, **changes)  # type: ignore[arg-type]
+        given = setups.Given(size=(192, 256), prediction=most_ms / 1000)
+        return [word for choice in choose(data, CORE, 600, [setups.LITE0], given)[1] for word in choice.words]
+
+    each = 1000 * 192 * 256 * 1e-6 * (20 / 16) ** 1.4
+    assert not [word for word in words(1.9 * each) if word.startswith("tta=")]
+    assert "tta=mirror" in words(3.9 * each)
+    assert "tta=flips" in words(4.1 * each)
+    assert "tta=d4" in words(8.1 * each)
+    assert "tta=mirror" in words(8.1 * each, upright=True)
+    assert not [word for word in words(float("inf")) if word.startswith("tta=")]
+
+
+def test_a_setup_predicts_in_the_time_that_is_given() -> None:
+    free = setups.find_setups(SKIN, CORE, 3600, ALL)[0]
+    most = setups.prediction_seconds(CORE, free) / 2
+    kept = setups.find_setups(SKIN, CORE, 3600, ALL, setups.Given(prediction=most))[0]
+    assert setups.prediction_seconds(CORE, kept) <= most
+    with pytest.raises(ValueError, match=r"predict_ms=0\.01 is too short: .* takes \d+\.\d ms for a picture here"):
+        setups.find_setups(SKIN, CORE, 3600, ALL, setups.Given(prediction=1e-5))
+
+
+def test_enough_validation_pictures_calibrate() -> None:
+    assert rules.choose_calibration(SKIN)[0].words == ("calibrate=true",)
+    assert "threshold" in rules.choose_calibration(SKIN)[0].why
+    assert "threshold" not in rules.choose_calibration(replace(SKIN, classes=3))[0].why
+    assert rules.choose_calibration(replace(SKIN, val=19)) == []
+
+
 def test_a_direction_is_seen_in_brightness() -> None:
     sky = np.full((3, 40, 30), 60, np.uint8)
     sky[:, :20] = 200
@@ -227,11 +260,11 @@ def test_this_machine_is_measured() -> None:
 
 
 def test_costs_of_other_widths_grow_whatever_was_measured() -> None:
-    narrow = Cost(0.01, 1e-6, 4e-7, 300.0)
-    usual = extrapolate(narrow, Cost(0.02, 3e-6, 1.2e-6, 600.0), 2)
-    assert usual == pytest.approx((0.04, 9e-6, 3.6e-6, 1200.0))
-    disturbed = extrapolate(narrow, Cost(0.001, 9e-6, 1e-7, 0.0), 2)
-    assert disturbed == pytest.approx((0.01, 16e-6, 4e-7, 300.0))
+    narrow = Cost(0.01, 1e-6, 4e-7, 300.0, 0.002)
+    usual = extrapolate(narrow, Cost(0.02, 3e-6, 1.2e-6, 600.0, 0.004), 2)
+    assert usual == pytest.approx((0.04, 9e-6, 3.6e-6, 1200.0, 0.008))
+    disturbed = extrapolate(narrow, Cost(0.001, 9e-6, 1e-7, 0.0, 0.0), 2)
+    assert disturbed == pytest.approx((0.01, 16e-6, 4e-7, 300.0, 0.002))
 
 
 def test_the_machine_is_the_one_that_the_command_names() -> None:
@@ -254,6 +287,13 @@ def test_a_budget_is_proposed_where_none_is_given() -> None:
     assert plan.words[0].startswith("budget=")
     assert "passes over 60 training pictures" in plan.choices[0].why
     assert plan.machine == "cpu, made up"
+    assert "calibrate=true" not in plan.words  # 12 validation pictures
+
+
+def test_a_threshold_that_is_given_is_not_chosen() -> None:
+    words = ["dataset=synthetic", "dataset.counts=[60,20,12]", "dataset.picture_size=64", "budget=60s"]
+    assert "calibrate=true" in make_plan(words, time.perf_counter(), CORES).words
+    assert "calibrate=true" not in make_plan([*words, "model.threshold=0.4"], time.perf_counter(), CORES).words
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
 
     output = Path(settings["output"])
     files = find_pictures(Path(settings["input"]), output)
-    chosen = {key: settings[key] for key in ("accelerator", "threshold", "gate")}
+    chosen = {key: settings[key] for key in ("accelerator", "threshold", "gate", "tta")}
     predictor = Predictor.load(settings["run"], settings["trust"], **chosen)
     classes, color = predictor.classes, settings["color"]
     known = predictor.task.facts.get("colors")

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from segkit.configs.command import command
-from segkit.configs.recipe import is_planned
+from segkit.configs.recipe import check_unplanned, is_planned
 from segkit.configs.settings import check_settings
 
 
@@ -22,6 +22,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
         cfg = plan_config(cfg, try_out)
         check_settings(cfg, "train")
+    else:
+        check_unplanned(cfg)
     from segkit.training.fit import run_one  # imports torch and Lightning, which a mistake need not wait for
     from segkit.training.telling import show_results
 

@@ -25,19 +25,21 @@ NOT_IDENTITY = (
     "check",
     "recipe",
     "plan",
+    "predict_ms",
 )
 OF_A_PLACE = ("workers", "cache", "download")  # settings of a data set; a resumed run never downloads
-# What older configs of data sets and tasks lack, and what that means.
-LATER = {"passes": 1, "scale": 1, "foreground": 0, "prior": None, "standardise": False}
+# What older configs lack, at the top, of data sets and of tasks, and what that means.
+LATER: dict[str, Any] = {"passes": 1, "scale": 1, "foreground": 0, "prior": None, "standardise": False}
+LATER |= {"tta": "none", "calibrate": False}
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that a run's result depends on."""
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    kept = without_later({key: value for key, value in config.items() if key not in NOT_IDENTITY})
     kept["trainer"] = {key: value for key, value in kept.get("trainer", {}).items() if key not in HARDWARE}
-    kept["model"] = {key: value for key, value in kept.get("model", {}).items() if (key, value) not in LATER.items()}
+    kept["model"] = without_later(kept.get("model", {}))
     kept["dataset"] = {key: value for key, value in kept.get("dataset", {}).items() if counts(key, value)}
     if kept.get("lr_find"):  # its result overwrites these values
         rate = kept["optimizer"].get("lr")
@@ -45,6 +47,11 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     folder = Path(str(config.get("run_dir")))
     whole = folder.parents[1] if folder.parent.name == "stages" else folder  # a stage starts from its siblings' weights
     return move_paths(kept, str(whole), "")  # type: ignore[no-any-return]
+
+
+def without_later(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that are as if they were not there: older configs lack them."""
+    return {key: value for key, value in settings.items() if (key, value) not in LATER.items()}
 
 
 def counts(key: str, value: Any) -> bool:

@@ -67,8 +67,12 @@ def _is_budget(value: Any) -> bool:
 
 
 def _is_recall(value: Any) -> bool:
-    found = re.fullmatch(r"recall:(\d*\.?\d+)", str(value))
-    return found is not None and 0 < float(found[1]) <= 1
+    return _is_goal(value) and str(value).startswith("recall:")
+
+
+def _is_goal(value: Any) -> bool:
+    found = re.fullmatch(r"(precision|recall):(\d*\.?\d+)", str(value))
+    return found is not None and 0 < float(found[2]) <= 1
 
 
 def is_pattern(text: str) -> bool:
@@ -127,6 +131,7 @@ SIZE = SIDE | several(SIDE, "[height,width]", 2, 2)
 SEED = whole(0, 2**32 - 1)
 CORES = os.cpu_count() or 1
 COLOR = Kind("a name such as red, or [r,g,b] of numbers from 0 to 255", lambda value: as_rgb(value) is not None)
+VIEWS = word("none", "mirror", "flips", "d4")
 METRICS = UNSAID | Kind("", lambda value: isinstance(value, Mapping) and all(map(is_number, value.values())))
 ACCELERATOR = word("auto", "cpu", "gpu")
 PRECISIONS = word(
@@ -265,6 +270,9 @@ VERBS: dict[str, dict[str, Kind]] = {
         "budget": UNSAID | Kind("a time such as 90s, 10m or 1h30m; a plain number means seconds", _is_budget),
         "recipe": word("none", "auto") | UNSAID,
         "scored_train": COUNT | NULL,
+        "predict_ms": ABOVE_0.called("milliseconds, a number above 0") | NULL,
+        "tta": VIEWS,
+        "calibrate": TRUTH,
         "force": TRUTH,
         "compile": TRUTH,
         "profile": TRUTH,
@@ -290,12 +298,20 @@ VERBS: dict[str, dict[str, Kind]] = {
         "precision": PRECISION | NULL,
         "gate": GATE | word("sweep") | Kind("recall:0.99", _is_recall),
         "threshold": PROBABILITY | NULL,
+        "tta": VIEWS | NULL,
         "pictures": whole(0),
+    },
+    "calibrate": {
+        "goal": word("iou", "dice")
+        | Kind("precision:0.9 or recall:0.95, with a share above 0 and at most 1", _is_goal),
+        "pooled": TRUTH,
+        "precision": PRECISION | NULL,
     },
     "predict": {
         "input": PATH,
         "gate": GATE.called("a probability from 0 to 1; segkit evaluate gate=sweep shows what each costs"),
         "threshold": PROBABILITY | NULL,
+        "tta": VIEWS | NULL,
         "overlays": TRUTH,
         "probabilities": TRUTH,
         "color": UNSAID | COLOR | several(COLOR, "for several classes a list of these"),

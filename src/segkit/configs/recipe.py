@@ -27,6 +27,15 @@ def is_planned(cfg: DictConfig) -> bool:
     return not (decided or of_presence or in_windows or is_in_sweep())
 
 
+def check_unplanned(cfg: DictConfig) -> None:
+    """ValueError for a limit that only a plan keeps to, in a training without one."""
+    if cfg.predict_ms is not None and cfg.resume is None:
+        raise ValueError(
+            f"predict_ms={cfg.predict_ms}: only a plan chooses what keeps to it, and this training has none. Say "
+            "recipe=auto as well, or leave it out."
+        )
+
+
 def sets_length(key: str) -> bool:
     """Whether a setting says how long a training is, other than by time."""
     return key == "dataset.epochs" or key.removeprefix("trainer.") in LENGTHS

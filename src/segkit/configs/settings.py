@@ -364,6 +364,11 @@ def check_together(config: Mapping[str, Any]) -> None:
     check_monitors(config)
     check_last_epoch(config)
     check_precision(config["precision"], config["trainer"].get("accelerator") == "cpu")
+    if config.get("calibrate") and config["model"].get("threshold", 0.5) != 0.5:
+        raise ValueError(
+            f"calibrate=true chooses the threshold, and model.threshold={config['model']['threshold']} sets it: leave "
+            "out one of the two."
+        )
     if config.get("budget") is not None and config.get("compile"):
         raise ValueError(
             "budget=… and compile=true do not go together: compiling takes minutes that no probe can predict. Say "

@@ -27,7 +27,7 @@ log = logging.getLogger("segkit")
 def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     """Score the run named by the settings of `segkit evaluate`, write everything to `folder`, and return the
     metrics."""
-    task = load(settings["run"], settings["trust"])
+    task = load(settings["run"], settings["trust"], tta=settings["tta"])
     set_threshold(task, settings["threshold"])
     config, split = evaluation_config(task.facts["config"], settings), settings["split"]
     chosen = gate.apply_gate(task, config, settings)
@@ -76,6 +76,8 @@ def describe_evaluation(task: Task, config: Mapping[str, Any], settings: Mapping
     }
     if len(task.classes) == 1:
         entry["threshold"] = task.threshold
+    if settings["tta"] is not None:
+        entry["tta"] = settings["tta"]
     if (gated := find_gated(task.net)) is not None:
         entry["gate"] = gated.gate
     if "protocol" in config["dataset"]:

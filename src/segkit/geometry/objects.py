@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 class Objects(NamedTuple):
@@ -45,6 +47,19 @@ def find_objects(mask: NDArray[np.uint8], values: Sequence[int]) -> Objects:
     quarter = measure_perimeters(labels, count) / 4
     thickness = quarter - np.sqrt(np.maximum(quarter**2 - area, 0))
     return Objects(np.concatenate(classes), area, thickness.astype(np.float32))
+
+
+def find_small(masks: Tensor, area: float) -> Tensor:
+    """The pixels of masks (N, H, W) bool that belong to objects of fewer than `area` pixels, as bool."""
+    if area <= 1:
+        return torch.zeros_like(masks)
+    small = []
+    for mask in masks.cpu().numpy():
+        _, found, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+        too_small = stats[:, cv2.CC_STAT_AREA] < area
+        too_small[0] = False  # the background
+        small.append(torch.from_numpy(too_small[found]))
+    return torch.stack(small).to(masks.device)
 
 
 def measure_perimeters(labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:

@@ -71,9 +71,9 @@ class Predictor:
         task.to(hardware.device(accelerator))
 
     @classmethod
-    def load(cls, run: str | Path, trust: Sequence[str] = (), **settings: Any) -> Self:
-        """The predictor of a run folder or checkpoint; `trust` as in `segkit.runs.load`."""
-        return cls(load(str(run), trust), **settings)
+    def load(cls, run: str | Path, trust: Sequence[str] = (), tta: str | None = None, **settings: Any) -> Self:
+        """The predictor of a run folder or checkpoint; `trust` and `tta` as in `segkit.runs.load`."""
+        return cls(load(str(run), trust, tta=tta), **settings)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,7 +105,8 @@ def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
     probabilities = task.activated(logits)
     if probabilities.shape[2:] != (height, width):
         probabilities = F.interpolate(probabilities, (height, width), mode="bilinear", align_corners=False)
-    return Prediction(task.label(probabilities)[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
+    label = task.label(probabilities, height * width / (pixels.shape[0] * pixels.shape[1]))
+    return Prediction(label[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
 
 
 def detect_in_crops(task: Task, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:

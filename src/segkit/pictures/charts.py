@@ -87,6 +87,30 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
     return _render(figure)
 
 
+def draw_reliability(found: Mapping[str, Any]) -> Pixels:
+    """How often pixels are right, over their confidence, before and after calibration, and how many pixels there are of
+    each confidence, as an RGB picture (H, W, 3). found: of `calibration_before` and `calibration_after` the sums of
+    each bin, `pixels`, `confidence` and `right`, and the `error`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    for name, colour in (("before", "tab:orange"), ("after", "tab:blue")):
+        one = found[f"calibration_{name}"]
+        pixels, confidence, hits = (np.array(one[key]) for key in ("pixels", "confidence", "right"))
+        some = pixels > 0
+        label = f"{name}, error {one['error']:.3f}"
+        left.plot(confidence[some] / pixels[some], hits[some] / pixels[some], marker=".", color=colour, label=label)
+        right.step((np.arange(len(pixels)) + 0.5) / len(pixels), pixels / pixels.sum(), where="mid", color=colour)
+    left.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    right.set(xlabel="confidence", ylabel="share of the pixels", xlim=(0, 1), yscale="log")
+    left.legend(loc="upper left")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    return _render(figure)
+
+
 def escape_formulas(name: str) -> str:
     """A name in which Matplotlib sees no formula: it would read text between two $ as one."""
     return name.replace("$", r"\$")

@@ -33,13 +33,15 @@ class Network(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Seconds of a training step: `step` + `pixel` × pixels in the batch; of a prediction: `seen` × pixels. kept: bytes
-    that a step keeps for its gradients, for each pixel in the batch."""
+    """Seconds of a training step: `step` + `pixel` × pixels in the batch; of a prediction: `seen` × pixels, and `alone`
+    for a picture that is predicted alone. kept: bytes that a step keeps for its gradients, for each pixel in the
+    batch."""
 
     step: float
     pixel: float
     seen: float
     kept: float = 0.0
+    alone: float = 0.0
 
 
 def loss_words(classes: int) -> tuple[str, ...]:
@@ -110,12 +112,14 @@ class ThisMachine:
         net: nn.Module = make(config["model"]["net"]).to(self.device)
         loss: nn.Module = make(config["loss"])
         steps = [self._time_step(net, loss, side) for side in SIDES]
-        seen = self._time_prediction(net, SIDES[-1])
+        seen, alone = self._time_prediction(net, SIDES[-1], BATCH), self._time_prediction(net, SIDES[0], 1)
         pixels = [BATCH * side**2 for side in SIDES]
         slope = max((steps[1] - steps[0]) / (pixels[1] - pixels[0]), steps[1] / pixels[1] / 4)
         kept = [self._kept(net, side) for side in SIDES]
         each = (kept[1] - kept[0]) / (pixels[1] - pixels[0])  # without the weights
-        return Cost(max(steps[1] - slope * pixels[1], LEAST_STEP), slope, seen / pixels[1], each)
+        each_seen = seen / pixels[1]
+        fixed = max(alone - each_seen * SIDES[0] ** 2, 0.0)
+        return Cost(max(steps[1] - slope * pixels[1], LEAST_STEP), slope, each_seen, each, fixed)
 
     def _time_step(self, net: nn.Module, loss: nn.Module, side: int) -> float:
         image = torch.rand(BATCH, 3, side, side, device=self.device).contiguous(memory_format=torch.channels_last)
@@ -156,8 +160,8 @@ class ThisMachine:
         del logits  # which holds all storages until they are counted
         return sum(kept.values())
 
-    def _time_prediction(self, net: nn.Module, side: int) -> float:
-        image: Any = torch.rand(BATCH, 3, side, side, device=self.device)
+    def _time_prediction(self, net: nn.Module, side: int, batch: int) -> float:
+        image: Any = torch.rand(batch, 3, side, side, device=self.device)
         net.eval()
         with computing(self.device, self.precision):
             return self._clock(lambda: net(image))

@@ -14,7 +14,8 @@ from segkit.planning.plan import Plan
 from segkit.planning.setups import TRIAL, Setup
 from segkit.planning.trials import describe
 
-PLACES = ("dataset.root", "seed", "experiment", "name")  # words that are said again for each training
+# Words that are said again for each training, and a limit that the plan keeps to
+LEFT_OUT = ("dataset.root", "seed", "experiment", "name", "predict_ms")
 
 
 def write_plan(plan: Plan, words: Sequence[str], folder: Path) -> None:
@@ -30,7 +31,7 @@ def format_experiment(plan: Plan, words: Sequence[str]) -> str:
     chosen: list[Any] = []
     for override in OverridesParser.create().parse_overrides([*plan.words, *words]):
         key, value = override.key_or_group, override.value()
-        if key in PLACES:
+        if key in LEFT_OUT:
             continue
         if key in groups:
             chosen.append({f"override /{key}": value})

@@ -128,7 +128,7 @@ def make_plan(
     check_masks(data.sources["train"])
     found = take_fingerprint(data, survey_sample(data, ["train"]))
     here = machine or ThisMachine(found.classes, words)
-    offered, given = offer_networks(words, config), read_given(words, data)
+    offered, given = offer_networks(words, config), read_given(words, data, config)
     more = list[Choice]()
     if config["budget"] is None:
         seconds, why = setups.propose_budget(found, here, offered, given)
@@ -137,9 +137,11 @@ def make_plan(
         seconds = parse_budget(config["budget"])
 
     def choose(setup: Setup) -> list[Choice]:
-        choices = rules.choose(found, here, setup)
+        choices = rules.choose(found, here, setup, given.prediction)
         if setup.network.name == NAMED and not takes_prior(config, len(found.shares)):
             choices = [choice for choice in choices if not choice.words[0].startswith("model.prior=")]
+        if "model.threshold" in map(key_of, words):
+            choices = [choice for choice in choices if choice.words != ("calibrate=true",)]
         return list(leave_given(leave_last([*more, *reading, *choices]), words))
 
     left = max(seconds - (time.perf_counter() - started), 1e-3)
@@ -214,12 +216,14 @@ def leave_last(choices: Iterable[Choice]) -> Iterator[Choice]:
     return (choice for choice in reversed(kept) if choice.words)
 
 
-def read_given(words: Sequence[str], data: DataModule) -> Given:
-    """The size and the batch that the command line sets, and whether it says how pictures are seen."""
+def read_given(words: Sequence[str], data: DataModule, config: dict[str, Any]) -> Given:
+    """The size and the batch that the command line sets, whether it says how pictures are seen, and the time of a
+    prediction."""
     keys = {key_of(word) for word in words}
     size = data.size if "dataset.size" in keys else None
     whole = any(f"dataset.{key}" in keys for key in (*WHOLE, "scale"))
-    return Given(size, data.batch_size if "dataset.batch_size" in keys else None, whole)
+    seconds = math.inf if config["predict_ms"] is None else config["predict_ms"] / 1000
+    return Given(size, data.batch_size if "dataset.batch_size" in keys else None, whole, seconds)
 
 
 def offer_networks(words: Sequence[str], config: dict[str, Any]) -> list[Network]:

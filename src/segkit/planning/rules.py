@@ -3,9 +3,11 @@
 A rule is a function that gives a number and says why; `choose` puts them together.
 """
 
+import math
 from typing import NamedTuple
 
 from segkit.console import format_count
+from segkit.models.views import VIEWS
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Machine, loss_words
 from segkit.planning.setups import (
@@ -16,6 +18,7 @@ from segkit.planning.setups import (
     Setup,
     batch_size,
     passes_an_epoch,
+    prediction_seconds,
     scale_of,
     side_by_side,
     wanted_passes,
@@ -103,6 +106,24 @@ def choose_augmentation(data: Fingerprint) -> Choice:
     return Choice(("augment=light",), "pictures have no direction: flipped and turned")
 
 
+def choose_views(data: Fingerprint, machine: Machine, setup: Setup, most: float) -> list[Choice]:
+    """The most views of a picture that a prediction has time for, where its time is given: turned and flipped where
+    pictures have no direction, else mirrored."""
+    each = prediction_seconds(machine, setup)
+    ways = ("mirror",) if data.upright else ("d4", "flips", "mirror")
+    fitting = [way for way in ways if VIEWS[way] * each <= most]
+    if most == math.inf or not fitting:
+        return []
+    took = f"{VIEWS[fitting[0]]} views of a picture are averaged, in {1000 * VIEWS[fitting[0]] * each:.0f} ms"
+    return [Choice((f"tta={fitting[0]}",), f"{took} of the {1000 * most:g} that a prediction may take")]
+
+
+def choose_calibration(data: Fingerprint) -> list[Choice]:
+    """Threshold, temperature and smallest object are chosen by validation, if enough pictures validate."""
+    why = "the threshold and the smallest object are chosen by validation" if data.classes == 1 else ""
+    return [Choice(("calibrate=true",), why or "probabilities are calibrated by validation")] if data.val >= FEW else []
+
+
 def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
     """One cycle of the learning rate with AdamW, and averaged weights with the memory of 3 % of the steps."""
     rate = 3e-3 if pretrained else 4e-3
@@ -115,8 +136,8 @@ def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
     ]
 
 
-def choose(data: Fingerprint, machine: Machine, setup: Setup) -> list[Choice]:
-    """All choices for a setup."""
+def choose(data: Fingerprint, machine: Machine, setup: Setup, prediction: float = math.inf) -> list[Choice]:
+    """All choices for a setup. prediction: the seconds that one may take."""
     each = passes_an_epoch(data, machine, setup)
     steps = int(setup.passes * setup.windows * data.train / setup.batch / side_by_side(machine))
     wanted = wanted_passes(data.train * setup.windows, setup.network.pretrained)
@@ -137,4 +158,6 @@ def choose(data: Fingerprint, machine: Machine, setup: Setup) -> list[Choice]:
         *choose_devices(machine),
         choose_augmentation(data),
         choose_epoch(data),
+        *choose_calibration(data),
+        *choose_views(data, machine, setup, prediction),
     ]

@@ -33,12 +33,13 @@ THIN, THICK = (3.0, 1.5), (48.0, 2.5)  # pixels across an object's thinnest part
 
 
 class Given(NamedTuple):
-    """What a command line has decided itself: the (height, width) that the network sees, the batch size, and whether it
-    sees whole pictures."""
+    """What a command line has decided itself: the (height, width) that the network sees, the batch size, whether it
+    sees whole pictures, and the seconds that the prediction of one may take."""
 
     size: tuple[int, int] | None = None
     batch: int | None = None
     whole: bool = False
+    prediction: float = math.inf
 
 
 NOTHING = Given()
@@ -154,11 +155,30 @@ def find_setups(
             step = step_seconds(cost, batch, size)
             passes = seconds * SHARE / step * batch * side_by_side(machine) / data.train / windows
             found.append(Setup(network, size, batch, passes, step, scale, windows))
+    found = keep_quick(found, machine, given.prediction)
     found.sort(key=lambda setup: worth(data, setup), reverse=True)
     if not is_enough(found[0]):
         return [max(found, key=lambda setup: setup.passes)]
     best = {setup.network.pretrained: setup for setup in reversed(found)}
     return sorted(best.values(), key=lambda setup: worth(data, setup), reverse=True)
+
+
+def keep_quick(found: Sequence[Setup], machine: Machine, most: float) -> list[Setup]:
+    """The setups that predict a picture in `most` seconds; ValueError if there are none."""
+    times = [prediction_seconds(machine, setup) for setup in found]
+    if min(times) > most:
+        name = found[times.index(min(times))].network.name
+        raise ValueError(
+            f"predict_ms={1000 * most:g} is too short: the quickest setup, {name}, takes {1000 * min(times):.1f} ms "
+            "for a picture here. Allow more, or set a smaller dataset.size or network."
+        )
+    return [setup for setup, seconds in zip(found, times, strict=True) if seconds <= most]
+
+
+def prediction_seconds(machine: Machine, setup: Setup) -> float:
+    """The seconds in which the network sees one picture, in one view."""
+    cost = machine.cost(setup.network)
+    return cost.alone + cost.seen * setup.windows * setup.size[0] * setup.size[1]
 
 
 def is_enough(setup: Setup) -> bool:

@@ -181,10 +181,12 @@ def merge_evaluation(config: Any, results: dict[str, Any], of_run: dict[str, Any
     Settings of the evaluation that differ from the training's go into the config, so such runs form their own group.
     """
     model, path = config["model"], Path(str(results["run"]))
+    calibrated = of_run["calibration"] if isinstance(of_run.get("calibration"), dict) else {}
     own = {
         "split": "test",
         "checkpoint": "best.ckpt",
-        "threshold": model.get("threshold", 0.5),
+        "threshold": calibrated.get("threshold", model.get("threshold", 0.5)),
+        "tta": config.get("tta", "none"),
         "gate": (model.get("net") or {}).get("gate"),
         "precision": of_run.get("precision"),
     }

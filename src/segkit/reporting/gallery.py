@@ -48,7 +48,7 @@ class TypicalRun:
         }
         checkpoint, self.split = run.config.get("checkpoint"), str(run.config.get("split", "test"))
         weights = run.trained / "checkpoints" / Path(str(checkpoint)).name if checkpoint else run.trained
-        self.task: Task = load(str(weights), trust)
+        self.task: Task = load(str(weights), trust, tta=run.config.get("tta"))
         config = evaluation_config(self.task.facts["config"], settings)
         if run.folder != run.trained:  # the settings that evaluate scored it with
             dataset = stored_configs.merge_stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)

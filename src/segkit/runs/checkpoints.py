@@ -39,6 +39,15 @@ class CheckpointFiles(TorchCheckpointIO):
         return checkpoint
 
 
+def store_calibration(path: Path, found: Mapping[str, float]) -> None:
+    """Write what was calibrated (see `segkit.tasks.deciding.set_calibration`) into a checkpoint's facts."""
+    checkpoint = read_checkpoint(path)
+    checkpoint["segkit"]["calibration"] = dict(found)
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_bytes(path, content.getbuffer())
+
+
 def check_paths(state: dict[str, Any], path: Path) -> None:
     """Raise ValueError if a callback's state names a file outside its checkpoint's folder."""
     named = [state.get(key) for key in ("best_model_path", "kth_best_model_path", "last_model_path")]

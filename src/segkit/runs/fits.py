@@ -12,6 +12,7 @@ from segkit.datasets.augment import Augment
 from segkit.metrics.names import unknown_metric
 from segkit.models.presence import Detection
 from segkit.tasks.contract import Task
+from segkit.tasks.deciding import check_views
 from segkit.tasks.scores import Scores
 from segkit.tasks.segmentation import MISSING, loss_inputs
 
@@ -60,6 +61,9 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
             f"pictures have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the "
             "network `out_channels: ${channels}` (or what it calls them) and return the input's size."
         )
+    check_views(task, config.get("tta", "none"))
+    if config.get("calibrate") and logits is None:
+        raise ValueError(f"calibrate=true is of masks, and model={chosen['model']} gives none: leave it out.")
     batch = {"mask": torch.zeros(2, height, width, dtype=torch.int64), "index": torch.arange(2)}
     if config["dataset"].get("presence_threshold") is not None:
         batch["label"] = torch.arange(2)

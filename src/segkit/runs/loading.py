@@ -16,18 +16,20 @@ from segkit.runs.build import build_task
 from segkit.runs.checkpoints import check_tensors
 from segkit.security.stored_configs import check_facts
 from segkit.tasks.contract import Task
+from segkit.tasks.deciding import set_calibration, set_views
 
 SPARE = 2**29  # extra bytes for building a network: libraries build more than they keep
 
 
-def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Task:
+def load(run: str, trust: Sequence[str] = (), own: bool = False, tta: str | None = None) -> Task:
     """Load a checkpoint's task with its weights, for prediction (batch norm is folded into the convolutions). Its
     config is `task.facts["config"]`.
 
     Only tensors and plain containers are unpickled, and only what `segkit.security.allowed` lists is built, with the
     arguments it lists. `trust` adds classes of your own modules ("my_models"); `own` trusts everything, for a run just
-    trained. Nothing is downloaded. Raises ValueError for a file that is not a segkit checkpoint, that asks for anything
-    else, or whose weights are not finite.
+    trained. `tta`: the views of a picture (`segkit.models.views`); None for the run's own. Nothing is downloaded.
+    Raises ValueError for a file that is not a segkit checkpoint, that asks for anything else, or whose weights are not
+    finite.
     """
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
@@ -56,6 +58,8 @@ def load(run: str, trust: Sequence[str] = (), own: bool = False) -> Task:
         ) from error
     fold_batch_norm(task.net)
     task.net.to(memory_format=torch.channels_last)
+    set_calibration(task, facts.get("calibration") or {})
+    set_views(task, tta or config.get("tta") or "none")
     return task.eval()
 
 

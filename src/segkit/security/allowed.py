@@ -276,6 +276,8 @@ CHOICES = Map(Maybe(Either((TEXT, List(TEXT)))))
 PRECISION = one_of("auto", "16-mixed", "bf16-mixed", "32-true", "16-true", "bf16-true", "64-true", "32", "64", "16",
                    "bf16", 16, 32, 64)
 METRICS = Maybe(Map(NUMBER))
+VIEWED = one_of("none", "mirror", "flips", "d4")
+CALIBRATED = Node({"threshold": Number(1e-6, 1 - 1e-6), "temperature": Number(1e-3, 1e3), "smallest": Number(0, 1e9)})
 SETTINGS: dict[str, Kind] = {
     "dataset": Drawn("dataset"), "model": Built("task"), "loss": Built("loss"), "optimizer": Built("optimizer"),
     "scheduler": Node({"scheduler": Maybe(Built("scheduler")), "interval": one_of("epoch", "step"),
@@ -284,7 +286,8 @@ SETTINGS: dict[str, Kind] = {
     "callbacks": Maybe(Map(Maybe(Built("callback")))), "logger": Maybe(Map(Maybe(Built("logger")))),
     "seed": Number(0, 2**32 - 1, whole=True), "channels": WIDTH, "choices": CHOICES, "precision": PRECISION,
     "name": Either((TEXT, NUMBER)), **each("monitor run_dir", TEXT), "monitor_mode": MODE,
-    **each("compile profile lr_find report force", SWITCH), "scored_train": Maybe(COUNT),
+    **each("compile profile lr_find report force calibrate", SWITCH), "scored_train": Maybe(COUNT),
+    "tta": VIEWED, "predict_ms": Maybe(POSITIVE),
     "recipe": Maybe(one_of("none", "auto")), "plan": Maybe(PLANNED), "budget": Maybe(Either((TEXT, POSITIVE))),
     **each("weights pretrained init_from resume", Maybe(TEXT)),
     "freeze": Maybe(Either((TEXT, List(TEXT, 999)))), "unfreeze_at_epoch": Maybe(COUNT),
@@ -301,11 +304,12 @@ SEEN: dict[str, Kind] = {
 FACTS = Node({
     "config": Node(
         {key: SETTINGS[key] for key in ("model", "loss", "seed", "choices", "precision", "budget", "lr_find")} | {
+            "tta": VIEWED,
             "trainer": Maybe(Node({"max_epochs": EPOCHS}, more=Unused(), special=True)),
             "callbacks": Maybe(Node({}, more=Unused())),
             "dataset": Node(SEEN, needed=("size", "eval", "classes"), more=Unused(), special=True)},
         needed=("model", "loss", "dataset", "seed", "precision"), more=Unused()),
-    "classes": CLASSES, "threshold": SHARE, "colors": Maybe(COLORS),
+    "classes": CLASSES, "threshold": SHARE, "calibration": Maybe(CALIBRATED), "colors": Maybe(COLORS),
     "normalisation": Node({"mean": List(Number(-1e6, 1e6), 3, 3), "std": List(Number(1e-6, 1e6), 3, 3)},
                           needed=("mean", "std")),
 }, needed=("config", "threshold", "normalisation"), more=Unused())

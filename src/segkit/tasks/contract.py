@@ -45,13 +45,17 @@ class Task(LightningModule):
     """A network with its training, its scores and its predictions.
 
     classes: their names; a single one is foreground against background. threshold: with one class, the probability
-    above which a pixel is foreground. facts: plain containers stored in every checkpoint, so that it alone is enough to
-    predict. frozen: the parts of the network that are not trained. loss: None in a task that was built to predict.
+    above which a pixel is foreground. temperature: by which logits are divided outside of training (Guo et al., 2017).
+    smallest: with one class, the area of an object in pixels as the network sees them, below which it is left out.
+    facts: plain containers stored in every checkpoint, so that it alone is enough to predict. frozen: the parts of the
+    network that are not trained. loss: None in a task that was built to predict.
     """
 
     net: nn.Module
     classes: tuple[str, ...]
     threshold: float
+    temperature: float
+    smallest: float
     facts: dict[str, Any]
     frozen: list[nn.Module]
     loss: nn.Module | None
@@ -81,8 +85,9 @@ class Task(LightningModule):
         """Mask logits (N, C, H, W) to probabilities, float32."""
 
     @abstractmethod
-    def label(self, probabilities: Tensor) -> Tensor:
-        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8."""
+    def label(self, probabilities: Tensor, scale: float = 1.0) -> Tensor:
+        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8. scale: pixels of theirs for one that the network
+        sees."""
 
     @abstractmethod
     def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
-"""The settings a task decides by: the threshold of its masks, and the gate of a detector."""
+"""The settings a task decides by: the threshold of its masks, what was calibrated, its views, a detector's gate."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from segkit.models.presence import find_gated, gives_masks
+from segkit.models.views import Views
 from segkit.tasks.contract import Task
 
 
@@ -60,6 +62,31 @@ def set_threshold(task: Task, threshold: float | None) -> None:
         )
     if not gives_masks(task.net):
         raise ValueError(f"threshold={threshold}: this run gives no masks. Of presence say gate={threshold}.")
-    task.threshold = threshold
+    decide_by(task, threshold, task.smallest)
+
+
+def set_calibration(task: Task, found: Mapping[str, Any]) -> None:
+    """Decide as `segkit calibrate` found it best: by its `threshold`, `temperature` and `smallest` object."""
+    task.temperature = float(found.get("temperature", 1.0))
+    decide_by(task, float(found.get("threshold", task.threshold)), float(found.get("smallest", 0.0)))
+
+
+def decide_by(task: Task, threshold: float, smallest: float) -> None:
+    task.threshold, task.smallest = threshold, smallest
     for split in ("train", "val", "test"):
-        task.scores(split).threshold = threshold
+        task.scores(split).decide_by(threshold, smallest)
+
+
+def set_views(task: Task, how: str) -> None:
+    """Let a task's network look at each picture in several views (`segkit.models.views`); "none" for one."""
+    check_views(task, how)
+    if how != "none":
+        task.net = Views(task.net, how)
+
+
+def check_views(task: Task, how: str) -> None:
+    """ValueError for several views with a network whose output is not masks alone."""
+    if how != "none" and (find_gated(task.net) is not None or not gives_masks(task.net)):
+        raise ValueError(
+            f"tta={how} averages masks, and {type(task.net).__name__} says whether the class is there: leave tta out."
+        )

@@ -1,6 +1,7 @@
 """The scores of a split, from a network's outputs and the truth."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit import IGNORE_INDEX, UNDECIDED
+from segkit.geometry.objects import find_small
 from segkit.geometry.windows import stitch
 from segkit.metrics.masks import ImageRow, SegmentationMetrics
 from segkit.metrics.presence import PresenceMetrics
@@ -25,14 +27,24 @@ class Scores(nn.Module):
     come, overlaps twice and the true masks emptied below the presence threshold. With a `gate`, plain names score masks
     emptied where the probability of presence does not exceed it, and `<name>_ungated` all masks. Presence is
     `presence_<name>`.
+
+    smallest: the area in pixels below which an object counts as not found (one class). listen: called with what plain
+    names score, logits (N, C, H, W), mask (N, H, W) int64 and index (N,).
     """
 
     def __init__(self, classes: Sequence[str], threshold: float, beta: float) -> None:
         super().__init__()
         self.classes, self.threshold, self.beta = classes, threshold, beta
+        self.smallest = 0.0
+        self.listen: Callable[[Tensor, Tensor, Tensor], None] | None = None
         self.gate: float | None = None
         self.of_crops = False  # then the index is picture · CROPS_A_PICTURE + number
         self.metrics = nn.ModuleDict()
+
+    def decide_by(self, threshold: float, smallest: float) -> None:
+        """Score anew, by another threshold and smallest object."""
+        self.threshold, self.smallest = threshold, smallest
+        self.metrics.clear()
 
     def update(self, out: Detection, batch: Mapping[str, Any]) -> None:
         """Count a batch: see `Batch` in `segkit.tasks.contract`."""
@@ -58,8 +70,16 @@ class Scores(nn.Module):
             make = partial(SegmentationMetrics, self.classes, self.threshold, self.beta)
             return cast(SegmentationMetrics, self._metric(name, make, logits))
 
+        def score_whole(logits: Tensor, mask: Tensor, index: Tensor) -> None:
+            if not suffix and self.listen is not None:
+                self.listen(logits, mask, index)
+            metric(f"masks{suffix}").update(self._without_small(logits), mask, index)
+
         mask = batch["mask"].long()
-        metric(("crops" if self.of_crops else "masks") + suffix).update(logits, mask, batch["index"])
+        if not self.of_crops:
+            score_whole(logits, mask, batch["index"])
+            return
+        metric(f"crops{suffix}").update(logits, mask, batch["index"])
         if "whole" not in batch:
             return
         whole = batch["whole"].long()
@@ -68,7 +88,14 @@ class Scores(nn.Module):
             rows = slice(one * each, (one + 1) * each)
             joined, covered = stitch(logits[rows], batch["where"][rows], truth.shape, decoded[rows])
             truth = truth.masked_fill(~covered, IGNORE_INDEX)
-            metric(f"masks{suffix}").update(joined[None], truth[None], batch["picture"][one : one + 1])
+            score_whole(joined[None], truth[None], batch["picture"][one : one + 1])
+
+    def _without_small(self, logits: Tensor) -> Tensor:
+        """Mask logits (N, 1, H, W) in which objects below the smallest area are as good as not found."""
+        if self.smallest <= 1 or logits.shape[1] > 1:
+            return logits
+        small = find_small(logits[:, 0].float() > math.log(self.threshold / (1 - self.threshold)), self.smallest)
+        return logits.masked_fill(small[:, None], UNDECIDED)
 
     def _metric(self, name: str, make: Any, like: Tensor) -> Any:
         if name not in self.metrics:

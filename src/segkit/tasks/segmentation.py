@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
+from segkit.geometry.objects import find_small
 from segkit.metrics.masks import MeanLoss
 from segkit.models.depthwise import quick_gradients
 from segkit.models.encoders import encoder_of
 from segkit.models.presence import Detection, find_gated, gate_open, probability
+from segkit.models.views import activate
 from segkit.models.weights import expect_shares
 from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
 from segkit.tasks.optimizing import describe_missing_part, freeze_modules, scale_rates
@@ -82,6 +84,7 @@ class SegmentationTask(Task):
         if prior:
             expect_shares(net, prior)
         self.classes, self.threshold, self.standardise = tuple(classes), threshold, standardise
+        self.temperature, self.smallest = 1.0, 0.0  # see `set_calibration`
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
         self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
         own_mean, own_std = getattr(net, "normalisation", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
@@ -138,16 +141,20 @@ class SegmentationTask(Task):
             return Detection(None, out, None) if out.ndim == 4 else Detection(out, None, None)
         return Detection(*out)
 
-    def activated(self, logits: Tensor) -> Tensor:
-        """Mask logits to probabilities, float32: sigmoid for one class, else softmax."""
-        logits = logits.float()
-        return logits.sigmoid() if len(self.classes) == 1 else logits.softmax(1)
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Mask logits over the temperature."""
+        return logits if self.temperature == 1 else logits.float() / self.temperature
 
-    def label(self, probabilities: Tensor) -> Tensor:
-        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8: above the threshold, or the most probable."""
-        if len(self.classes) == 1:
-            return (probabilities[:, 0] > self.threshold).to(torch.uint8)
-        return probabilities.argmax(1).to(torch.uint8)
+    def activated(self, logits: Tensor) -> Tensor:
+        return activate(self.calibrated(logits))
+
+    def label(self, probabilities: Tensor, scale: float = 1.0) -> Tensor:
+        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8: the most probable; of one class, 1 above the
+        threshold, without objects that are too small. scale: pixels of theirs for one that the network sees."""
+        if len(self.classes) > 1:
+            return probabilities.argmax(1).to(torch.uint8)
+        found = probabilities[:, 0] > self.threshold
+        return (found & ~find_small(found, scale * self.smallest)).to(torch.uint8)
 
     def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         """The loss, and its parts if it is a sum, in float32 whatever the precision."""
@@ -247,7 +254,8 @@ class SegmentationTask(Task):
         with gate_open(self.net) as self.scores(split).gate:  # decode once; the gated masks are emptied afterwards
             out = self.detect(batch["image"])
         self.finite.append(is_finite(out))
-        self.scores(split).update(out, batch)
+        masks = None if out.masks is None else self.calibrated(out.masks)
+        self.scores(split).update(out._replace(masks=masks), batch)
         step = len(mask) if is_pooled(self.loss) else 1  # one by one, so that the mean holds for any batch size
         for start in range(0, len(mask), step):
             rows = slice(start, start + step)

@@ -11,12 +11,14 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from segkit.configs.composing import LAST_EPOCH, parse_budget
+from segkit.evaluation.calibration import calibrate_run
 from segkit.evaluation.score import score_best
 from segkit.runs import checkpoints
 from segkit.runs.build import Run, build
 from segkit.runs.console import log_to_console
 from segkit.runs.fits import check_checkpoints
 from segkit.runs.folder import Record, open_run, seconds_of_epochs
+from segkit.runs.loading import load
 from segkit.training import budget, learning_rate, stages
 from segkit.training.budget import Budget
 from segkit.training.callbacks import EpochTable
@@ -71,6 +73,10 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     run, seconds = fit_in_memory(record.config, attempt)
     if (size := run.data.batch_size) != record.config["dataset"]["batch_size"]:
         record.facts["batch"] = {"size": size, "accumulated": run.trainer.accumulate_grad_batches}
+    if record.config.get("calibrate"):
+        path = record.folder / "checkpoints" / "best.ckpt"
+        task = load(str(path), record.config["trust"], own=own)
+        record.facts["calibration"] = calibrate_run(task, run.data, record.config, path)
     log.info("testing %s", budget.describe_test(run, validation_seconds(run)))
     record.metrics, cost, seen = score_best(run, record.folder, record.config, own)
     record.facts |= {"train_seconds": round(before + seconds, 2), "epochs": epochs_of(record, "last")} | cost

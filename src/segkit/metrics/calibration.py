@@ -1,0 +1,174 @@
+"""How far probabilities can be trusted: temperature, reliability, and the threshold that decides best."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+BINS = 15  # of confidence (Guo et al., 2017)
+TEMPERATURES = 10 ** np.linspace(-1, 1, 81)  # those that are tried, 6 % apart
+
+LEAST_GAIN = 1e-3  # of a score, below which a way is not better
+
+Floats = NDArray[np.floating]
+
+
+def measure_surprise(logits: Floats, truth: NDArray[np.integer]) -> Floats:
+    """The negative log-likelihood, summed over P pixels, under each of TEMPERATURES (K,), by which logits (C, P) are
+    divided. truth (P,): class numbers; C = 1: 1 is the foreground."""
+    if len(logits) == 1:
+        signed = logits[0] * (1 - 2 * truth)
+        return np.array([np.logaddexp(0, signed / heat).sum() for heat in TEMPERATURES])
+    apart = logits - np.take_along_axis(logits, truth[None].astype(np.int64), 0)
+    return np.array([logsumexp(apart / heat, axis=0).sum() for heat in TEMPERATURES])
+
+
+def choose_temperature(surprise: Floats, pixels: Floats, groups: Sequence[int]) -> float:
+    """The temperature (Guo et al., 2017, "On calibration of modern neural networks") with the least surprise (N, K) of
+    N pictures with so many pixels (N,); or one nearer to 1 that these pictures cannot tell from it: see
+    `choose_usual`."""
+    each, counts = _sum_by(surprise, groups), _sum_by(pixels, groups)
+    whole = -each.sum(0) / max(counts.sum(), 1)
+    rest = np.maximum(counts.sum() - counts, 1)[:, None]
+    return float(TEMPERATURES[choose_usual(whole, (each - each.sum(0)) / rest, np.abs(np.log(TEMPERATURES)))])
+
+
+class Reliability(NamedTuple):
+    """Of pixels sorted by confidence into equal bins, (…, BINS) each: their number, the sum of their confidence, and
+    how many are right."""
+
+    pixels: Floats
+    confidence: Floats
+    right: Floats
+
+    def sum(self) -> "Reliability":
+        """Of all pictures together."""
+        return Reliability(*(values.reshape(-1, BINS).sum(0) for values in self))
+
+    def error(self) -> Floats:
+        """The expected calibration error (…,): the mean over all pixels of their bin's |confidence − accuracy|."""
+        gaps = np.abs(self.confidence - self.right)
+        total: Floats = gaps.sum(-1) / np.maximum(self.pixels.sum(-1), 1)
+        return total
+
+
+def sort_by_confidence(probabilities: Floats, truth: NDArray[np.integer]) -> Reliability:
+    """The reliability of probabilities (C, P) of P pixels. One class: of the foreground's probability, and a pixel is
+    right if it is foreground; several: of the most probable class's."""
+    if len(probabilities) == 1:
+        confidence, right = probabilities[0], truth == 1
+    else:
+        confidence, right = probabilities.max(0), probabilities.argmax(0) == truth
+    number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    sums = (np.bincount(number, weights, BINS).astype(float) for weights in (None, confidence, right))
+    return Reliability(*sums)
+
+
+def error_interval(each: Reliability, groups: Sequence[int], draws: int = 1000) -> tuple[float, float]:
+    """A 95 % interval of the calibration error of pictures (N, BINS), by drawing their groups with replacement."""
+    sums = _sum_by(np.stack(each, 1), groups)
+    whole = len(sums)
+    times = np.random.default_rng(0).multinomial(whole, np.full(whole, 1 / whole), draws)
+    drawn = np.tensordot(times.astype(float), sums, 1)
+    low, high = np.percentile(Reliability(*drawn.transpose(1, 0, 2)).error(), [2.5, 97.5])
+    return float(low), float(high)
+
+
+class Counts(NamedTuple):
+    """Pixels of N pictures under K ways to decide: tp and fp (N, K), and those of the truth (N,)."""
+
+    tp: Floats
+    fp: Floats
+    truth: Floats
+
+    def sum_by(self, groups: Sequence[int]) -> "Counts":
+        """Of each group together; groups: a number from 0 for each picture."""
+        return Counts(*(_sum_by(values, groups) for values in self))
+
+    def at(self, number: int) -> float:
+        """The IoU of all pictures' pixels together for one way to decide."""
+        tp, fp, truth = (values.sum(0) for values in self)
+        return float(iou_of(Counts(tp, fp, truth))[number])
+
+
+Score = Callable[[Counts], Floats]
+
+
+def iou_of(counts: Counts) -> Floats:
+    """IoU (…, K); 1 where neither truth nor prediction has a pixel."""
+    either = counts.truth[..., None] + counts.fp
+    return np.where(either > 0, counts.tp / np.maximum(either, 1), 1.0)
+
+
+def dice_of(counts: Counts) -> Floats:
+    """Dice (…, K), 2 IoU / (1 + IoU)."""
+    iou = iou_of(counts)
+    return 2 * iou / (1 + iou)
+
+
+def choose_usual(whole: Floats, without: Floats, distance: Floats) -> int:
+    """Which of K ways has the best score: of those that the best one beats by no more than a standard error, the one
+    with the least `distance` (K,) from what is usual.
+
+    Among ways that a few pictures cannot tell apart, the usual one is a safer choice than the luckiest (the rule of one
+    standard error, Breiman et al., 1984). whole (K,): the scores on all pictures, the highest is the best. without
+    (G, K): those without each of G groups, for the jackknife's standard error; one group tells nothing.
+    """
+    number, best = len(without), int(whole.argmax())
+    behind = without[:, [best]] - without
+    error = np.sqrt((number - 1) / number * ((behind - behind.mean(0)) ** 2).sum(0))
+    close = whole[best] - whole <= np.maximum(error, LEAST_GAIN) if number > 1 else np.ones(len(whole), bool)
+    return int(np.where(close, distance, np.inf).argmin())
+
+
+def choose_candidate(counts: Counts, groups: Sequence[int], score: Score, pooled: bool, distance: Floats) -> int:
+    """`choose_usual` among K ways to decide, by their score of all pixels together or as the mean over pictures."""
+    whole, without = (_pooled if pooled else _mean_over_pictures)(counts, groups, score)
+    return choose_usual(whole, without, distance)
+
+
+def _pooled(counts: Counts, groups: Sequence[int], score: Score) -> tuple[Floats, Floats]:
+    """The score (K,) of all pixels, and without each group (G, K)."""
+    each = counts.sum_by(groups)
+    whole = Counts(*(values.sum(0) for values in each))
+    rest = Counts(*(total - values for total, values in zip(whole, each, strict=True)))
+    return score(whole), score(rest)
+
+
+def _mean_over_pictures(counts: Counts, groups: Sequence[int], score: Score) -> tuple[Floats, Floats]:
+    """The mean of the pictures' scores (K,), and without each group (G, K)."""
+    scores = score(counts)
+    sums, sizes = _sum_by(scores, groups), np.bincount(groups)
+    rest = (sums.sum(0) - sums) / np.maximum(len(scores) - sizes, 1)[:, None]
+    return scores.mean(0), rest
+
+
+def choose_for(counts: Counts, pooled: bool, precision: float | None, recall: float | None) -> int | None:
+    """The way to decide, out of K from the lowest threshold to the highest, with a wanted precision and the most recall
+    then, or with a wanted recall and the most precision; None if there is none."""
+    found = _ratio(counts, lambda tp, fp, truth: tp + fp, pooled)
+    hit = _ratio(counts, lambda tp, fp, truth: truth[..., None] + 0 * fp, pooled)
+    if precision is not None:
+        enough = np.flatnonzero(found >= precision)
+        return int(enough[hit[enough].argmax()]) if len(enough) else None
+    enough = np.flatnonzero(hit >= (recall or 0))
+    return int(enough[found[enough].argmax()]) if len(enough) else None
+
+
+def _ratio(counts: Counts, whole: Callable[[Floats, Floats, Floats], Floats], pooled: bool) -> Floats:
+    """True positives over a whole (K,); of a picture without either, 1."""
+    some = Counts(*(values.sum(0) for values in counts)) if pooled else counts
+    below = whole(*some)
+    empty = some.truth[..., None] + some.fp == 0
+    ratio = np.where(empty, 1.0, some.tp / np.maximum(below, 1))
+    return ratio if pooled else ratio.mean(0)
+
+
+def _sum_by(values: Floats, groups: Sequence[int]) -> Floats:
+    """Values of pictures (N, …) summed by their groups (G, …)."""
+    numbers = np.asarray(groups)
+    total: Floats = np.zeros((numbers.max() + 1, *values.shape[1:]))
+    np.add.at(total, numbers, values)
+    return total
