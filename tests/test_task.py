@@ -47,3 +47,9 @@ def test_weights_of_a_run_that_saw_pictures_otherwise_are_told(
     build(to_plain(compose(*words, "model.standardise=true")))
     assert "'standardise': False}, this model by" in caplog.text
     assert "set model.mean, model.std and model.standardise to the same" in caplog.text
+
+
+def test_weights_of_another_model_say_of_which(tiny_run: Path, tmp_path: Path) -> None:
+    words = ["model=unet", "model.net.widths=[6,12]", f"init_from={tiny_run}", f"run_dir={tmp_path}"]
+    with pytest.raises(ValueError, match=r"have other shapes(.|\n)* It was trained with model=unet_small\.$"):
+        build(to_plain(compose(*TINY[:2], *words)))

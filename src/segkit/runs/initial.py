@@ -1,6 +1,7 @@
 """The weights that training starts with: random, a pretrained encoder's, or those of a run."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def initialise(task: Task, config: Mapping[str, Any]) -> None:
     """Load the weights of `init_from`, and the encoder's from `weights` if that run has none, and log which; warn if
     frozen parts are untrained."""
     source, known = config.get("init_from"), set[str]()
-    state, normalisation = ({}, None) if source is None else read_run(source)
+    state, normalisation, model = ({}, None, "") if source is None else read_run(source)
     encoder = encoder_of(task.net)
     inside = tensor_names(task.net, [] if encoder is None else [encoder])
     if has_weights(config["weights"]) and not (inside and inside <= set(map(short_name, state))):
@@ -31,7 +32,12 @@ def initialise(task: Task, config: Mapping[str, Any]) -> None:
         log.info("%s; pictures are normalised by mean %s and std %s", done, how["mean"], how["std"])
         known |= inside
     if source is not None:
-        taken = copy_weights(task.net, state, source)
+        try:
+            taken = copy_weights(task.net, state, source)
+        except ValueError as error:
+            if model in ("", config["choices"]["model"]):
+                raise
+            raise ValueError(f"{error} It was trained with model={model}.") from None
         log.info("init_from=%s: %s", source, taken)
         known |= set(taken.taken)
     if stays := sorted(tensor_names(task.net, task.frozen) - known):
@@ -57,19 +63,21 @@ def how_normalised(task: Task) -> dict[str, Any]:
     return task.normalisation | {"standardise": getattr(task, "standardise", False)}
 
 
-def read_run(source: str) -> tuple[dict[str, Tensor], Any]:
-    """Read the network's tensors and the normalisation of a run or checkpoint."""
+def read_run(source: str) -> tuple[dict[str, Tensor], Any, str]:
+    """Read the network's tensors, the normalisation and the name of the model of a run or checkpoint."""
     path = find_checkpoint(source, "init_from")
     try:
         checkpoint = read_checkpoint(path)
         state, facts = checkpoint["state_dict"], checkpoint["segkit"]
         normalisation = facts["normalisation"] | {"standardise": facts["config"]["model"].get("standardise", False)}
+        model = str(facts["config"].get("choices", {}).get("model", ""))
     except Exception as error:
         raise ValueError(
             f"init_from={source} is not a segkit checkpoint, or is damaged: {first_line(error)}"
         ) from error
     check_tensors(state, path)
-    return {name.removeprefix("net."): tensor for name, tensor in state.items()}, normalisation
+    tensors = {name.removeprefix("net."): tensor for name, tensor in state.items()}
+    return tensors, normalisation, model if re.fullmatch(r"[\w-]{1,60}", model) else ""
 
 
 def tensor_names(net: nn.Module, modules: Iterable[nn.Module]) -> set[str]:
