@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from segkit.metrics.calibration import (
     error_interval,
     iou_of,
     measure_surprise,
+    rates_of,
     sort_by_confidence,
 )
 from segkit.runs.loading import load
@@ -81,6 +83,22 @@ def test_a_calibration_error_by_hand() -> None:
     assert found.sum().error() == pytest.approx(0.25)
     several = sort_by_confidence(np.array([[0.6, 0.2], [0.4, 0.8]]), np.array([0, 0]))
     assert several.sum().error() == pytest.approx((0.4 + 0.8) / 2)
+
+
+def test_the_foreground_is_not_hidden_by_a_certain_background() -> None:
+    probabilities = np.concatenate([np.full(980, 0.001), np.full(20, 0.9)])[None]
+    truth = np.concatenate([np.zeros(980, int), np.ones(10, int), np.zeros(10, int)])
+    found = sort_by_confidence(probabilities, truth).sum()
+    assert found.error() == pytest.approx(0.4 * 0.02 + 0.001 * 0.98)
+    assert found.error_above(0.5) == pytest.approx(0.4)
+
+
+def test_rates_by_hand() -> None:
+    counts = Counts(np.array([[2.0], [0.0]]), np.array([[2.0], [0.0]]), np.array([4.0, 0.0]))
+    pooled = {name: float(value[0]) for name, value in rates_of(counts, True).items()}
+    assert pooled == pytest.approx({"iou": 2 / 6, "dice": 0.5, "precision": 0.5, "recall": 0.5})
+    each = {name: float(value[0]) for name, value in rates_of(counts, False).items()}
+    assert each == pytest.approx({"iou": (2 / 6 + 1) / 2, "dice": 0.75, "precision": 0.75, "recall": 0.75})
 
 
 def test_cooling_lowers_the_error_of_overconfident_pixels() -> None:
@@ -147,7 +165,7 @@ def test_wanted_precision_and_recall() -> None:
     at = choose_threshold(counts, [0], Goal(recall=0.6))
     assert (counts.tp[0, at], counts.fp[0, at]) == (2, 0)
     worse = count_thresholds([picture([[3.0, 2.0]], [[0, 1]])], 1.0)
-    with pytest.raises(ValueError, match=r"no threshold gives a precision of 0\.9 on the validation pictures"):
+    with pytest.raises(ValueError, match=r"no threshold gives a precision of 0\.9 .*, 0\.500 at most: ask for less"):
         choose_threshold(worse, [0], Goal(precision=0.9))
 
 
@@ -176,14 +194,14 @@ def test_a_training_calibrates_and_every_later_command_knows(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "calibrated on 8 validation pictures: a pixel is " in done.stderr
     found = results(tmp_path / "run")["calibration"]
-    assert found["iou_after"] >= found["iou_before"] - 1e-6
+    assert found["chosen"]["iou"] >= found["at_half"]["iou"] - 1e-6
     task = load(str(tmp_path / "run"))
     assert (task.threshold, task.temperature) == (found["threshold"], found["temperature"])
     done = segkit("run=run", "split=val", module="evaluate", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     scored = results(next((tmp_path / "outputs" / "evaluate").iterdir()))
     assert scored["threshold"] == found["threshold"]
-    assert scored["metrics"]["val/iou"] == pytest.approx(found["iou_after"], abs=2e-3)  # there in 16-bit logits
+    assert scored["metrics"]["val/iou"] == pytest.approx(found["chosen"]["iou"], abs=2e-3)  # there in 16-bit logits
 
 
 def test_a_run_is_calibrated_for_a_goal(tiny_run: Path, tmp_path: Path) -> None:
@@ -191,7 +209,10 @@ def test_a_run_is_calibrated_for_a_goal(tiny_run: Path, tmp_path: Path) -> None:
     before = (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes()
     done = segkit("run=run", "goal=recall:0.9", module="calibrate", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "above" in done.stderr
+    said = re.search(r"above [\d.]+ \(precision [\d.]+, [\d.]+ at 0\.5, recall ([\d.]+), [\d.]+ at 0\.5\)", done.stderr)
+    assert said is not None, done.stderr
+    assert float(said[1]) >= 0.9
+    assert "python -m segkit.evaluate run=run" in done.stdout
     found = json.loads((tmp_path / "run" / "checkpoints" / "best.calibration.json").read_text())
     assert (tmp_path / "run" / "checkpoints" / "best.reliability.png").stat().st_size > 1000
     assert found["smallest"] == 0
@@ -200,6 +221,23 @@ def test_a_run_is_calibrated_for_a_goal(tiny_run: Path, tmp_path: Path) -> None:
     assert scored["metrics"]["val/recall"] >= 0.9
     assert scored["threshold"] == found["threshold"]
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes() != before
+
+
+def test_several_classes_have_no_threshold(tmp_path: Path) -> None:
+    words = [
+        "dataset=synthetic_shapes",
+        "dataset.size=32",
+        "dataset.counts=[4,4,2]",
+        "model.net.widths=[4,8]",
+        "loss=ce",
+    ]
+    assert segkit(*words, "trainer.max_epochs=1", "hydra.run.dir=run", cwd=tmp_path).returncode == 0
+    done = segkit("run=run", "goal=recall:0.9", module="calibrate", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "which share a temperature alone: leave goal out" in done.stderr
+    done = segkit("run=run", module="calibrate", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"4 validation pictures: temperature [\d.]+ \(calibration error [\d.]+ → [\d.]+\)", done.stderr)
 
 
 @pytest.mark.parametrize("goal", ["f1", "recall:0", "precision:1.2", "recall"])

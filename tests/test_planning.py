@@ -1,5 +1,6 @@
 """The rules of a plan, on machines that are made up."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from folders import fill
 from machines import ALL, CORE, CORES, GPU, SCRATCH, SKIN, TABLE, VESSELS, MadeUp
 
 from segkit.models.unet import UNet
@@ -315,6 +317,23 @@ def test_what_cannot_be_planned_is_told(words: list[str], said: str) -> None:
     machine = MadeUp(1e-4) if "budget=2s" in words else None
     with pytest.raises(ValueError, match=said):
         make_plan([*drawn, *words], time.perf_counter(), machine)
+
+
+def test_a_plan_says_what_the_numbers_in_masks_are(tmp_path: Path) -> None:
+    fill(tmp_path, 20, mask=np.array([[0, 1, 2, 2]] * 6, np.uint8).repeat(2, 1))
+    with pytest.raises(ValueError, match=r"(?s)20 .*dataset\.classes=\[background,class1,class2\]"):
+        make_plan(["dataset=folder", f"dataset.root={tmp_path}", "budget=1m"], time.perf_counter(), CORES)
+
+
+@pytest.mark.parametrize("late", [0, 10])
+def test_the_budget_that_would_do_is_longer_than_planning(late: float) -> None:
+    """Planning that took longer than the budget counts with what a training takes."""
+    drawn = ["dataset=synthetic", "dataset.counts=[60,12,12]", "dataset.picture_size=64", "budget=2s"]
+    with pytest.raises(ValueError, match="too short") as error:
+        make_plan(drawn, time.perf_counter() - late, MadeUp(1e-4))
+    found = re.search(r"budget=(\d+)s it sees", str(error.value))
+    assert found is not None
+    assert 15 + late < int(found[1]) < 120 + late
 
 
 def test_the_table_of_the_docs_is_what_the_rules_choose() -> None:

@@ -4,7 +4,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from segkit import console
 from segkit.configs.command import command
+from segkit.configs.composing import format_argument
 from segkit.configs.settings import check_settings
 
 
@@ -16,7 +18,10 @@ def calibrate(cfg: DictConfig) -> dict[str, Any]:
     from segkit.runs.console import log_to_console
 
     log_to_console()
-    return calibrate_checkpoint(settings)
+    found = calibrate_checkpoint(settings)
+    console.say("results.json of the run has the scores of before. To score it anew:")
+    console.say(f"  python -m segkit.evaluate {format_argument('run', settings['run'])}")
+    return found
 
 
 main = command("calibrate", calibrate)

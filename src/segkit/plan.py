@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from segkit import console
 from segkit.configs.command import command
+from segkit.configs.recipe import check_planned, own_words
 from segkit.configs.settings import check_settings
 
 
@@ -16,11 +17,12 @@ def plan(cfg: DictConfig) -> None:
     settings = check_settings(cfg, "plan")
     if settings["recipe"] == "none":
         raise ValueError("recipe=none plans nothing: leave it out, or say recipe=auto.")
+    check_planned(cfg)
     from segkit.datasets.layouts.layout import check_layout
 
     check_layout(settings)
     from segkit.planning.pages import describe_rival, write_plan
-    from segkit.planning.plan import make_plan, own_words
+    from segkit.planning.plan import make_plan
 
     words, folder = own_words(cfg), Path(settings["output"])
     made = make_plan(words, started)

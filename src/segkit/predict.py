@@ -54,7 +54,8 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
     finally:
         write_rows(output / "predictions.csv", rows)  # also of what was done before an interruption
     bad = [row for row in rows if "error" in row]
-    above = "" if settings["threshold"] is None else f" (a pixel is {classes[0]} above {settings['threshold']:g})"
+    threshold = predictor.task.threshold  # may be the command line's, or a calibration's
+    above = f" (a pixel is {classes[0]} above {threshold:g})" if len(classes) == 1 and threshold != 0.5 else ""
     done = f"{len(rows) - len(bad)} of {format_count(len(rows), 'picture')} predicted{above}"
     console.say(f"{done}; in {output}: {', '.join(list_outputs(output))}")
     if any("present" in row for row in rows):

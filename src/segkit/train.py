@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from segkit.configs.command import command
-from segkit.configs.recipe import check_unplanned, is_planned
+from segkit.configs.recipe import check_planned, check_unplanned, is_planned
 from segkit.configs.settings import check_settings
 
 
@@ -17,6 +17,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     check_layout(settings)
     if is_planned(cfg):
+        check_planned(cfg)
         from segkit.planning.plan import plan_config
         from segkit.training.trial import try_out
 

@@ -30,6 +30,7 @@ from segkit.metrics.calibration import (
     error_interval,
     iou_of,
     measure_surprise,
+    rates_of,
     sort_by_confidence,
 )
 from segkit.pictures import charts, overlays
@@ -44,6 +45,7 @@ log = logging.getLogger("segkit")
 BYTES = 2**28  # of logits that are kept
 FITTED = 2**19  # logits that the temperature is fitted to
 STEPS = 100  # thresholds lie at multiples of 1 / STEPS
+NAMES = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}  # in sentences
 AREAS = (0, *(2**power for power in range(2, 15)))  # smallest objects that are tried, in pixels
 
 
@@ -100,27 +102,32 @@ def calibrate(
     groups = number_groups([one.group for one in seen])
     temperature = choose_temperature(*measure_pictures(seen), groups)
     found: dict[str, Any] = {"pictures": len(seen), "groups": max(groups) + 1}
-    for name, heat in (("before", 1.0), ("after", temperature)):
-        each = measure_reliability(seen, heat)
-        whole = each.sum()
-        found[f"calibration_{name}"] = {
-            "error": round(float(whole.error()), 6),
-            "interval": [round(side, 6) for side in error_interval(each, groups)],
-            **{key: values.tolist() for key, values in whole._asdict().items()},
-        }
     threshold, smallest = task.threshold, 0.0
     if len(task.classes) == 1:
         counts = count_thresholds(seen, temperature)
-        at = choose_threshold(counts, groups, goal)
-        threshold = at / STEPS
+        threshold = choose_threshold(counts, groups, goal) / STEPS
         areas = count_areas(seen, temperature, threshold)
         sizes = np.arange(len(AREAS), dtype=float)
         number = 0 if goal.wants_a_share else choose_candidate(areas, groups, goal.score, goal.pooled, sizes)
         smallest = float(AREAS[number])
-        found |= {"iou_before": round(counts.at(STEPS // 2), 6), "iou_after": round(areas.at(number), 6)}
+        for name, counted, at in (("at_half", counts, STEPS // 2), ("chosen", areas, number)):
+            rates = rates_of(counted, goal.pooled)
+            found[name] = {rate: round(float(values[at]), 6) for rate, values in rates.items()}
+    for name, heat in (("before", 1.0), ("after", temperature)):
+        found[f"calibration_{name}"] = describe_reliability(measure_reliability(seen, heat), groups, len(task.classes))
     calibration = Calibration(round(threshold, 6), round(temperature, 4), smallest)
     set_calibration(task, asdict(calibration))
     return calibration, found
+
+
+def describe_reliability(each: Reliability, groups: Sequence[int], classes: int) -> dict[str, Any]:
+    """The calibration error of all pixels, of those of one class that are called foreground, the interval of the first,
+    and the sums of each bin."""
+    whole = each.sum()
+    found: dict[str, Any] = {"error": round(float(whole.error()), 6)}
+    found |= {"error_foreground": round(whole.error_above(0.5), 6)} if classes == 1 else {}
+    interval = [round(side, 6) for side in error_interval(each, groups)]
+    return found | {"interval": interval} | {key: values.tolist() for key, values in whole._asdict().items()}
 
 
 def calibrate_checkpoint(settings: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +135,11 @@ def calibrate_checkpoint(settings: dict[str, Any]) -> dict[str, Any]:
     path = find_checkpoint(settings["run"])
     task = load(str(path), settings["trust"])
     config = evaluation_config(task.facts["config"], settings)
+    if len(task.classes) > 1 and settings["goal"] != "iou":
+        raise ValueError(
+            f"goal={settings['goal']} chooses a threshold, and this run tells {len(task.classes)} classes apart, which "
+            "share a temperature alone: leave goal out."
+        )
     named = settings["dataset"].get("root") is not None
     data = build_data(config, splits=["val"], follow_links=named)
     return calibrate_run(task, data, config, path, Goal.parse(settings["goal"], settings["pooled"]))
@@ -144,20 +156,25 @@ def calibrate_run(
     store_calibration(path, asdict(calibration))
     write_json(path.with_suffix(".calibration.json"), found)
     overlays.save(path.with_suffix(".reliability.png"), charts.draw_reliability(found))
-    log.info("%s", describe(task, found))
-    return {key: value for key, value in found.items() if not key.startswith("calibration_")} | {
-        f"error_{name}": found[f"calibration_{name}"]["error"] for name in ("before", "after")
-    }
+    log.info("%s", describe(task, found, goal))
+    errors = {f"error_{name}": found[f"calibration_{name}"]["error"] for name in ("before", "after")}
+    return {key: value for key, value in found.items() if not key.startswith("calibration_")} | errors
 
 
-def describe(task: Task, found: Mapping[str, Any]) -> str:
+def describe(task: Task, found: Mapping[str, Any], goal: Goal) -> str:
     """What was chosen, in a sentence."""
-    before, after = (found[f"calibration_{name}"]["error"] for name in ("before", "after"))
-    parts = [f"temperature {found['temperature']:.2f} (calibration error {before:.3f} → {after:.3f})"]
-    if len(task.classes) == 1:
-        gain = f"IoU {found['iou_after']:.3f}, {found['iou_before']:.3f} at 0.5"
+    before, after = (found[f"calibration_{name}"] for name in ("before", "after"))
+    errors = f"calibration error {before['error']:.3f} → {after['error']:.3f}"
+    if len(task.classes) > 1:
+        parts = [f"temperature {found['temperature']:.2f} ({errors})"]
+    else:
+        chosen, half = found["chosen"], found["at_half"]
+        names = ("precision", "recall") if goal.wants_a_share else ("dice",) if goal.score is dice_of else ("iou",)
+        reached = ", ".join(f"{NAMES[name]} {chosen[name]:.3f}, {half[name]:.3f} at 0.5" for name in names)
         small = f", objects below {found['smallest']:g} pixels left out" if found["smallest"] else ""
-        parts.insert(0, f"a pixel is {task.classes[0]} above {found['threshold']:g}{small} ({gain})")
+        parts = [f"a pixel is {task.classes[0]} above {found['threshold']:g}{small} ({reached})"]
+        errors += f", of foreground {before['error_foreground']:.3f} → {after['error_foreground']:.3f}"
+        parts.append(f"temperature {found['temperature']:.2f} ({errors})")
     return f"calibrated on {found['pictures']} validation pictures: {'; '.join(parts)}"
 
 
@@ -246,11 +263,7 @@ def choose_threshold(counts: Counts, groups: Sequence[int], goal: Goal) -> int:
     if not goal.wants_a_share:
         distance = np.abs(np.arange(1, STEPS) - STEPS / 2)
         return int(1 + choose_candidate(inner, groups, goal.score, goal.pooled, distance))
-    found = choose_for(inner, goal.pooled, goal.precision, goal.recall)
-    if found is None:
-        name, wanted = ("precision", goal.precision) if goal.precision is not None else ("recall", goal.recall)
-        raise ValueError(f"no threshold gives a {name} of {wanted:g} on the validation pictures: ask for less.")
-    return int(1 + found)
+    return 1 + choose_for(inner, goal.pooled, goal.precision, goal.recall)
 
 
 def count_areas(seen: Sequence[Seen], temperature: float, threshold: float) -> Counts:

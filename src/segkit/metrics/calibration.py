@@ -47,6 +47,12 @@ class Reliability(NamedTuple):
         """Of all pictures together."""
         return Reliability(*(values.reshape(-1, BINS).sum(0) for values in self))
 
+    def error_above(self, threshold: float) -> float:
+        """The same over the bins whose mean confidence exceeds a threshold: of pixels that are called foreground. In
+        that of all pixels, a background that is certain hides them."""
+        above = self.confidence > threshold * self.pixels
+        return float(np.abs(self.confidence - self.right)[above].sum() / max(self.pixels[above].sum(), 1))
+
     def error(self) -> Floats:
         """The expected calibration error (…,): the mean over all pixels of their bin's |confidence − accuracy|."""
         gaps = np.abs(self.confidence - self.right)
@@ -86,11 +92,6 @@ class Counts(NamedTuple):
     def sum_by(self, groups: Sequence[int]) -> "Counts":
         """Of each group together; groups: a number from 0 for each picture."""
         return Counts(*(_sum_by(values, groups) for values in self))
-
-    def at(self, number: int) -> float:
-        """The IoU of all pictures' pixels together for one way to decide."""
-        tp, fp, truth = (values.sum(0) for values in self)
-        return float(iou_of(Counts(tp, fp, truth))[number])
 
 
 Score = Callable[[Counts], Floats]
@@ -145,25 +146,34 @@ def _mean_over_pictures(counts: Counts, groups: Sequence[int], score: Score) -> 
     return scores.mean(0), rest
 
 
-def choose_for(counts: Counts, pooled: bool, precision: float | None, recall: float | None) -> int | None:
-    """The way to decide, out of K from the lowest threshold to the highest, with a wanted precision and the most recall
-    then, or with a wanted recall and the most precision; None if there is none."""
-    found = _ratio(counts, lambda tp, fp, truth: tp + fp, pooled)
-    hit = _ratio(counts, lambda tp, fp, truth: truth[..., None] + 0 * fp, pooled)
-    if precision is not None:
-        enough = np.flatnonzero(found >= precision)
-        return int(enough[hit[enough].argmax()]) if len(enough) else None
-    enough = np.flatnonzero(hit >= (recall or 0))
-    return int(enough[found[enough].argmax()]) if len(enough) else None
+def choose_for(counts: Counts, pooled: bool, precision: float | None, recall: float | None) -> int:
+    """The way to decide, out of K, with a wanted precision and the most recall then, or with a wanted recall and the
+    most precision; ValueError if there is none."""
+    (name, wanted), rates = (
+        ("recall", recall or 0.0) if precision is None else ("precision", precision),
+        rates_of(counts, pooled),
+    )
+    reached, other = rates[name], rates["recall" if name == "precision" else "precision"]
+    enough = np.flatnonzero(reached >= wanted)
+    if not len(enough):
+        raise ValueError(
+            f"no threshold gives a {name} of {wanted:g} on the validation pictures, {reached.max():.3f} at most: ask "
+            "for less."
+        )
+    return int(enough[other[enough].argmax()])
 
 
-def _ratio(counts: Counts, whole: Callable[[Floats, Floats, Floats], Floats], pooled: bool) -> Floats:
-    """True positives over a whole (K,); of a picture without either, 1."""
-    some = Counts(*(values.sum(0) for values in counts)) if pooled else counts
-    below = whole(*some)
-    empty = some.truth[..., None] + some.fp == 0
-    ratio = np.where(empty, 1.0, some.tp / np.maximum(below, 1))
-    return ratio if pooled else ratio.mean(0)
+def rates_of(counts: Counts, pooled: bool) -> dict[str, Floats]:
+    """iou, dice, precision and recall (K,) of K ways to decide, of all pixels together or as the mean over pictures;
+    0/0 is 1."""
+    some = Counts(*(values.sum(0, keepdims=True) for values in counts)) if pooled else counts
+    truth = some.truth[:, None] + np.zeros_like(some.tp)
+
+    def share(whole: Floats) -> Floats:
+        return np.where(truth + some.fp > 0, some.tp / np.maximum(whole, 1), 1.0)
+
+    found = {"iou": iou_of(some), "dice": dice_of(some), "precision": share(some.tp + some.fp), "recall": share(truth)}
+    return {name: np.asarray(values.mean(0)) for name, values in found.items()}
 
 
 def _sum_by(values: Floats, groups: Sequence[int]) -> Floats:

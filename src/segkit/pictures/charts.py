@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FEW_PIXELS = 100  # of a confidence, which say too little to be drawn
+
+
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, path: Path) -> None:
     """Loss and score over the epochs, training and validation, as PNG. rows: {"epoch": 1, "train/loss": …}."""
     from matplotlib.figure import Figure  # slow to import, and pyplot would open a display
@@ -88,21 +91,22 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
 
 
 def draw_reliability(found: Mapping[str, Any]) -> Pixels:
-    """How often pixels are right, over their confidence, before and after calibration, and how many pixels there are of
-    each confidence, as an RGB picture (H, W, 3). found: of `calibration_before` and `calibration_after` the sums of
-    each bin, `pixels`, `confidence` and `right`, and the `error`."""
+    """How often pixels are right, over their confidence, before and after calibration, where there are enough of them,
+    and how many there are of each confidence, as an RGB picture (H, W, 3). found: of `calibration_before` and
+    `calibration_after` the sums of each bin, `pixels`, `confidence` and `right`, and the `error`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    for name, colour in (("before", "tab:orange"), ("after", "tab:blue")):
+    for name, colour in (("after", "tab:blue"), ("before", "tab:orange")):
         one = found[f"calibration_{name}"]
         pixels, confidence, hits = (np.array(one[key]) for key in ("pixels", "confidence", "right"))
-        some = pixels > 0
+        some = pixels >= FEW_PIXELS
         label = f"{name}, error {one['error']:.3f}"
-        left.plot(confidence[some] / pixels[some], hits[some] / pixels[some], marker=".", color=colour, label=label)
-        right.step((np.arange(len(pixels)) + 0.5) / len(pixels), pixels / pixels.sum(), where="mid", color=colour)
+        style = {"color": colour, "linestyle": "-" if name == "after" else "--"}
+        left.plot(confidence[some] / pixels[some], hits[some] / pixels[some], marker=".", label=label, **style)
+        right.step((np.arange(len(pixels)) + 0.5) / len(pixels), pixels / pixels.sum(), where="mid", **style)
     left.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     right.set(xlabel="confidence", ylabel="share of the pixels", xlim=(0, 1), yscale="log")
     left.legend(loc="upper left")

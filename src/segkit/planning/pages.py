@@ -79,7 +79,7 @@ def format_costs(plan: Plan) -> list[str]:
     lines = [f"| network | step of {plan.setup.batch} pictures | picture |", "| --- | --- | --- |"]
     for name, cost in plan.costs.items():
         step, seen = cost.step + cost.pixel * plan.setup.batch * pixels, cost.seen * pixels
-        lines.append(f"| {name} | {1000 * step:.0f} | {1000 * seen:.0f} |")
+        lines.append(f"| {name} | {1000 * step:.0f} | {1000 * (cost.alone + seen):.0f} |")
     return lines
 
 

@@ -19,11 +19,13 @@ from segkit.configs.composing import (
     quote,
     to_plain,
 )
-from segkit.configs.experiment_files import as_typed, find_foreign
+from segkit.configs.experiment_files import find_foreign
 from segkit.configs.places import TRIALS
-from segkit.configs.recipe import DECIDED, OF_PRESENCE, WHOLE, sets_length
+from segkit.configs.recipe import WHOLE, check_kind, check_words, own_words
 from segkit.datasets.checking.checks import check_masks
+from segkit.datasets.checking.checkup import check_files
 from segkit.datasets.checking.survey import survey_sample
+from segkit.datasets.findings import DataError
 from segkit.datasets.module import DataModule
 from segkit.files.reading import read_yaml
 from segkit.models.weights import last_bias
@@ -35,7 +37,6 @@ from segkit.planning.setups import Given, Setup
 from segkit.planning.trials import TryOut, describe, run_trials
 from segkit.runs.build import build_data, fingerprint_of, make
 
-OWN = ("recipe", "run_dir", "overrides", "hydra", "output")  # words that do not reach the planned config
 NETWORK = ("model", "model.net", "weights", "init_from", "freeze")  # settings that say which network is trained
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
 NAMED = "the network that was named"
@@ -103,11 +104,6 @@ def stored_plan(cfg: DictConfig) -> dict[str, Any] | None:
     return entry if words and plain else None
 
 
-def own_words(cfg: DictConfig) -> list[str]:
-    """The words of a command line that a planned config keeps."""
-    return [str(word) for word in cfg.overrides if key_of(word).partition(".")[0] not in OWN]
-
-
 def make_plan(
     words: Sequence[str],
     started: float,
@@ -126,7 +122,11 @@ def make_plan(
     config = to_plain(cfg)
     data = build_data(config, follow_links=True)
     check_masks(data.sources["train"])
-    found = take_fingerprint(data, survey_sample(data, ["train"]))
+    try:
+        found = take_fingerprint(data, survey_sample(data, ["train"], strict=True))
+    except DataError:
+        check_files(data, "fast")  # names all that is wrong
+        raise
     here = machine or ThisMachine(found.classes, words)
     offered, given = offer_networks(words, config), read_given(words, data, config)
     more = list[Choice]()
@@ -144,10 +144,11 @@ def make_plan(
             choices = [choice for choice in choices if choice.words != ("calibrate=true",)]
         return list(leave_given(leave_last([*more, *reading, *choices]), words))
 
-    left = max(seconds - (time.perf_counter() - started), 1e-3)
+    planning = time.perf_counter() - started
+    left = max(seconds - planning, 1e-3)
     possible = setups.find_setups(found, here, left, offered, given)
     setup, rival = possible[0], setups.find_rival(found, here, possible)
-    check_enough(setup, found.train, seconds, time.perf_counter() - started)
+    check_enough(setup, found.train, seconds, planning, left)
     hardware.empty_cache()  # of a GPU, which other processes may train on
     if rival is not None and try_out is not None and here.devices == 1 and can_try(config, words, run_dir):
         outcome = run_trials(setup, rival, lambda one: [*to_words(choose(one)), *words], seconds, run_dir, try_out)
@@ -167,28 +168,12 @@ def can_try(config: dict[str, Any], words: Sequence[str], run_dir: Path) -> bool
     return alone and not own_callbacks and not (run_dir / "config.yaml").exists()
 
 
-def check_words(words: Sequence[str]) -> None:
-    """ValueError for words that decide what a plan would."""
-    for word in words:
-        if key_of(word) in DECIDED:
-            typed = as_typed([word])[0]
-            raise ValueError(f"{typed} has decided what recipe=auto would choose: leave out one of the two.")
-    lengths = [word for word in words if sets_length(key_of(word))]
-    if lengths and "budget" not in map(key_of, words):
-        raise ValueError(f"{lengths[0]} sets a length, and recipe=auto plans for a time: say budget=… in its place.")
-
-
-def check_kind(cfg: DictConfig) -> None:
-    """ValueError for a training that is not on masks alone."""
-    if cfg.choices.loss in OF_PRESENCE:
-        raise ValueError(f"recipe=auto plans trainings on masks, and loss={cfg.choices.loss} is of presence as well.")
-
-
-def check_enough(setup: Setup, pictures: int, seconds: float, planning: float) -> None:
-    """ValueError if the budget does not let the network see enough of the training pictures."""
+def check_enough(setup: Setup, pictures: int, seconds: float, planning: float, left: float) -> None:
+    """ValueError if the budget does not let the network see enough of the training pictures. planning, left: seconds
+    that planning took, and that the passes of the setup are reckoned with."""
     if setups.is_enough(setup):
         return
-    least = math.ceil(2 / setup.passes * (seconds - planning) + planning)
+    least = math.ceil(planning + 2 / setup.passes * left)
     raise ValueError(
         f"budget={seconds:g}s is too short for a plan, which took {planning:.0f} s itself: {describe(setup)}, the "
         f"least that would do, sees {pictures} training pictures {setup.passes:.2g} times. In budget={least}s it sees "

@@ -101,7 +101,7 @@ def build(
     summary: list[str] = []
     if how != "off":
         named = replace(checked or check_sample(data), name=name_data(config["choices"]["dataset"], data))
-        summary = named.summary(pretrained=config.get("weights") not in (None, "none"))
+        summary = named.summary(config.get("weights") not in (None, "none"), config.get("plan") is not None)
     return Run(
         task, data, build_trainer(config, callbacks), fingerprint_of(data), tuple(summary), config.get("scored_train")
     )

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from segkit.configs.composing import LAST_EPOCH, parse_budget
 from segkit.evaluation.calibration import calibrate_run
 from segkit.evaluation.score import score_best
+from segkit.models.views import VIEWS
 from segkit.runs import checkpoints
 from segkit.runs.build import Run, build
 from segkit.runs.console import log_to_console
@@ -83,7 +84,9 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     best = epochs_of(record, "best")
     monitor = record.config["monitor"]
     chosen = "the last" if monitor == LAST_EPOCH else f"the best by {monitor}"
-    log.info("tested the weights of epoch %d, %s", best, chosen)
+    views = VIEWS[record.config.get("tta", "none")]
+    seen_in = f", in {views} views of each picture" * (views > 1) + ", calibrated" * ("calibration" in record.facts)
+    log.info("tested the weights of epoch %d, %s%s", best, chosen, seen_in)
     record.facts["advice"] = collect_findings(run, record, best, seen)
     for finding in record.facts["advice"]:
         log.warning("%s", finding)

@@ -47,10 +47,11 @@ class Checkup:
     def of(self, severity: Severity) -> list[Problem]:
         return [problem for problem in self.problems if problem.severity == severity]
 
-    def summary(self, pretrained: bool = False) -> list[str]:
-        """Six lines at most. pretrained: whether the network that is to be trained has pretrained weights."""
+    def summary(self, pretrained: bool = False, planned: bool = False) -> list[str]:
+        """Six lines at most. pretrained: whether the network that is to be trained has pretrained weights. planned:
+        whether a plan has chosen it, and what it sees."""
         lines = summarise(self.name, self.survey, self.problems, self.hints)
-        return lines + suggest_setting(self.survey, self.problems, self.hints, pretrained)
+        return lines + suggest_setting(self.survey, self.problems, self.hints, pretrained, planned)
 
     def log_warnings(self) -> None:
         if warnings := self.of("warning"):

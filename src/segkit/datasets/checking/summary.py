@@ -109,14 +109,20 @@ def describe_problems(problems: Sequence[Problem]) -> Iterator[str]:
 
 
 def suggest_setting(
-    survey: Survey, problems: Sequence[Problem], hints: Sequence[Hint], pretrained: bool = False
+    survey: Survey,
+    problems: Sequence[Problem],
+    hints: Sequence[Hint],
+    pretrained: bool = False,
+    planned: bool = False,
 ) -> list[str]:
     """One line with the setting that would help most, if any: what the files mean comes first, then what makes scores
-    wrong, then what the network cannot see, then what more weights would give."""
-    return [f"try: {text}" for text in [*_settings(survey, problems, hints, pretrained)][:1]]
+    wrong; and unless a plan has chosen these, what the network cannot see, and what more weights would give."""
+    of_data = _settings_of_data(survey, problems, hints)
+    of_network = () if planned else _settings_of_network(survey, pretrained)
+    return [f"try: {text}" for text in [*of_data, *of_network][:1]]
 
 
-def _settings(survey: Survey, problems: Sequence[Problem], hints: Sequence[Hint], pretrained: bool) -> Iterator[str]:
+def _settings_of_data(survey: Survey, problems: Sequence[Problem], hints: Sequence[Hint]) -> Iterator[str]:
     for topic in ("layout", "mask values"):
         yield from (f"{hint.setting} ({hint.text})" for hint in hints if hint.topic == topic and hint.setting)
     leaks = [problem for problem in problems if problem.finding.kind in (SHARED, NEAR_ACROSS)]
@@ -127,6 +133,9 @@ def _settings(survey: Survey, problems: Sequence[Problem], hints: Sequence[Hint]
         yield f"python -m segkit.check … fix=true output=clean ({count} the same in two splits: it leaves one out)"
     if any(problem.finding.kind == EXCHANGED for problem in problems):
         yield "look at the masks that are likely exchanged, in check.html"
+
+
+def _settings_of_network(survey: Survey, pretrained: bool) -> Iterator[str]:
     thick, resized = survey.thickness(), survey.thickness(at_network=True)
     if survey.network and len(thick) and resized[1] < THIN and resized[1] < 0.8 * thick[1]:
         yield (

@@ -204,8 +204,9 @@ def read_split(split: str, source: Source, advance: Callable[[], object], record
         records += [found[index] for index in sorted(found)]
 
 
-def survey_sample(data: DataModule, splits: Sequence[str] = SPLITS) -> Survey:
-    """Read some pictures of splits, evenly spread, decoded already where there is a cache."""
+def survey_sample(data: DataModule, splits: Sequence[str] = SPLITS, strict: bool = False) -> Survey:
+    """Read some pictures of splits, evenly spread, decoded already where there is a cache. Faulty ones are left out, or
+    the first is an error (`strict`)."""
     records, left = list[Record](), SAMPLE_PIXELS
     with collect_findings():  # reported by the checks themselves
         for split, source in data.sources.items():
@@ -220,7 +221,8 @@ def survey_sample(data: DataModule, splits: Sequence[str] = SPLITS) -> Survey:
                     record = measure(split, source, extras, decoded[index], index)
                     records.append(record._replace(size=source.shape(index)))
                 except DataError:
-                    continue
+                    if strict:
+                        raise
     return make_survey(data, records, len(records) == sum(map(len, data.sources.values())))
 
 
