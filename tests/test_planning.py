@@ -122,7 +122,7 @@ def test_batches_and_passes() -> None:
     assert [setups.batch_size(count, True, True) for count in (5, 20, 65, 1000)] == [2, 2, 6, 8]
     assert [setups.batch_size(count, True, False) for count in (5, 35, 65, 1000)] == [2, 3, 4, 4]
     assert setups.batch_size(1000, False, True) == setups.batch_size(1000, False, False) == 16
-    assert [setups.wanted_passes(count, True) for count in (20, 100, 200_000)] == [40, 20, 6]
+    assert [setups.wanted_passes(count, True) for count in (20, 100, 200_000)] == [40, 40, 12]
     assert [setups.wanted_passes(count, False) for count in (20, 100, 200_000)] == [80, 60, 10]
 
 

@@ -61,9 +61,9 @@ class Setup(NamedTuple):
 
 def wanted_passes(pictures: float, pretrained: bool) -> float:
     """How often every training picture, or all that windows show of it, should be seen: so often that a network from
-    scratch sees 6,000 of them and one with pretrained weights 2,000, but 10 and 6 times at least, and 80 and 40 at
+    scratch sees 6,000 of them and one with pretrained weights 4,000, but 10 and 12 times at least, and 80 and 40 at
     most."""
-    wanted, least, most = (2000, 6, 40) if pretrained else (6000, 10, 80)
+    wanted, least, most = (4000, 12, 40) if pretrained else (6000, 10, 80)
     return min(max(wanted / pictures, least), most)
 
 
