@@ -92,10 +92,24 @@ def test_a_run_tests_and_predicts_with_its_views(tiny_run: Path, tmp_path: Path)
     np.testing.assert_allclose(
         np.asarray(mirrored(image).probabilities), (one + other[:, :, ::-1]) / 2, atol=2e-3
     )  # bfloat16
-    done = segkit(f"run={tiny_run}", "tta=mirror", module="evaluate", cwd=tmp_path)
+
+
+def test_a_training_is_tested_in_its_views_and_evaluated_in_others(tmp_path: Path) -> None:
+    words = ["dataset.size=32", "dataset.counts=[8,4,8]", "model.net.widths=[4,8]", "trainer.max_epochs=2", "loss=bce"]
+    done = segkit(*words, "tta=flips", "precision=32-true", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    folder = next((tmp_path / "outputs" / "evaluate").iterdir())
-    assert results(folder)["tta"] == "mirror"
+    assert "in 4 views of each picture" in done.stderr
+    scores = dict[str, tuple[str, float]]()
+    for word in ("pictures=0", "tta=none", "tta=flips"):
+        done = segkit("run=run", word, f"hydra.run.dir=e{len(scores)}", module="evaluate", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = results(tmp_path / f"e{len(scores)}")
+        scores[word] = (found["tta"], found["metrics"]["test/loss"])
+    tested = results(tmp_path / "run")["metrics"]["test/loss"]
+    assert [how for how, _ in scores.values()] == ["flips", "none", "flips"]
+    assert scores["pictures=0"][1] == pytest.approx(tested, rel=1e-6)
+    assert scores["tta=flips"][1] == pytest.approx(tested, rel=1e-6)
+    assert scores["tta=none"][1] != pytest.approx(tested, rel=1e-6)
 
 
 def test_views_of_a_network_that_says_whether_the_class_is_there_are_refused(tmp_path: Path) -> None:

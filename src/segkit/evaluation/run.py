@@ -16,6 +16,7 @@ from segkit.evaluation.sheets import save_sheet
 from segkit.evaluation.tables import show_metrics
 from segkit.files.writing import write_json
 from segkit.models.presence import find_gated
+from segkit.models.views import Views
 from segkit.runs.build import build_data
 from segkit.runs.loading import load
 from segkit.tasks.contract import Task
@@ -75,9 +76,8 @@ def describe_evaluation(task: Task, config: Mapping[str, Any], settings: Mapping
         "precision": hardware.precision(config),
     }
     if len(task.classes) == 1:
-        entry["threshold"] = task.threshold
-    if settings["tta"] is not None:
-        entry["tta"] = settings["tta"]
+        entry |= {"threshold": task.threshold, "smallest": task.smallest}
+    entry |= {"temperature": task.temperature, "tta": task.net.how if isinstance(task.net, Views) else "none"}
     if (gated := find_gated(task.net)) is not None:
         entry["gate"] = gated.gate
     if "protocol" in config["dataset"]:

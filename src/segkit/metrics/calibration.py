@@ -1,6 +1,6 @@
 """How far probabilities can be trusted: temperature, reliability, and the threshold that decides best."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,29 +10,30 @@ from scipy.special import logsumexp
 BINS = 15  # of confidence (Guo et al., 2017)
 TEMPERATURES = 10 ** np.linspace(-1, 1, 81)  # those that are tried, 6 % apart
 
-LEAST_GAIN = 1e-3  # of a score, below which a way is not better
+LEAST_GAIN = 1e-3  # of a score, below which a candidate is not better
 
 Floats = NDArray[np.floating]
 
 
-def measure_surprise(logits: Floats, truth: NDArray[np.integer]) -> Floats:
+def measure_losses(logits: Floats, truth: NDArray[np.integer]) -> Floats:
     """The negative log-likelihood, summed over P pixels, under each of TEMPERATURES (K,), by which logits (C, P) are
     divided. truth (P,): class numbers; C = 1: 1 is the foreground."""
     if len(logits) == 1:
         signed = logits[0] * (1 - 2 * truth)
-        return np.array([np.logaddexp(0, signed / heat).sum() for heat in TEMPERATURES])
+        return np.array([np.logaddexp(0, signed / temperature).sum() for temperature in TEMPERATURES])
     apart = logits - np.take_along_axis(logits, truth[None].astype(np.int64), 0)
-    return np.array([logsumexp(apart / heat, axis=0).sum() for heat in TEMPERATURES])
+    return np.array([logsumexp(apart / temperature, axis=0).sum() for temperature in TEMPERATURES])
 
 
-def choose_temperature(surprise: Floats, pixels: Floats, groups: Sequence[int]) -> float:
-    """The temperature (Guo et al., 2017, "On calibration of modern neural networks") with the least surprise (N, K) of
-    N pictures with so many pixels (N,); or one nearer to 1 that these pictures cannot tell from it: see
-    `choose_usual`."""
-    each, counts = _sum_by(surprise, groups), _sum_by(pixels, groups)
+def choose_temperature(losses: Floats, pixels: Floats, groups: Sequence[int]) -> float:
+    """The temperature (Guo et al., 2017, "On calibration of modern neural networks") with the least negative
+    log-likelihood (N, K) of N pictures with so many pixels (N,); or one nearer to 1 that these pictures cannot tell
+    from it: see `choose_default`."""
+    each, counts = _sum_by(losses, groups), _sum_by(pixels, groups)
     whole = -each.sum(0) / max(counts.sum(), 1)
-    rest = np.maximum(counts.sum() - counts, 1)[:, None]
-    return float(TEMPERATURES[choose_usual(whole, (each - each.sum(0)) / rest, np.abs(np.log(TEMPERATURES)))])
+    without = (each - each.sum(0)) / np.maximum(counts.sum() - counts, 1)[:, None]
+    least = LEAST_GAIN * abs(float(whole.max()))
+    return float(TEMPERATURES[choose_default(whole, without, np.abs(np.log(TEMPERATURES)), least)])
 
 
 class Reliability(NamedTuple):
@@ -83,7 +84,7 @@ def error_interval(each: Reliability, groups: Sequence[int], draws: int = 1000) 
 
 
 class Counts(NamedTuple):
-    """Pixels of N pictures under K ways to decide: tp and fp (N, K), and those of the truth (N,)."""
+    """Pixels of N pictures under K candidates: tp and fp (N, K), and those of the truth (N,)."""
 
     tp: Floats
     fp: Floats
@@ -92,9 +93,6 @@ class Counts(NamedTuple):
     def sum_by(self, groups: Sequence[int]) -> "Counts":
         """Of each group together; groups: a number from 0 for each picture."""
         return Counts(*(_sum_by(values, groups) for values in self))
-
-
-Score = Callable[[Counts], Floats]
 
 
 def iou_of(counts: Counts) -> Floats:
@@ -109,63 +107,9 @@ def dice_of(counts: Counts) -> Floats:
     return 2 * iou / (1 + iou)
 
 
-def choose_usual(whole: Floats, without: Floats, distance: Floats) -> int:
-    """Which of K ways has the best score: of those that the best one beats by no more than a standard error, the one
-    with the least `distance` (K,) from what is usual.
-
-    Among ways that a few pictures cannot tell apart, the usual one is a safer choice than the luckiest (the rule of one
-    standard error, Breiman et al., 1984). whole (K,): the scores on all pictures, the highest is the best. without
-    (G, K): those without each of G groups, for the jackknife's standard error; one group tells nothing.
-    """
-    number, best = len(without), int(whole.argmax())
-    behind = without[:, [best]] - without
-    error = np.sqrt((number - 1) / number * ((behind - behind.mean(0)) ** 2).sum(0))
-    close = whole[best] - whole <= np.maximum(error, LEAST_GAIN) if number > 1 else np.ones(len(whole), bool)
-    return int(np.where(close, distance, np.inf).argmin())
-
-
-def choose_candidate(counts: Counts, groups: Sequence[int], score: Score, pooled: bool, distance: Floats) -> int:
-    """`choose_usual` among K ways to decide, by their score of all pixels together or as the mean over pictures."""
-    whole, without = (_pooled if pooled else _mean_over_pictures)(counts, groups, score)
-    return choose_usual(whole, without, distance)
-
-
-def _pooled(counts: Counts, groups: Sequence[int], score: Score) -> tuple[Floats, Floats]:
-    """The score (K,) of all pixels, and without each group (G, K)."""
-    each = counts.sum_by(groups)
-    whole = Counts(*(values.sum(0) for values in each))
-    rest = Counts(*(total - values for total, values in zip(whole, each, strict=True)))
-    return score(whole), score(rest)
-
-
-def _mean_over_pictures(counts: Counts, groups: Sequence[int], score: Score) -> tuple[Floats, Floats]:
-    """The mean of the pictures' scores (K,), and without each group (G, K)."""
-    scores = score(counts)
-    sums, sizes = _sum_by(scores, groups), np.bincount(groups)
-    rest = (sums.sum(0) - sums) / np.maximum(len(scores) - sizes, 1)[:, None]
-    return scores.mean(0), rest
-
-
-def choose_for(counts: Counts, pooled: bool, precision: float | None, recall: float | None) -> int:
-    """The way to decide, out of K, with a wanted precision and the most recall then, or with a wanted recall and the
-    most precision; ValueError if there is none."""
-    (name, wanted), rates = (
-        ("recall", recall or 0.0) if precision is None else ("precision", precision),
-        rates_of(counts, pooled),
-    )
-    reached, other = rates[name], rates["recall" if name == "precision" else "precision"]
-    enough = np.flatnonzero(reached >= wanted)
-    if not len(enough):
-        raise ValueError(
-            f"no threshold gives a {name} of {wanted:g} on the validation pictures, {reached.max():.3f} at most: ask "
-            "for less."
-        )
-    return int(enough[other[enough].argmax()])
-
-
 def rates_of(counts: Counts, pooled: bool) -> dict[str, Floats]:
-    """iou, dice, precision and recall (K,) of K ways to decide, of all pixels together or as the mean over pictures;
-    0/0 is 1."""
+    """iou, dice, precision and recall (K,) of K candidates, of all pixels together or as the mean over pictures; 0/0
+    is 1."""
     some = Counts(*(values.sum(0, keepdims=True) for values in counts)) if pooled else counts
     truth = some.truth[:, None] + np.zeros_like(some.tp)
 
@@ -174,6 +118,53 @@ def rates_of(counts: Counts, pooled: bool) -> dict[str, Floats]:
 
     found = {"iou": iou_of(some), "dice": dice_of(some), "precision": share(some.tp + some.fp), "recall": share(truth)}
     return {name: np.asarray(values.mean(0)) for name, values in found.items()}
+
+
+def choose_threshold(
+    counts: Counts, groups: Sequence[int], rate: str, share: float | None, pooled: bool, distance: Floats
+) -> int:
+    """The candidate for a goal: see `choose_candidate`; with a wanted share of precision or recall, the one that
+    reaches it with the most of the other, ValueError if there is none."""
+    if share is None:
+        return choose_candidate(counts, groups, rate, pooled, distance)
+    rates = rates_of(counts, pooled)
+    reached, other = rates[rate], rates["recall" if rate == "precision" else "precision"]
+    enough = np.flatnonzero(reached >= share)
+    if not len(enough):
+        raise ValueError(
+            f"no threshold gives a {rate} of {share:g} on the validation pictures, {reached.max():.3f} at most: ask "
+            "for less."
+        )
+    return int(enough[other[enough].argmax()])
+
+
+def choose_candidate(counts: Counts, groups: Sequence[int], rate: str, pooled: bool, distance: Floats) -> int:
+    """`choose_default` among K candidates by their iou or dice, of all pixels together or as the mean over pictures."""
+    score = {"iou": iou_of, "dice": dice_of}[rate]
+    each = counts.sum_by(groups) if pooled else counts
+    whole = Counts(*(values.sum(0) for values in each))
+    if pooled:
+        rest = Counts(*(total - values for total, values in zip(whole, each, strict=True)))
+        return choose_default(score(whole), score(rest), distance)
+    scores, sizes = score(counts), np.bincount(groups)
+    sums = _sum_by(scores, groups)
+    without = (sums.sum(0) - sums) / np.maximum(len(scores) - sizes, 1)[:, None]
+    return choose_default(scores.mean(0), without, distance)
+
+
+def choose_default(whole: Floats, without: Floats, distance: Floats, least: float = LEAST_GAIN) -> int:
+    """Of K candidates that the best one does not clearly beat, the one with the least `distance` (K,) from the default.
+
+    Clearly means by more than a standard error and `least`: among candidates that a few pictures cannot tell apart, the
+    default is a safer choice than the luckiest (the rule of one standard error, Breiman et al., 1984). whole (K,): the
+    scores on all pictures, the highest is the best. without (G, K): those without each of G groups, for the
+    jackknife's standard error; one group tells nothing.
+    """
+    number, best = len(without), int(whole.argmax())
+    behind = without[:, [best]] - without
+    error = np.sqrt((number - 1) / number * ((behind - behind.mean(0)) ** 2).sum(0))
+    close = whole[best] - whole <= np.maximum(error, least) if number > 1 else np.ones(len(whole), bool)
+    return int(np.where(close, distance, np.inf).argmin())
 
 
 def _sum_by(values: Floats, groups: Sequence[int]) -> Floats:

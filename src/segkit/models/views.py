@@ -17,7 +17,7 @@ class Views(nn.Module):
         super().__init__()
         if VIEWS.get(how, 1) == 1:
             raise ValueError(f"tta={how}: expected one of {', '.join(VIEWS)}.")
-        self.net, self.count = net, VIEWS[how]
+        self.net, self.how, self.count = net, how, VIEWS[how]
 
     def forward(self, image: Tensor) -> Tensor:
         total = activate(self.net(image))

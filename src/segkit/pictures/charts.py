@@ -92,15 +92,15 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Pixels:
 
 def draw_reliability(found: Mapping[str, Any]) -> Pixels:
     """How often pixels are right, over their confidence, before and after calibration, where there are enough of them,
-    and how many there are of each confidence, as an RGB picture (H, W, 3). found: of `calibration_before` and
-    `calibration_after` the sums of each bin, `pixels`, `confidence` and `right`, and the `error`."""
+    and how many there are of each confidence, as an RGB picture (H, W, 3). found: of `before` and
+    `after` the sums of each bin, `pixels`, `confidence` and `right`, and the `error`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="grey", linestyle=":")
     for name, colour in (("after", "tab:blue"), ("before", "tab:orange")):
-        one = found[f"calibration_{name}"]
+        one = found[name]
         pixels, confidence, hits = (np.array(one[key]) for key in ("pixels", "confidence", "right"))
         some = pixels >= FEW_PIXELS
         label = f"{name}, error {one['error']:.3f}"

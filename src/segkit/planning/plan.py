@@ -28,6 +28,7 @@ from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.findings import DataError
 from segkit.datasets.module import DataModule
 from segkit.files.reading import read_yaml
+from segkit.models.views import VIEWS
 from segkit.models.weights import last_bias
 from segkit.planning import rules, setups
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
@@ -207,7 +208,8 @@ def read_given(words: Sequence[str], data: DataModule, config: dict[str, Any]) -
     keys = {key_of(word) for word in words}
     size = data.size if "dataset.size" in keys else None
     whole = any(f"dataset.{key}" in keys for key in (*WHOLE, "scale"))
-    seconds = math.inf if config["predict_ms"] is None else config["predict_ms"] / 1000
+    views = VIEWS[config["tta"]]  # that the command line asks for, all within the time
+    seconds = math.inf if config["predict_ms"] is None else config["predict_ms"] / 1000 / views
     return Given(size, data.batch_size if "dataset.batch_size" in keys else None, whole, seconds)
 
 

@@ -186,6 +186,8 @@ def merge_evaluation(config: Any, results: dict[str, Any], of_run: dict[str, Any
         "split": "test",
         "checkpoint": "best.ckpt",
         "threshold": calibrated.get("threshold", model.get("threshold", 0.5)),
+        "temperature": calibrated.get("temperature", 1.0),
+        "smallest": calibrated.get("smallest", 0.0),
         "tta": config.get("tta", "none"),
         "gate": (model.get("net") or {}).get("gate"),
         "precision": of_run.get("precision"),

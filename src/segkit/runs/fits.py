@@ -9,10 +9,11 @@ import torch
 from segkit.configs.composing import LAST_EPOCH, as_names, find_monitors
 from segkit.console import format_count
 from segkit.datasets.augment import Augment
+from segkit.files.reading import first_line
 from segkit.metrics.names import unknown_metric
 from segkit.models.presence import Detection
 from segkit.tasks.contract import Task
-from segkit.tasks.deciding import check_views
+from segkit.tasks.deciding import check_decisions
 from segkit.tasks.scores import Scores
 from segkit.tasks.segmentation import MISSING, loss_inputs
 
@@ -61,9 +62,8 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
             f"pictures have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the "
             "network `out_channels: ${channels}` (or what it calls them) and return the input's size."
         )
-    check_views(task, config.get("tta", "none"))
-    if config.get("calibrate") and logits is None:
-        raise ValueError(f"calibrate=true is of masks, and model={chosen['model']} gives none: leave it out.")
+    check_decisions(task.net, config.get("tta", "none"), bool(config.get("calibrate")))
+    check_turned(task, config)
     batch = {"mask": torch.zeros(2, height, width, dtype=torch.int64), "index": torch.arange(2)}
     if config["dataset"].get("presence_threshold") is not None:
         batch["label"] = torch.arange(2)
@@ -84,6 +84,23 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
     if "logits" not in loss_inputs(task.loss):
         check_presence_monitor(config, found)
     check_monitor(config, task.classes, losses.keys(), found)
+
+
+def check_turned(task: Task, config: Mapping[str, Any]) -> None:
+    """Require that a network which is to see pictures turned takes them so."""
+    height, width = task.example_input_array.shape[2:]  # type: ignore[union-attr]
+    if config.get("tta") != "d4" or height == width:
+        return
+    try:
+        with torch.no_grad():
+            task.eval().detect(torch.zeros(1, 3, width, height, dtype=torch.uint8))
+    except RuntimeError as error:
+        raise ValueError(
+            f"tta=d4 turns pictures by 90°, and model={config['choices']['model']} does not take pictures of "
+            f"[{width},{height}] pixels: {first_line(error)}. Say tta=flips."
+        ) from error
+    finally:
+        task.train()
 
 
 def check_loss(chosen: Mapping[str, str], task: Task, out: Detection, batch: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from segkit.models.presence import find_gated, gives_masks
 from segkit.models.views import Views
 from segkit.tasks.contract import Task
@@ -79,14 +81,17 @@ def decide_by(task: Task, threshold: float, smallest: float) -> None:
 
 def set_views(task: Task, how: str) -> None:
     """Let a task's network look at each picture in several views (`segkit.models.views`); "none" for one."""
-    check_views(task, how)
+    check_decisions(task.net, how)
     if how != "none":
         task.net = Views(task.net, how)
 
 
-def check_views(task: Task, how: str) -> None:
-    """ValueError for several views with a network whose output is not masks alone."""
-    if how != "none" and (find_gated(task.net) is not None or not gives_masks(task.net)):
+def check_decisions(net: nn.Module, tta: str, calibrate: bool = False) -> None:
+    """ValueError for several views with a network whose output is not masks alone, and for one without masks that is to
+    be calibrated."""
+    if tta != "none" and (find_gated(net) is not None or not gives_masks(net)):
         raise ValueError(
-            f"tta={how} averages masks, and {type(task.net).__name__} says whether the class is there: leave tta out."
+            f"tta={tta} averages masks, and {type(net).__name__} says whether the class is there: leave tta out."
         )
+    if calibrate and not gives_masks(net):
+        raise ValueError(f"calibrate=true calibrates masks, and {type(net).__name__} gives none: leave it out.")

@@ -78,6 +78,8 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
         path = record.folder / "checkpoints" / "best.ckpt"
         task = load(str(path), record.config["trust"], own=own)
         record.facts["calibration"] = calibrate_run(task, run.data, record.config, path)
+    elif found := checkpoints.read(record.folder, "best")["segkit"].get("calibration"):  # of `segkit calibrate`
+        record.facts["calibration"] = dict(found)
     log.info("testing %s", budget.describe_test(run, validation_seconds(run)))
     record.metrics, cost, seen = score_best(run, record.folder, record.config, own)
     record.facts |= {"train_seconds": round(before + seconds, 2), "epochs": epochs_of(record, "last")} | cost

@@ -13,6 +13,7 @@ from segkit.configs.settings import check_settings, check_stages
 from segkit.runs.build import make
 from segkit.runs.folder import Record, read_results
 from segkit.security import stored_configs
+from segkit.tasks.deciding import check_decisions
 
 log = logging.getLogger("segkit")
 
@@ -41,7 +42,8 @@ def run(cfg: DictConfig, record: Record, own: bool, follow_links: bool, run_one:
     check_stages(stages, [*record.config["overrides"], *cfg.overrides])
     if own:  # find mistakes in later stages before the first one runs
         for stage in stages.values():
-            make(to_plain(stage_config(cfg, record, stage, record.folder, None, own))["model"]["net"])
+            plain = to_plain(stage_config(cfg, record, stage, record.folder, None, own))
+            check_decisions(make(plain["model"]["net"]), plain["tta"], plain["calibrate"])
     before, seconds = record.config["init_from"], 0.0
     for name, stage in stages.items():
         folder = record.folder / "stages" / name
