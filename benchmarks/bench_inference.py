@@ -11,7 +11,8 @@ from torch import nn
 from segkit.evaluation.score import score_split
 from segkit.metrics.masks import SegmentationMetrics
 from segkit.models.blocks import fold_batch_norm
-from segkit.runs.build import build_data, build_task, make
+from segkit.runs.build import build_data, build_task
+from segkit.runs.making import make
 
 ROUNDS, COUNT, BATCH = 5, 48, 12
 

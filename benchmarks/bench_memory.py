@@ -59,7 +59,7 @@ def main(kind: str) -> None:
     from loops import DEVICE, batches_of, hand_steps, noise_config, segkit_steps
 
     from segkit.configs.composing import compose
-    from segkit.runs.build import make
+    from segkit.runs.making import make
     from segkit.train import train
 
     if kind == "sweep":

@@ -8,7 +8,7 @@ import torch
 from loops import DEVICE, NATIVE, PRECISION, batches_of, hand_steps, noise_config, segkit_steps
 
 from segkit.metrics.masks import SegmentationMetrics
-from segkit.runs.build import make
+from segkit.runs.making import make
 
 ROUNDS = 3
 

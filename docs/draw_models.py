@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segkit.configs.composing import compose, to_plain
 from segkit.pictures import network
-from segkit.runs.build import make
+from segkit.runs.making import make
 
 SIZES = {"vit_segmenter": 224}
 for model in ("unet", "unet_bilinear", "unet_levels", "segnet", "unet_classifier", "vit_segmenter"):

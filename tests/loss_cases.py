@@ -7,7 +7,7 @@ from segkit import config_dir
 from segkit.choices.completion import load_merged
 from segkit.choices.listing import find_choices
 from segkit.losses import BCE, L1, MCC, MSE, BCEDice, ClDice, Combo, CrossEntropy, Dice, Focal, Lovasz, Tversky
-from segkit.runs import build
+from segkit.runs import making
 from segkit.tasks.segmentation import loss_inputs
 
 ONE_CLASS = [BCE(), BCE(3.0), Dice(), Dice("batch"), Focal(), Focal(0.5), Focal(alpha=0.25), BCEDice()]
@@ -35,7 +35,7 @@ SEVERAL += [
     *OVERLAP,
 ]
 for file in sorted(find_choices([config_dir()], "loss").keys() - {"combo"}):  # also one that is listed nowhere here
-    of_file = build.make(load_merged([config_dir()], "loss", file))
+    of_file = making.make(load_merged([config_dir()], "loss", file))
     if loss_inputs(of_file) == ("logits", "mask"):
         ONE_CLASS += [of_file] if getattr(of_file, "classes", "one") == "one" else []
         SEVERAL += [of_file] if getattr(of_file, "classes", "several") == "several" else []

@@ -19,7 +19,8 @@ from segkit.datasets.augment import Augment
 from segkit.datasets.findings import DataError
 from segkit.datasets.folder import Folder
 from segkit.datasets.module import spread_evenly
-from segkit.runs.build import Run, build, build_data, make
+from segkit.runs.build import Run, build, build_data
+from segkit.runs.making import make
 
 
 def test_positions_are_spread() -> None:

@@ -25,7 +25,8 @@ from segkit.choices.listing import find_choices
 from segkit.configs.composing import compose, expand_home, find_classes, to_plain
 from segkit.configs.identity import config_hash, move_paths
 from segkit.configs.settings import check_settings
-from segkit.runs.build import build, build_data, make
+from segkit.runs.build import build, build_data
+from segkit.runs.making import make
 
 GROUPS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "trainer", "callbacks", "logger")
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from conftest import TINY
 
 from segkit.configs.composing import compose, to_plain
 from segkit.pictures import network
-from segkit.runs.build import make
+from segkit.runs.making import make
 
 pytestmark = pytest.mark.skipif(not network.can_draw(), reason="pip install 'segkit[graph]'")
 MODELS = ["unet", "unet_bilinear", "unet_levels", "segnet", "unet_classifier", "vgg_classifier", "vit_segmenter"]

@@ -35,7 +35,7 @@ from segkit.datasets import module
 from segkit.evaluate import evaluate
 from segkit.predict import predict
 from segkit.report import report
-from segkit.runs import checkpoints
+from segkit.runs import checkpoint_io, checkpoints
 from segkit.runs.folder import check_same_data, resumed_config
 from segkit.runs.loading import load
 from segkit.security import allowed, stored_configs
@@ -312,7 +312,7 @@ class Workshop:
         stored_configs.check_folder(self.run)
         config = resumed_config(self.resuming.copy(), self.run)
         checkpoints.read(self.run)
-        checkpoints.CheckpointFiles().load_checkpoint(self.run / "checkpoints" / "last.ckpt")
+        checkpoint_io.CheckpointFiles().load_checkpoint(self.run / "checkpoints" / "last.ckpt")
         check_same_data(self.run, {"train": [], "val": [], "test": []}, "")
         return config
 

@@ -138,8 +138,11 @@ def test_there_is_no_circle() -> None:
 
 
 def test_imports_stand_at_the_top() -> None:
-    wrong = [str(found) for found in IMPORTS if found.late and room(found.source) not in LATE]
-    assert not wrong, f"only {', '.join(LATE)} may import segkit inside a function: {wrong}"
+    names = {name for name, path in MODULES.items() if path.name == "__init__.py"}  # of packages, which re-export late
+    wrong = [
+        str(found) for found in IMPORTS if found.late and room(found.source) not in LATE and found.source not in names
+    ]
+    assert not wrong, f"only packages and {', '.join(LATE)} may import segkit inside a function: {wrong}"
 
 
 def test_no_file_is_too_long() -> None:

@@ -15,7 +15,7 @@ from segkit.models.blocks import ConvBlock, pad_to_multiple
 from segkit.models.encoders import MobileNetUNet
 from segkit.models.segnet import SegNet, unpool
 from segkit.models.unet import UNet
-from segkit.runs.build import make
+from segkit.runs.making import make
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
 # Narrower than published where that would take a test seconds; depth and layers are those of the file.

@@ -16,7 +16,8 @@ from segkit.datasets.module import DataModule
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
 from segkit.datasets.samples import PreparedDataset, random_crop, resize_mask
 from segkit.datasets.source import Sample
-from segkit.runs.build import build_data, make
+from segkit.runs.build import build_data
+from segkit.runs.making import make
 
 
 class Ramp:

@@ -12,7 +12,7 @@ from conftest import segkit
 
 from segkit.configs.moved import MOVED, update_names
 from segkit.runs import load
-from segkit.runs.build import make
+from segkit.runs.making import make
 
 BEFORE = Path(__file__).parent / "run_of_before"
 

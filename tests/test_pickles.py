@@ -14,7 +14,7 @@ import torch
 
 from segkit.files import pickles
 from segkit.files.reading import read_checkpoint
-from segkit.runs import checkpoints, pretrained
+from segkit.runs import checkpoint_io, pretrained
 
 
 def with_pickle(path: Path, content: bytes) -> Path:
@@ -160,7 +160,7 @@ def test_no_tensor_of_a_checkpoint_claims_more_than_the_file_has(tmp_path: Path)
     for number, change in enumerate((moments, shared)):
         path = damaged(change, tmp_path / str(number) / "checkpoints" / "last.ckpt")
         with pytest.raises(ValueError, match=r"its tensor \w+ claims more than the file has"):
-            checkpoints.CheckpointFiles().load_checkpoint(path)
+            checkpoint_io.CheckpointFiles().load_checkpoint(path)
 
 
 def test_it_takes_little_time() -> None:

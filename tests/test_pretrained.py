@@ -15,8 +15,9 @@ from segkit import config_dir
 from segkit.configs.composing import compose, to_plain
 from segkit.evaluate import evaluate
 from segkit.models.encoders import HALF, IMAGENET, DetailUNet, Smp, encoder_name, encoder_of, normalisation_of
-from segkit.runs.build import build, make
+from segkit.runs.build import build
 from segkit.runs.loading import load
+from segkit.runs.making import make
 from segkit.runs.pretrained import load_encoder
 from segkit.tasks.optimizing import scale_rates
 from segkit.tasks.segmentation import SegmentationTask

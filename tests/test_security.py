@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from segkit import config_dir
 from segkit.choices.listing import find_choices
 from segkit.configs.composing import compose, to_plain
-from segkit.runs.checkpoints import check_paths
+from segkit.runs.checkpoint_io import check_paths
 from segkit.runs.folder import open_run, resumed_config
 from segkit.security import stored_configs
 from segkit.security.built import TABLE, Built

@@ -19,7 +19,8 @@ from segkit.choices.listing import verbs
 from segkit.configs.composing import compose, to_plain
 from segkit.metrics.masks import SegmentationMetrics
 from segkit.models.blocks import fold_batch_norm
-from segkit.runs.build import build, build_data, make
+from segkit.runs.build import build, build_data
+from segkit.runs.making import make
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 from segkit.training import profiling

@@ -11,7 +11,8 @@ from torch import Tensor
 from segkit.configs.composing import compose, to_plain
 from segkit.models.unet import UNet
 from segkit.runs.build import build
-from segkit.tasks.segmentation import FLAT, SegmentationTask
+from segkit.tasks.segmentation import SegmentationTask
+from segkit.tasks.segmenter import FLAT
 
 
 def pictures() -> Tensor:

@@ -15,8 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from segkit.configs.composing import compose, to_plain
 from segkit.datasets.module import DataModule
-from segkit.runs.build import build_data, build_task, make
+from segkit.runs.build import build_data, build_task
 from segkit.runs.loading import load
+from segkit.runs.making import make
 from segkit.tasks.segmentation import SegmentationTask
 from segkit.train import train
 

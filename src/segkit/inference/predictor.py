@@ -14,9 +14,9 @@ from segkit import hardware
 from segkit.datasets.samples import resize_image, scaled
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection, probability
-from segkit.runs.loading import load
-from segkit.tasks.contract import NOT_FINITE, Task, is_finite
+from segkit.runs.segmenters import load_segmenter
 from segkit.tasks.deciding import set_gate, set_threshold
+from segkit.tasks.segmenter import NOT_FINITE, Segments, is_finite
 
 AT_ONCE = 16  # crops of one picture
 
@@ -61,7 +61,7 @@ class Predictor:
     """
 
     def __init__(
-        self, task: Task, accelerator: str = "auto", threshold: float | None = None, gate: float | None = None
+        self, task: Segments, accelerator: str = "auto", threshold: float | None = None, gate: float | None = None
     ) -> None:
         set_threshold(task, threshold)
         self.task, self.present_above = task, set_gate(task, gate)
@@ -72,8 +72,8 @@ class Predictor:
 
     @classmethod
     def load(cls, run: str | Path, trust: Sequence[str] = (), tta: str | None = None, **settings: Any) -> Self:
-        """The predictor of a run folder or checkpoint; `trust` and `tta` as in `segkit.runs.load`."""
-        return cls(load(str(run), trust, tta=tta), **settings)
+        """The predictor of a run folder or checkpoint; `trust` and `tta` as in `segkit.runs.segmenters`."""
+        return cls(load_segmenter(str(run), trust, tta), **settings)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Predictor:
 
 
 @torch.no_grad()
-def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
+def predict(task: Segments, image: NDArray[np.uint8], how: InputMode) -> Prediction:
     """A task's prediction for image (H, W, 3) uint8 RGB, which its network sees as in `how`: see `Predictor`."""
     height, width = image.shape[:2]
     pixels = resize_image(image, how.size if how.mode == "resize" else scaled((height, width), how.scale))
@@ -109,7 +109,7 @@ def predict(task: Task, image: NDArray[np.uint8], how: InputMode) -> Prediction:
     return Prediction(label[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
 
 
-def detect_in_crops(task: Task, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:
+def detect_in_crops(task: Segments, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:
     """The network's output for the crops of `picture` (3, H, W), and their mask logits stitched together, (1, C, H,
     W)."""
     shape, size = (picture.shape[1], picture.shape[2]), how.size

@@ -12,7 +12,7 @@ from torch import nn
 from segkit.configs.composing import compose, key_of, to_plain
 from segkit.hardware import computing, device, precision
 from segkit.models.depthwise import quick_gradients
-from segkit.runs.build import make
+from segkit.runs.making import make
 
 SIDES = (64, 128)  # of the square pictures that are timed
 BATCH = 4  # of them

@@ -36,7 +36,8 @@ from segkit.planning.machine import Cost, Machine, Network, ThisMachine
 from segkit.planning.rules import Choice
 from segkit.planning.setups import Given, Setup
 from segkit.planning.trials import TryOut, describe, run_trials
-from segkit.runs.build import build_data, fingerprint_of, make
+from segkit.runs.build import build_data, fingerprint_of
+from segkit.runs.making import make
 
 NETWORK = ("model", "model.net", "weights", "init_from", "freeze")  # settings that say which network is trained
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures

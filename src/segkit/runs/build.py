@@ -1,11 +1,8 @@
-"""Config to objects, and checkpoint to objects: the only place that instantiates."""
+"""Config to objects: data, task and trainer."""
 
-import difflib
 import hashlib
 import inspect
 import logging
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +10,6 @@ from typing import Any
 import hydra
 import lightning
 import torch
-from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from segkit import __version__
@@ -25,9 +21,10 @@ from segkit.datasets.findings import gather_findings
 from segkit.datasets.module import DataModule
 from segkit.datasets.source import extras_of
 from segkit.hardware import cores, precision
-from segkit.runs.checkpoints import CheckpointFiles
+from segkit.runs.checkpoint_io import CheckpointFiles
 from segkit.runs.fits import check_augment, check_fit
 from segkit.runs.initial import initialise
+from segkit.runs.making import make
 from segkit.tasks.contract import Task
 from segkit.tasks.segmentation import loss_inputs
 
@@ -51,27 +48,6 @@ class Run:
     fingerprint: str
     summary: tuple[str, ...] = ()  # of the data, six lines at most
     scored_train: int | None = None  # training pictures that are scored at the end; None: all
-
-
-def make(settings: Mapping[str, Any], **more: Any) -> Any:
-    """Instantiate a config with `_target_`; errors raised inside come through without Hydra's wrapping."""
-    try:
-        return hydra.utils.instantiate(dict(settings), _convert_="all", **more)
-    except InstantiationException as error:
-        if error.__cause__ is not None and str(error).startswith("Error in call"):
-            raise error.__cause__ from None
-        why = suggest_target(str(error)) or (f"\n{error.__cause__}" if error.__cause__ else "")
-        raise ValueError(
-            str(error).replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "") + why
-        ) from None
-
-
-def suggest_target(error: str) -> str:
-    """Suggest close names for a target that Hydra did not find."""
-    found = re.search(r"Error locating target '([\w.]+)\.(\w+)'", error)
-    module = sys.modules.get(found[1]) if found else None
-    near = difflib.get_close_matches(found[2], dir(module), 3) if found and module else []
-    return f"\nDid you mean {', '.join(near)}?" if near else ""
 
 
 def build(

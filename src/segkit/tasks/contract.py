@@ -3,17 +3,11 @@
 from abc import abstractmethod
 from typing import Any, TypedDict
 
-import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
 from segkit.models.presence import Detection
 from segkit.tasks.scores import Scores
-
-NOT_FINITE = (
-    "the network gives NaN or infinite outputs for these pictures, which are no answer. Its training may have "
-    "diverged: train again with a smaller optimizer.lr. With 16-bit numbers, try precision=32-true."
-)
 
 
 class Batch(TypedDict, total=False):
@@ -66,6 +60,10 @@ class Task(LightningModule):
         """`mean` and `std`, three numbers each, of pictures scaled to 0..1."""
 
     @abstractmethod
+    def decide_by(self, threshold: float, smallest: float) -> None:
+        """Mask and score from now on by another threshold and smallest object."""
+
+    @abstractmethod
     def scores(self, split: str) -> Scores:
         """The metrics of train, val or test."""
 
@@ -92,9 +90,3 @@ class Task(LightningModule):
     @abstractmethod
     def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         """`loss` of a batch, and `loss/<part>` if it is a sum: mask (N, H, W) int64, label (N,) int64."""
-
-
-def is_finite(out: Detection) -> Tensor:
-    """Whether all logits are finite, a bool tensor on their device."""
-    logits = [value for value in (out.presence, out.masks) if value is not None]
-    return torch.stack([torch.isfinite(value).all() for value in logits]).all()

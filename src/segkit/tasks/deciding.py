@@ -7,10 +7,10 @@ from torch import nn
 
 from segkit.models.presence import find_gated, gives_masks
 from segkit.models.views import Views
-from segkit.tasks.contract import Task
+from segkit.tasks.segmenter import Segments
 
 
-def parse_gate(gate: Any, task: Task) -> float | str | None:
+def parse_gate(gate: Any, task: Segments) -> float | str | None:
     """The setting `gate`: a probability, "sweep", "recall:<share>", or None; ValueError for anything else, and for a
     network that has nothing to gate."""
     if gate is None:
@@ -30,7 +30,7 @@ def parse_gate(gate: Any, task: Task) -> float | str | None:
     raise ValueError(f"gate={gate}: expected a probability from 0 to 1, sweep, or recall:0.99.")
 
 
-def set_gate(task: Task, gate: Any) -> float:
+def set_gate(task: Segments, gate: Any) -> float:
     """Set a detector's gate for prediction, unless it is None; returns the probability above which the class counts as
     present. A classifier without masks takes one too."""
     chosen = gate if not gives_masks(task.net) and isinstance(gate, int | float) else parse_gate(gate, task)
@@ -53,7 +53,7 @@ def parse_recall(gate: str) -> float:
     return share
 
 
-def set_threshold(task: Task, threshold: float | None) -> None:
+def set_threshold(task: Segments, threshold: float | None) -> None:
     """Set the threshold of a run of one class, for masks and scores; None keeps its own."""
     if threshold is None:
         return
@@ -64,22 +64,16 @@ def set_threshold(task: Task, threshold: float | None) -> None:
         )
     if not gives_masks(task.net):
         raise ValueError(f"threshold={threshold}: this run gives no masks. Of presence say gate={threshold}.")
-    decide_by(task, threshold, task.smallest)
+    task.decide_by(threshold, task.smallest)
 
 
-def set_calibration(task: Task, found: Mapping[str, Any]) -> None:
+def set_calibration(task: Segments, found: Mapping[str, Any]) -> None:
     """Decide as `segkit calibrate` found it best: by its `threshold`, `temperature` and `smallest` object."""
     task.temperature = float(found.get("temperature", 1.0))
-    decide_by(task, float(found.get("threshold", task.threshold)), float(found.get("smallest", 0.0)))
+    task.decide_by(float(found.get("threshold", task.threshold)), float(found.get("smallest", 0.0)))
 
 
-def decide_by(task: Task, threshold: float, smallest: float) -> None:
-    task.threshold, task.smallest = threshold, smallest
-    for split in ("train", "val", "test"):
-        task.scores(split).decide_by(threshold, smallest)
-
-
-def set_views(task: Task, how: str) -> None:
+def set_views(task: Segments, how: str) -> None:
     """Let a task's network look at each picture in several views (`segkit.models.views`); "none" for one."""
     check_decisions(task.net, how)
     if how != "none":

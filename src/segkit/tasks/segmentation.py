@@ -10,18 +10,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from segkit.geometry.objects import find_small
 from segkit.metrics.masks import MeanLoss
-from segkit.models.depthwise import quick_gradients
 from segkit.models.encoders import encoder_of
 from segkit.models.presence import Detection, find_gated, gate_open, probability
-from segkit.models.views import activate
 from segkit.models.weights import expect_shares
-from segkit.tasks.contract import NOT_FINITE, Batch, Task, is_finite
+from segkit.tasks.contract import Batch, Task
 from segkit.tasks.optimizing import describe_missing_part, freeze_modules, scale_rates
 from segkit.tasks.scores import Scores
+from segkit.tasks.segmenter import NOT_FINITE, Segmenter, is_finite
 
-FLAT = 0.1  # added to a picture's standard deviation, so that the noise of one without contrast is not enlarged
 MISSING = {  # what a loss needs but the network or the data lack
     "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
     "presence": "this loss is of presence, which the network does not give; say "
@@ -35,23 +32,16 @@ CURE = (
 )
 
 
-class SegmentationTask(Task):
-    """Semantic segmentation with one foreground class (one logit channel) or C classes, and presence of the class.
+class SegmentationTask(Segmenter, Task):
+    """A `Segmenter` that is trained and scored.
 
-    net: (N, 3, H, W) float32 to mask logits (N, C, H, W), to presence logits (N,), or to a `Detection` of both. freeze:
-    its modules, by name, whose weights and batch-norm statistics stay fixed, the weights until `unfreeze_at_epoch` (the
-    first is 0). encoder_lr_factor: multiplies the learning rate of the module `encoder`. mean, std: normalisation of
-    pictures scaled to 0..1, per channel; None for the network's own `normalisation`, else 0 and 1. standardise:
-    whether after that each picture's own mean and standard deviation are taken out, channel by channel, so that light
-    and colour cast do not count (Isensee et al., 2021, do so with all that is not CT). prior: see `expect_shares`.
-    optimizer: called with the parameters. scheduler: called with the optimizer, and with `total_steps`
-    if it has a parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a plateau
-    watches. threshold: probability above which a pixel is foreground (one class). beta: of F_β. facts: plain containers
-    stored in every checkpoint, so that it alone is enough to predict.
+    freeze: modules of the network, by name, whose weights and batch-norm statistics stay fixed, the weights until
+    `unfreeze_at_epoch` (the first is 0). encoder_lr_factor: multiplies the learning rate of the module `encoder`.
+    prior: see `expect_shares`. optimizer: called with the parameters. scheduler: called with the optimizer, and with
+    `total_steps` if it has a parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a
+    plateau watches. beta: of F_β.
     """
 
-    mean: Tensor
-    std: Tensor
     bad_step: Tensor
 
     def __init__(
@@ -77,20 +67,11 @@ class SegmentationTask(Task):
         example_size: tuple[int, int] = (64, 64),
         facts: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold={threshold}: expected a probability between 0 and 1.")
-        self.net = net.to(memory_format=torch.channels_last)  # faster with every network and device that was measured
+        super().__init__(net, classes, mean=mean, std=std, standardise=standardise, threshold=threshold, facts=facts)
         if prior:
             expect_shares(net, prior)
-        self.classes, self.threshold, self.standardise = tuple(classes), threshold, standardise
-        self.temperature, self.smallest = 1.0, 0.0  # see `set_calibration`
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
-        self.interval, self.monitor, self.seed, self.facts = interval, monitor, seed, facts or {}
-        own_mean, own_std = getattr(net, "normalisation", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
-        for name, values in (("mean", own_mean if mean is None else mean), ("std", own_std if std is None else std)):
-            tensor = torch.tensor(values, dtype=torch.float32)
-            self.register_buffer(name, tensor.view(1, 3, 1, 1), persistent=False)
+        self.interval, self.monitor, self.seed = interval, monitor, seed
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
         self.finite: list[Tensor] = []  # for each batch of this pass over a split, whether its outputs were finite
         self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
@@ -101,60 +82,27 @@ class SegmentationTask(Task):
         # for validation and test; created at the first batch, which shows the parts
         self.mean_losses: dict[str, MeanLoss] = {}
 
-    @property
-    def normalisation(self) -> dict[str, list[float]]:
-        """mean and std, rounded to six digits."""
-        return {name: [round(value, 6) for value in getattr(self, name).flatten().tolist()] for name in ("mean", "std")}
-
     def scores(self, split: str) -> Scores:
         """The metrics of train, val or test."""
         return cast(Scores, self.get_submodule(f"{split}_scores"))
+
+    def decide_by(self, threshold: float, smallest: float) -> None:
+        super().decide_by(threshold, smallest)
+        for split in ("train", "val", "test"):
+            self.scores(split).decide_by(threshold, smallest)
+
+    def detect(self, image: Tensor) -> Detection:
+        """image (N, 3, H, W) uint8 to the network's output; in training, only what the loss needs."""
+        net = find_gated(self.net)
+        if self.training and net is not None and loss_inputs(self.loss) == ("presence", "label"):
+            return net(self.normalise(image), masks=False)
+        return super().detect(image)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for module in self.frozen:
             module.eval()
         return self
-
-    def forward(self, image: Tensor) -> Any:
-        """image (N, 3, H, W) uint8, as read, to the network's raw output; normalised here, on the device."""
-        with quick_gradients(image):
-            return self.net(self.normalise(image))
-
-    def normalise(self, image: Tensor) -> Tensor:
-        pixels = (image.float() / 255 - self.mean) / self.std
-        if self.standardise:
-            std, mean = torch.std_mean(pixels, (2, 3), correction=0, keepdim=True)
-            pixels = (pixels - mean) / (std + FLAT)
-        return pixels.contiguous(memory_format=torch.channels_last)
-
-    def detect(self, image: Tensor) -> Detection:
-        """image (N, 3, H, W) uint8 to the network's output; in training, only what the loss needs."""
-        if (
-            self.training
-            and (net := find_gated(self.net)) is not None
-            and loss_inputs(self.loss) == ("presence", "label")
-        ):
-            return net(self.normalise(image), masks=False)
-        out = self(image)
-        if isinstance(out, Tensor):
-            return Detection(None, out, None) if out.ndim == 4 else Detection(out, None, None)
-        return Detection(*out)
-
-    def calibrated(self, logits: Tensor) -> Tensor:
-        """Mask logits over the temperature."""
-        return logits if self.temperature == 1 else logits.float() / self.temperature
-
-    def activated(self, logits: Tensor) -> Tensor:
-        return activate(self.calibrated(logits))
-
-    def label(self, probabilities: Tensor, scale: float = 1.0) -> Tensor:
-        """Probabilities (N, C, H, W) to class numbers (N, H, W) uint8: the most probable; of one class, 1 above the
-        threshold, without objects that are too small. scale: pixels of theirs for one that the network sees."""
-        if len(self.classes) > 1:
-            return probabilities.argmax(1).to(torch.uint8)
-        found = probabilities[:, 0] > self.threshold
-        return (found & ~find_small(found, scale * self.smallest)).to(torch.uint8)
 
     def losses(self, out: Detection, mask: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         """The loss, and its parts if it is a sum, in float32 whatever the precision."""

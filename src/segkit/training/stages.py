@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from segkit.configs.composing import compose, group_names, is_weights_file, key_of, list_keys, quote, to_plain
 from segkit.configs.settings import check_settings, check_stages
-from segkit.runs.build import make
 from segkit.runs.folder import Record, read_results
+from segkit.runs.making import make
 from segkit.security import stored_configs
 from segkit.tasks.deciding import check_decisions
 
