@@ -58,10 +58,12 @@ def pad_to_multiple(image: Tensor, stride: int) -> Tensor:
 def fold_batch_norm(net: nn.Module) -> None:
     """Fold every batch norm that follows a convolution in an nn.Sequential into it, in place: for inference only.
 
-    Outputs are the same up to rounding, without the norms' passes over memory.
+    Outputs are the same up to rounding, without the norms' passes over memory. A subclass of nn.Sequential that calls
+    its layers in their order says so by `in_order = True`.
     """
     for module in net.modules():
-        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+        plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+        if isinstance(module, nn.Sequential) and (plain or getattr(module, "in_order", False)):
             for at, (layer, norm) in enumerate(pairwise(list(module))):
                 if isinstance(norm, nn.BatchNorm2d) and isinstance(layer, CONVOLUTIONS) and _can_fold(layer, norm):
                     module[at] = fuse_conv_bn_eval(layer.eval(), norm.eval(), isinstance(layer, nn.ConvTranspose2d))

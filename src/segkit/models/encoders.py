@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from segkit.models.blocks import ConvBlock, pad_to_multiple
+from segkit.models.lite import NAMES as LITE
+from segkit.models.lite import LiteEncoder
 from segkit.models.unet import Decoder
 
 Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and std of pictures in 0..1, per channel
@@ -115,8 +117,8 @@ class DetailUNet(OnEncoder):
         super().__init__()
         if len(widths) != LEVELS:
             raise ValueError(f"model.net.widths={list(widths)}: expected {LEVELS} numbers, one a level.")
-        self.encoder_name = encoder_name(encoder)
-        self.encoder = self._encoder(None)
+        self.encoder_name = f"tu-{encoder}" if encoder in LITE else encoder_name(encoder)
+        self.encoder = LiteEncoder(encoder) if encoder in LITE else self._encoder(None)
         *skips, deep = self.encoder.out_channels[1:]
         self.detail = ConvBlock((3, detail))
         inputs = [a + b for a, b in zip((deep, *widths), (*reversed(skips), detail), strict=False)]
@@ -150,6 +152,8 @@ def encoder_name(name: str) -> str:
 
 
 def normalisation_of(name: str) -> Normalisation:
+    if name.removeprefix("tu-") in LITE:
+        return HALF
     if name.startswith("tu-"):
         config = importlib.import_module("timm").models.get_pretrained_cfg(name.removeprefix("tu-"))
         return (tuple(config.mean), tuple(config.std)) if config else IMAGENET

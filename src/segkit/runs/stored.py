@@ -83,6 +83,11 @@ class MemoryLimit(TorchDispatchMode):
     """Raises ValueError before tensors take more bytes in total than allowed: a few words of a config can ask for a
     network of any size, far beyond the checkpoint's tensors."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: else torch would import its compiler for this class, which takes longer than a prediction."""
+        return False
+
     def __init__(self, most: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.most, self.made = most, 0
