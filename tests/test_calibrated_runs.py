@@ -18,7 +18,7 @@ from segkit.models.presence import Detection
 from segkit.runs.checkpoints import store_calibration
 from segkit.runs.folder import lock_folder
 from segkit.runs.loading import load
-from segkit.tasks.deciding import decide_by, set_calibration
+from segkit.tasks.deciding import set_calibration
 
 
 def test_a_training_calibrates_and_every_later_command_knows(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_small_objects_are_left_out_by_every_command(tiny_run: Path, tmp_path: P
     values = np.unique(prediction.probabilities)
     at = int(np.searchsorted(values, np.quantile(prediction.probabilities, 0.75)))
     threshold = float(values[at] + values[at + 1]) / 2  # so that there are objects of many sizes
-    decide_by(predictor.task, threshold, 12.0)
+    predictor.task.decide_by(threshold, 12.0)
     label = predictor(image).label
     plain = prediction.probabilities[0] > threshold
     number, objects = cv2.connectedComponents(plain.astype(np.uint8), connectivity=8)

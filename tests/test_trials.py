@@ -37,12 +37,12 @@ def test_a_rival_is_close_and_its_trial_tells_something() -> None:
         data = replace(SKIN, **changes)  # type: ignore[arg-type]
         return setups.find_rival(data, machine, setups.find_setups(data, machine, seconds, ALL))
 
-    found = rival(CORE, 1200)
+    found = rival(CORE, 3600)
     assert found is not None
     assert not found.network.pretrained
-    assert rival(CORE, 60) is None  # less than two passes a trial
-    assert rival(CORE, 1200, val=20_000) is None  # validation would take most of it
-    assert rival(CORE, 1200, val=19) is None
+    assert rival(CORE, 1200) is None  # fewer than five passes a trial
+    assert rival(CORE, 3600, val=20_000) is None  # validation would take most of it
+    assert rival(CORE, 3600, val=19) is None
 
 
 class Tried:

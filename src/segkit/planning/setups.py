@@ -25,6 +25,7 @@ STEPPING = 4  # batch on a CPU from scratch
 LEAST_BATCH = 2  # for batch norm
 CLOSE = 2.0  # doublings, within which the worths of two setups do not tell which is better
 TRIAL = 0.1  # share of the budget in which each of them is tried
+TOLD = 5  # passes, below which a trial tells little
 FEW = 20  # validation pictures, below which they choose neither the epoch nor the network
 SHORTEST, LONGEST = 120, 3600  # seconds of a budget that is proposed
 LITE0 = Network("U-Net on EfficientNet-Lite0", ("model=lite_unet",), pretrained=True)
@@ -214,12 +215,12 @@ def count_windows(data: Fingerprint, size: tuple[int, int], scale: float) -> flo
 
 def find_rival(data: Fingerprint, machine: Machine, possible: Sequence[Setup]) -> Setup | None:
     """The setup whose worth lies too close to the best's to tell which is better, so that both are tried. None where a
-    trial tells little: it would not show every training picture twice, or one validation would take half of it, or few
+    trial tells little: it would not show every training picture five times, or one validation would take half of it, or few
     pictures validate."""
 
     def is_telling(setup: Setup) -> bool:
         trial = TRIAL * setup.passes * setup.windows * pass_seconds(data, machine, setup)
-        return TRIAL * setup.passes >= 2 and trial > 2 * validation_seconds(data, machine, setup)
+        return TRIAL * setup.passes >= TOLD and trial > 2 * validation_seconds(data, machine, setup)
 
     best, *others = possible
     close = [one for one in others if worth(data, best) - worth(data, one) <= CLOSE]
