@@ -215,8 +215,8 @@ def count_windows(data: Fingerprint, size: tuple[int, int], scale: float) -> flo
 
 def find_rival(data: Fingerprint, machine: Machine, possible: Sequence[Setup]) -> Setup | None:
     """The setup whose worth lies too close to the best's to tell which is better, so that both are tried. None where a
-    trial tells little: it would not show every training picture five times, or one validation would take half of it, or few
-    pictures validate."""
+    trial tells little: it would not show every training picture five times, or one validation would take half of it, or
+    few pictures validate."""
 
     def is_telling(setup: Setup) -> bool:
         trial = TRIAL * setup.passes * setup.windows * pass_seconds(data, machine, setup)
