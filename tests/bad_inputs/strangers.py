@@ -250,7 +250,8 @@ CHECKPOINTS = (
     network("colors_of_words", facts("colors", ["red"]), "colors"),
     network("classes_of_a_path", facts("config.dataset.classes", "../../x"), "config.dataset.classes"),
     network("precision_of_another", facts("config.precision", "evil"), "config.precision is 'evil'"),
-    network("frozen_nothing", facts("config.model.freeze", ["evil"]), "freeze=['evil']"),
+    Case("frozen_nothing", "evaluate", EVALUATE, ("best.ckpt", "freeze=['evil']"),  # prediction freezes nothing
+         facts("config.model.freeze", ["evil"])),
     network("seed_of_a_word", facts("config.seed", "x"), "config.seed is 'x'"),
     network("other_architecture", net("_target_", "segkit.models.segnet.SegNet"), "model.net.widths is not among"),
     network("other_widths", net("widths", [8, 16]), "its weights are another network's"),
