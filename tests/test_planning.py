@@ -11,6 +11,8 @@ import torch
 from folders import fill
 from machines import ALL, CORE, CORES, GPU, SCRATCH, SKIN, TABLE, VESSELS, MadeUp
 
+from segkit.configs.composing import compose
+from segkit.configs.recipe import check_planned
 from segkit.models.unet import UNet
 from segkit.models.weights import expect_shares
 from segkit.planning import rules, setups
@@ -202,9 +204,9 @@ def test_views_fill_the_time_that_a_prediction_may_take() -> None:
 
 def test_a_setup_predicts_in_the_time_that_is_given() -> None:
     free = setups.find_setups(SKIN, CORE, 3600, ALL)[0]
-    most = setups.prediction_seconds(CORE, free) / 2
+    most = setups.prediction_seconds(CORE, free.network, free.size) / 2
     kept = setups.find_setups(SKIN, CORE, 3600, ALL, setups.Given(prediction=most))[0]
-    assert setups.prediction_seconds(CORE, kept) <= most
+    assert setups.prediction_seconds(CORE, kept.network, kept.size) <= most
     with pytest.raises(ValueError, match=r"predict_ms=0\.01 is too short: .* takes \d+\.\d ms for a picture here"):
         setups.find_setups(SKIN, CORE, 3600, ALL, setups.Given(prediction=1e-5))
 
@@ -306,9 +308,6 @@ def test_a_threshold_that_is_given_is_not_chosen() -> None:
             r"budget=2s is too short for a plan, which took .* on 64.64 pixels.* In budget=\d+s it sees",
         ),
         (["budget=1m", "model=vgg_classifier"], "recipe=auto plans trainings on masks, and VGGClassifier gives more"),
-        (["trainer.max_epochs=3"], "trainer.max_epochs=3 sets a length, and recipe=auto plans for a time: say budget="),
-        (["budget=1m", "loss=presence"], "recipe=auto plans trainings on masks, and loss=presence is of presence"),
-        (["experiment=own_class"], "experiment=own_class has decided what recipe=auto would choose: leave out one"),
         (["budget=1m", "dataset.empty_fraction=1"], "the 60 training masks are all empty, so crack cannot be learnt"),
     ],
 )
@@ -317,6 +316,19 @@ def test_what_cannot_be_planned_is_told(words: list[str], said: str) -> None:
     machine = MadeUp(1e-4) if "budget=2s" in words else None
     with pytest.raises(ValueError, match=said):
         make_plan([*drawn, *words], time.perf_counter(), machine)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainer.max_epochs=3"], "trainer.max_epochs=3 sets a length, and recipe=auto plans for a time: say budget="),
+        (["budget=1m", "loss=presence"], "recipe=auto plans trainings on masks, and loss=presence is of presence"),
+        (["experiment=own_class"], "experiment=own_class has decided what recipe=auto would choose: leave out one"),
+    ],
+)
+def test_words_that_no_plan_goes_with_are_told_first(words: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_planned(compose(*words, "run_dir=x", config="plan"))
 
 
 def test_a_plan_says_what_the_numbers_in_masks_are(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from scipy import stats
 from segkit.configs.composing import compose
 from segkit.evaluate import evaluate
 from segkit.metrics.presence import PresenceMetrics
+from segkit.metrics.ratios import RATIOS
 from segkit.reporting import collect, intervals
 from segkit.reporting.analysis import Analysis
 from segkit.reporting.gallery import TypicalRun
@@ -90,13 +91,13 @@ def test_every_metric_is_computed_again_without_each_photograph(tmp_path: Path) 
 
 def test_pooled_iou_by_hand() -> None:
     counts = np.array([[10.0, 0.0, 4.0], [5.0, 5.0, 2.0], [5.0, 15.0, 2.0], [0.0, 0.0, 0.0]])
-    whole, left_out = intervals.reduce_sums(counts, intervals.RATIOS["iou"], Clusters("aab"))
+    whole, left_out = intervals.reduce_sums(counts, RATIOS["iou"], Clusters("aab"))
     assert whole == pytest.approx(14 / 48)
     assert left_out == pytest.approx([4 / 8, 10 / 40])
     nothing = np.zeros((4, 3))  # nothing there, nothing claimed
-    assert intervals.reduce_sums(nothing, intervals.RATIOS["iou"], Clusters(range(3)))[0] == 1
+    assert intervals.reduce_sums(nothing, RATIOS["iou"], Clusters(range(3)))[0] == 1
     claimed = np.array([[0.0], [3.0], [0.0], [5.0]])
-    assert intervals.reduce_sums(claimed, intervals.RATIOS["recall"], Clusters("a"))[0] == 0
+    assert intervals.reduce_sums(claimed, RATIOS["recall"], Clusters("a"))[0] == 0
 
 
 def test_intervals_are_on_the_page_and_in_files(tmp_path: Path) -> None:

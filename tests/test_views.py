@@ -8,8 +8,9 @@ import torch
 from conftest import results, segkit
 from torch import Tensor, nn
 
+from segkit import VIEWS
 from segkit.inference.predictor import Predictor
-from segkit.models.views import VIEWS, Views, flip, flip_back
+from segkit.models.views import Views, flip, flip_back
 
 
 class Ramp(nn.Module):

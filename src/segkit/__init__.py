@@ -6,6 +6,7 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 IGNORE_INDEX = 255  # mask value of pixels that no loss and no metric counts
+VIEWS = {"none": 1, "mirror": 2, "flips": 4, "d4": 8}  # ways to look at a picture, and how many views each has
 UNDECIDED = -1e4  # logit of a pixel that no network looked at: background, whatever the threshold
 
 # albumentations asks the network for a newer release at every import unless this is set before.

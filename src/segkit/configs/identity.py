@@ -28,9 +28,16 @@ NOT_IDENTITY = (
     "predict_ms",
 )
 OF_A_PLACE = ("workers", "cache", "download")  # settings of a data set; a resumed run never downloads
-# What older configs lack, at the top, of data sets and of tasks, and what that means.
-LATER: dict[str, Any] = {"passes": 1, "scale": 1, "foreground": 0, "prior": None, "standardise": False}
-LATER |= {"tta": "none", "calibrate": False}
+# What older configs lack (of the data set, of the model, at the top), and what that means.
+LATER: dict[str, Any] = {
+    "passes": 1,
+    "scale": 1,
+    "foreground": 0,
+    "prior": None,
+    "standardise": False,
+    "tta": "none",
+    "calibrate": False,
+}
 SWEEP_ID = "SEGKIT_SWEEP"  # environment variable of a sweep's jobs
 HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler", "benchmark")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from segkit import VIEWS
 from segkit.configs.composing import LAST_EPOCH, parse_budget
 
 
@@ -131,7 +132,6 @@ SIZE = SIDE | several(SIDE, "[height,width]", 2, 2)
 SEED = whole(0, 2**32 - 1)
 CORES = os.cpu_count() or 1
 COLOR = Kind("a name such as red, or [r,g,b] of numbers from 0 to 255", lambda value: as_rgb(value) is not None)
-VIEWS = word("none", "mirror", "flips", "d4")
 METRICS = UNSAID | Kind("", lambda value: isinstance(value, Mapping) and all(map(is_number, value.values())))
 ACCELERATOR = word("auto", "cpu", "gpu")
 PRECISIONS = word(
@@ -271,7 +271,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "recipe": word("none", "auto") | UNSAID,
         "scored_train": COUNT | NULL,
         "predict_ms": ABOVE_0.called("milliseconds, a number above 0") | NULL,
-        "tta": VIEWS,
+        "tta": word(*VIEWS),
         "calibrate": TRUTH,
         "force": TRUTH,
         "compile": TRUTH,
@@ -298,7 +298,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "precision": PRECISION | NULL,
         "gate": GATE | word("sweep") | Kind("recall:0.99", _is_recall),
         "threshold": PROBABILITY | NULL,
-        "tta": VIEWS | NULL,
+        "tta": word(*VIEWS) | NULL,
         "pictures": whole(0),
     },
     "calibrate": {
@@ -311,7 +311,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "input": PATH,
         "gate": GATE.called("a probability from 0 to 1; segkit evaluate gate=sweep shows what each costs"),
         "threshold": PROBABILITY | NULL,
-        "tta": VIEWS | NULL,
+        "tta": word(*VIEWS) | NULL,
         "overlays": TRUTH,
         "probabilities": TRUTH,
         "color": UNSAID | COLOR | several(COLOR, "for several classes a list of these"),

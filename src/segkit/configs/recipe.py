@@ -1,7 +1,5 @@
 """Whether a training is planned: `recipe=auto`, or nothing said and a folder of one's own."""
 
-from collections.abc import Sequence
-
 from omegaconf import DictConfig
 
 from segkit.configs.composing import is_in_sweep, key_of
@@ -32,9 +30,18 @@ def is_planned(cfg: DictConfig) -> bool:
 
 
 def check_planned(cfg: DictConfig) -> None:
-    """ValueError for words that no plan goes with; said before anything heavy is imported."""
-    check_words(own_words(cfg))
-    check_kind(cfg)
+    """ValueError for words that decide what a plan would, and for a training that is not on masks alone; said before
+    anything heavy is imported."""
+    words = own_words(cfg)
+    for word in words:
+        if key_of(word) in DECIDED:
+            typed = as_typed([word])[0]
+            raise ValueError(f"{typed} has decided what recipe=auto would choose: leave out one of the two.")
+    lengths = [word for word in words if sets_length(key_of(word))]
+    if lengths and "budget" not in map(key_of, words):
+        raise ValueError(f"{lengths[0]} sets a length, and recipe=auto plans for a time: say budget=… in its place.")
+    if cfg.choices.loss in OF_PRESENCE:
+        raise ValueError(f"recipe=auto plans trainings on masks, and loss={cfg.choices.loss} is of presence as well.")
 
 
 def check_unplanned(cfg: DictConfig) -> None:
@@ -54,20 +61,3 @@ def sets_length(key: str) -> bool:
 def own_words(cfg: DictConfig) -> list[str]:
     """The words of a command line that a planned config keeps."""
     return [str(word) for word in cfg.overrides if key_of(word).partition(".")[0] not in OWN]
-
-
-def check_words(words: Sequence[str]) -> None:
-    """ValueError for words that decide what a plan would."""
-    for word in words:
-        if key_of(word) in DECIDED:
-            typed = as_typed([word])[0]
-            raise ValueError(f"{typed} has decided what recipe=auto would choose: leave out one of the two.")
-    lengths = [word for word in words if sets_length(key_of(word))]
-    if lengths and "budget" not in map(key_of, words):
-        raise ValueError(f"{lengths[0]} sets a length, and recipe=auto plans for a time: say budget=… in its place.")
-
-
-def check_kind(cfg: DictConfig) -> None:
-    """ValueError for a training that is not on masks alone."""
-    if cfg.choices.loss in OF_PRESENCE:
-        raise ValueError(f"recipe=auto plans trainings on masks, and loss={cfg.choices.loss} is of presence as well.")

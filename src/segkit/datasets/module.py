@@ -152,12 +152,20 @@ class DataModule(LightningDataModule):
     def eval_dataloader(self, split: str, most: int | None = None) -> DataLoader[dict[str, Any]]:
         """Every picture of a split once, or at most so many of them, spread evenly; without random crops or
         augmentation."""
-        kept_otherwise = self._mode(split) == "resize" and self.eval_mode != "resize"  # as training sees them
-        source = self._scaled(split) if kept_otherwise else self.decode(split)
+        source = self._eval_source(split)
         data = PreparedDataset(source, self.eval_mode, self.size, self.seed, presence=self.presence, scored=True)
-        shapes = [self.size] * len(source) if self.eval_mode == "resize" else read_shapes(source)
+        shapes = self.eval_shapes(split)
         taken = None if most is None else spread_evenly(len(shapes), most)
         return self._loader(data, OrderedBatches(shapes, self.batch_size, taken))
+
+    def eval_shapes(self, split: str) -> list[tuple[int, int]]:
+        """(H, W) of the samples of `eval_dataloader`."""
+        source = self._eval_source(split)
+        return [self.size] * len(source) if self.eval_mode == "resize" else read_shapes(source)
+
+    def _eval_source(self, split: str) -> Source:
+        kept_otherwise = self._mode(split) == "resize" and self.eval_mode != "resize"  # as training sees them
+        return self._scaled(split) if kept_otherwise else self.decode(split)
 
     def _loader(self, data: PreparedDataset, batches: ShuffledBatches | OrderedBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(

@@ -36,7 +36,7 @@ log = logging.getLogger("segkit")
 BYTES = 2**28  # of logits that are kept
 FITTED = 2**19  # logits that the temperature is fitted to
 LARGEST = 6e4  # logit that 16 bits hold
-SHARES = np.arange(1, 100) / 100  # thresholds that are tried, beside those at which so much of the foreground is found
+SHARES = np.arange(1, 100) / 100  # probabilities, and shares of the foreground, at which thresholds are tried
 AREAS = (0, *(2**power for power in range(2, 15)))  # smallest objects that are tried, in pixels
 TITLES = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}
 NOTHING = {"threshold": 0.5, "temperature": 1.0, "smallest": 0.0}
@@ -110,7 +110,7 @@ def calibrate(task: Task, data: DataModule, config: dict[str, Any], goal: Goal =
     """
     set_calibration(task, NOTHING)
     seen = see_pictures(task, data, config)
-    groups = number_groups([one.group for one in seen])
+    groups = np.unique([one.group for one in seen], return_inverse=True)[1].tolist()
     found: dict[str, Any] = {**NOTHING, "pictures": len(seen), "groups": len({*groups})}
     shown = {value for one in seen for value in np.unique(one.mask).tolist()} - {IGNORE_INDEX}
     if not seen or (len(task.classes) == 1 and shown != {0, 1}):
@@ -141,24 +141,24 @@ def describe(task: Task, found: Mapping[str, Any], goal: Goal) -> str:
 
 
 def see_pictures(task: Task, data: DataModule, config: dict[str, Any]) -> list[Seen]:
-    """The network's output for the validation pictures that have a labelled pixel, or for as many as BYTES hold."""
+    """The network's output for the validation pictures that have a labelled pixel; for so many of them, evenly spread,
+    as BYTES hold if all were as large as the largest."""
     source = data.sources["val"]
-    groups = extras_of(source).groups or source.names
-    seen, has_masks = list[Seen](), False
+    groups, seen, has_masks = extras_of(source).groups or source.names, list[Seen](), False
 
     def note(logits: Tensor, mask: Tensor, index: Tensor) -> None:
         nonlocal has_masks
         has_masks = True
         values = logits.detach().float().clamp(-LARGEST, LARGEST).half().cpu().numpy()
         for one, truth, at in zip(values, mask.cpu().numpy().astype(np.uint8), index.tolist(), strict=True):
-            kept = sum(picture.logits.nbytes for picture in seen) + one.nbytes <= BYTES
-            if at >= 0 and (truth != IGNORE_INDEX).any() and (kept or not seen):
+            if at >= 0 and (truth != IGNORE_INDEX).any():
                 seen.append(Seen(one, truth, groups[at]))
 
     scores = task.scores("test")
     scores.listen = note
     try:
-        score_split(task, data, "val", config)
+        largest = max(height * width for height, width in data.eval_shapes("val"))
+        score_split(task, data, "val", config, max(BYTES // (2 * largest * len(task.classes)), 1))
     finally:
         scores.listen = None
     if not has_masks:
@@ -166,14 +166,8 @@ def see_pictures(task: Task, data: DataModule, config: dict[str, Any]) -> list[S
     return seen
 
 
-def number_groups(groups: Sequence[Hashable]) -> list[int]:
-    """A number from 0 for each group."""
-    known = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    return [known[group] for group in groups]
-
-
 def choose_temperature(seen: Sequence[Seen], groups: Sequence[int], classes: int) -> dict[str, Any]:
-    """The temperature, and the reliability before and after; 1 if that is not worse."""
+    """The temperature, and the reliability before and after it; 1 where it would raise the calibration error."""
     step = max(sum(one.logits.size for one in seen) // FITTED, 1)
     losses, pixels = [], []
     for one in seen:

@@ -20,7 +20,6 @@ from segkit.evaluation.rows import image_rows, write_scores
 from segkit.evaluation.sheets import save_sheet
 from segkit.models.presence import gate_open
 from segkit.runs.build import Run
-from segkit.runs.loading import load
 from segkit.tasks.contract import Task
 
 log = logging.getLogger("segkit")
@@ -57,14 +56,12 @@ def score_split(
 
 
 def score_best(
-    run: Run, folder: Path, config: dict[str, Any], own: bool
+    task: Task, run: Run, folder: Path, config: dict[str, Any]
 ) -> tuple[dict[str, float], dict[str, float], dict[str, SplitScores]]:
     """Score the best weights of a finished training on val, test and some pictures of train (`scored_train`), without
-    augmentation, the way the evaluate command does: with a task rebuilt from the checkpoint and its own trainer. `own`:
-    as in `runs.load`.
+    augmentation, the way the evaluate command does: with a task rebuilt from the checkpoint and its own trainer.
 
     Also returns the cost per picture, and how each split was scored."""
-    task = load(str(folder), config["trust"], own=own)
     metrics: dict[str, float] = {}
     how: dict[str, SplitScores] = {}
     for split in ("train", "val", "test"):

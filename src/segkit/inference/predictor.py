@@ -72,7 +72,7 @@ class Predictor:
 
     @classmethod
     def load(cls, run: str | Path, trust: Sequence[str] = (), tta: str | None = None, **settings: Any) -> Self:
-        """The predictor of a run folder or checkpoint; `trust` and `tta` as in `segkit.runs.segmenters`."""
+        """The predictor of a run folder or checkpoint; `trust` and `tta` as in `load_segmenter`."""
         return cls(load_segmenter(str(run), trust, tta), **settings)
 
     @property

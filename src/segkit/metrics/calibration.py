@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from segkit.metrics.ratios import RATIOS
+
 BINS = 15  # of confidence (Guo et al., 2017)
 TEMPERATURES = 10 ** np.linspace(-1, 1, 81)  # those that are tried, 6 % apart
-
 LEAST_GAIN = 1e-3  # of a score, below which a candidate is not better
 
 Floats = NDArray[np.floating]
@@ -48,17 +49,17 @@ class Reliability(NamedTuple):
         """Of all pictures together."""
         return Reliability(*(values.reshape(-1, BINS).sum(0) for values in self))
 
-    def error_above(self, threshold: float) -> float:
-        """The same over the bins whose mean confidence exceeds a threshold: of pixels that are called foreground. In
-        that of all pixels, a background that is certain hides them."""
-        above = self.confidence > threshold * self.pixels
-        return float(np.abs(self.confidence - self.right)[above].sum() / max(self.pixels[above].sum(), 1))
-
     def error(self) -> Floats:
         """The expected calibration error (…,): the mean over all pixels of their bin's |confidence − accuracy|."""
         gaps = np.abs(self.confidence - self.right)
         total: Floats = gaps.sum(-1) / np.maximum(self.pixels.sum(-1), 1)
         return total
+
+    def error_above(self, threshold: float) -> float:
+        """The error of all pictures' pixels in bins whose mean confidence exceeds a threshold: of those that are called
+        foreground, which a certain background hides in the error of all pixels."""
+        above = self.confidence > threshold * self.pixels
+        return float(np.abs(self.confidence - self.right)[above].sum() / max(self.pixels[above].sum(), 1))
 
 
 def sort_by_confidence(probabilities: Floats, truth: NDArray[np.integer]) -> Reliability:
@@ -76,8 +77,7 @@ def sort_by_confidence(probabilities: Floats, truth: NDArray[np.integer]) -> Rel
 def error_interval(each: Reliability, groups: Sequence[int], draws: int = 1000) -> tuple[float, float]:
     """A 95 % interval of the calibration error of pictures (N, BINS), by drawing their groups with replacement."""
     sums = _sum_by(np.stack(each, 1), groups)
-    whole = len(sums)
-    times = np.random.default_rng(0).multinomial(whole, np.full(whole, 1 / whole), draws)
+    times = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), draws)
     drawn = np.tensordot(times.astype(float), sums, 1)
     low, high = np.percentile(Reliability(*drawn.transpose(1, 0, 2)).error(), [2.5, 97.5])
     return float(low), float(high)
@@ -95,29 +95,16 @@ class Counts(NamedTuple):
         return Counts(*(_sum_by(values, groups) for values in self))
 
 
-def iou_of(counts: Counts) -> Floats:
-    """IoU (…, K); 1 where neither truth nor prediction has a pixel."""
-    either = counts.truth[..., None] + counts.fp
-    return np.where(either > 0, counts.tp / np.maximum(either, 1), 1.0)
-
-
-def dice_of(counts: Counts) -> Floats:
-    """Dice (…, K), 2 IoU / (1 + IoU)."""
-    iou = iou_of(counts)
-    return 2 * iou / (1 + iou)
-
-
 def rates_of(counts: Counts, pooled: bool) -> dict[str, Floats]:
-    """iou, dice, precision and recall (K,) of K candidates, of all pixels together or as the mean over pictures; 0/0
-    is 1."""
+    """iou, dice, precision and recall (K,) of K candidates, of all pixels together or as the mean over pictures."""
     some = Counts(*(values.sum(0, keepdims=True) for values in counts)) if pooled else counts
-    truth = some.truth[:, None] + np.zeros_like(some.tp)
+    return {name: rate_of(some, name).mean(0) for name in ("iou", "dice", "precision", "recall")}
 
-    def share(whole: Floats) -> Floats:
-        return np.where(truth + some.fp > 0, some.tp / np.maximum(whole, 1), 1.0)
 
-    found = {"iou": iou_of(some), "dice": dice_of(some), "precision": share(some.tp + some.fp), "recall": share(truth)}
-    return {name: np.asarray(values.mean(0)) for name, values in found.items()}
+def rate_of(counts: Counts, name: str) -> Floats:
+    """One of RATIOS (…, K); no true negatives are counted."""
+    missed = counts.truth[..., None] - counts.tp
+    return RATIOS[name](counts.tp, counts.fp, missed, np.zeros_like(missed))
 
 
 def choose_threshold(
@@ -140,13 +127,12 @@ def choose_threshold(
 
 def choose_candidate(counts: Counts, groups: Sequence[int], rate: str, pooled: bool, distance: Floats) -> int:
     """`choose_default` among K candidates by their iou or dice, of all pixels together or as the mean over pictures."""
-    score = {"iou": iou_of, "dice": dice_of}[rate]
     each = counts.sum_by(groups) if pooled else counts
     whole = Counts(*(values.sum(0) for values in each))
     if pooled:
         rest = Counts(*(total - values for total, values in zip(whole, each, strict=True)))
-        return choose_default(score(whole), score(rest), distance)
-    scores, sizes = score(counts), np.bincount(groups)
+        return choose_default(rate_of(whole, rate), rate_of(rest, rate), distance)
+    scores, sizes = rate_of(counts, rate), np.bincount(groups)
     sums = _sum_by(scores, groups)
     without = (sums.sum(0) - sums) / np.maximum(len(scores) - sizes, 1)[:, None]
     return choose_default(scores.mean(0), without, distance)
@@ -157,13 +143,13 @@ def choose_default(whole: Floats, without: Floats, distance: Floats, least: floa
 
     Clearly means by more than a standard error and `least`: among candidates that a few pictures cannot tell apart, the
     default is a safer choice than the luckiest (the rule of one standard error, Breiman et al., 1984). whole (K,): the
-    scores on all pictures, the highest is the best. without (G, K): those without each of G groups, for the
-    jackknife's standard error; one group tells nothing.
+    scores on all pictures, the highest is the best. without (G, K): those without each of G groups, for the standard
+    error by the jackknife, as in reports; one group tells nothing.
     """
-    number, best = len(without), int(whole.argmax())
-    behind = without[:, [best]] - without
-    error = np.sqrt((number - 1) / number * ((behind - behind.mean(0)) ** 2).sum(0))
-    close = whole[best] - whole <= np.maximum(error, least) if number > 1 else np.ones(len(whole), bool)
+    best = int(whole.argmax())
+    behind, left_out = whole[best] - whole, without[:, [best]] - without
+    error = np.sqrt(((left_out - behind) ** 2).sum(0)) if len(without) > 1 else np.inf
+    close = behind <= np.maximum(error, least)
     return int(np.where(close, distance, np.inf).argmin())
 
 

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-VIEWS = {"none": 1, "mirror": 2, "flips": 4, "d4": 8}  # ways to look at a picture: how many views each has
+from segkit import VIEWS
+
 LEAST = 1e-7  # probability; smaller ones have no finite logit in float32
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, open_dict
 
-from segkit import hardware
+from segkit import VIEWS, hardware
 from segkit.configs.composing import (
     compose,
     find_classes,
@@ -21,14 +21,13 @@ from segkit.configs.composing import (
 )
 from segkit.configs.experiment_files import find_foreign
 from segkit.configs.places import TRIALS
-from segkit.configs.recipe import WHOLE, check_kind, check_words, own_words
+from segkit.configs.recipe import WHOLE, own_words
 from segkit.datasets.checking.checks import check_masks
 from segkit.datasets.checking.checkup import check_files
 from segkit.datasets.checking.survey import survey_sample
 from segkit.datasets.findings import DataError
 from segkit.datasets.module import DataModule
 from segkit.files.reading import read_yaml
-from segkit.models.views import VIEWS
 from segkit.models.weights import last_bias
 from segkit.planning import rules, setups
 from segkit.planning.fingerprint import Fingerprint, take_fingerprint
@@ -115,9 +114,7 @@ def make_plan(
 ) -> Plan:
     """The plan for a command line. started: when planning began, a time.perf_counter value. machine: another than this
     one, for tests. try_out: see `plan_config`; its runs go to folders in run_dir."""
-    check_words(words)
     cfg = compose(*words, "run_dir=x")
-    check_kind(cfg)
     reading = read_whole(cfg)
     cfg.dataset.update(NATIVE)
     find_classes(cfg)

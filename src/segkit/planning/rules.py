@@ -6,8 +6,8 @@ A rule is a function that gives a number and says why; `choose` puts them togeth
 import math
 from typing import NamedTuple
 
+from segkit import VIEWS
 from segkit.console import format_count
-from segkit.models.views import VIEWS
 from segkit.planning.fingerprint import Fingerprint
 from segkit.planning.machine import Machine, loss_words
 from segkit.planning.setups import (
@@ -109,7 +109,7 @@ def choose_augmentation(data: Fingerprint) -> Choice:
 def choose_views(data: Fingerprint, machine: Machine, setup: Setup, most: float) -> list[Choice]:
     """The most views of a picture that a prediction has time for, where its time is given: turned and flipped where
     pictures have no direction, else mirrored."""
-    each = prediction_seconds(machine, setup)
+    each = prediction_seconds(machine, setup.network, setup.size, setup.windows)
     ways = ("mirror",) if data.upright else ("d4", "flips", "mirror")
     fitting = [way for way in ways if VIEWS[way] * each <= most]
     if most == math.inf or not fitting:
@@ -120,8 +120,10 @@ def choose_views(data: Fingerprint, machine: Machine, setup: Setup, most: float)
 
 def choose_calibration(data: Fingerprint) -> list[Choice]:
     """Threshold, temperature and smallest object are chosen by validation, if enough pictures validate."""
-    why = "the threshold and the smallest object are chosen by validation" if data.classes == 1 else ""
-    return [Choice(("calibrate=true",), why or "probabilities are calibrated by validation")] if data.val >= FEW else []
+    if data.val < FEW:
+        return []
+    chosen = "the threshold and the smallest object are chosen" if data.classes == 1 else "probabilities are calibrated"
+    return [Choice(("calibrate=true",), f"{chosen} by validation")]
 
 
 def choose_schedule(steps: int, pretrained: bool) -> list[Choice]:
@@ -145,7 +147,7 @@ def choose(data: Fingerprint, machine: Machine, setup: Setup, prediction: float 
     seen = f"in all, every training picture is seen {times} times ({wanted:.0f} are wanted)"
     weights = "has ImageNet weights, which need the fewest pictures" if setup.network.pretrained else "from scratch"
     if prediction < math.inf:
-        taken = 1000 * prediction_seconds(machine, setup)
+        taken = 1000 * prediction_seconds(machine, setup.network, setup.size, setup.windows)
         weights += f"; it predicts a picture in {taken:.0f} of the {1000 * prediction:g} ms that it may take"
     return [
         Choice(setup.network.words, f"{setup.network.name}, {weights}"),

@@ -128,14 +128,15 @@ def propose_budget(
     size = size if scale or given.size else next(sizes_between(data, least, well))
 
     def seconds(network: Network) -> tuple[float, float]:
-        views = data.train * count_windows(data, size, scale)
+        views = data.train * windows
         wanted, cost = wanted_passes(views, network.pretrained), machine.cost(network)
         largest = batch_size(views, machine.on_cpu, network.pretrained)
         batch = given.batch or fitting_batch(largest, machine, cost, size)
         steps = wanted * views / batch / side_by_side(machine)
         return steps * step_seconds(cost, batch, size) / SHARE, wanted
 
-    quick = [one for one in offered if prediction_seconds(machine, Setup(one, size, 1, 1.0, 1.0)) <= given.prediction]
+    windows = count_windows(data, size, scale)
+    quick = [one for one in offered if prediction_seconds(machine, one, size, windows) <= given.prediction]
     needed, wanted = min(map(seconds, quick or offered))
     seen_in = "in windows" if scale else f"of {size[0]}×{size[1]}"
     why = f"{wanted:.0f} passes over {data.train} training pictures {seen_in} take so long here"
@@ -167,7 +168,7 @@ def find_setups(
 
 def keep_quick(found: Sequence[Setup], machine: Machine, most: float) -> list[Setup]:
     """The setups that predict a picture in `most` seconds; ValueError if there are none."""
-    times = [prediction_seconds(machine, setup) for setup in found]
+    times = [prediction_seconds(machine, setup.network, setup.size, setup.windows) for setup in found]
     if min(times) > most:
         name = found[times.index(min(times))].network.name
         raise ValueError(
@@ -177,10 +178,10 @@ def keep_quick(found: Sequence[Setup], machine: Machine, most: float) -> list[Se
     return [setup for setup, seconds in zip(found, times, strict=True) if seconds <= most]
 
 
-def prediction_seconds(machine: Machine, setup: Setup) -> float:
-    """The seconds in which the network sees one picture, in one view."""
-    cost = machine.cost(setup.network)
-    return cost.alone + cost.seen * setup.windows * setup.size[0] * setup.size[1]
+def prediction_seconds(machine: Machine, network: Network, size: tuple[int, int], windows: float = 1.0) -> float:
+    """The seconds in which a network sees one picture of so many windows of a size, in one view."""
+    cost = machine.cost(network)
+    return cost.alone + cost.seen * windows * size[0] * size[1]
 
 
 def is_enough(setup: Setup) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.configs.errors import explain
+from segkit.configs.kinds import is_number
 from segkit.configs.moved import update_names
 from segkit.configs.places import PARTS
 from segkit.files.reading import MOST_JSON, read_json, read_text, read_yaml
@@ -181,13 +182,10 @@ def merge_evaluation(config: Any, results: dict[str, Any], of_run: dict[str, Any
     Settings of the evaluation that differ from the training's go into the config, so such runs form their own group.
     """
     model, path = config["model"], Path(str(results["run"]))
-    calibrated = of_run["calibration"] if isinstance(of_run.get("calibration"), dict) else {}
     own = {
         "split": "test",
         "checkpoint": "best.ckpt",
-        "threshold": calibrated.get("threshold", model.get("threshold", 0.5)),
-        "temperature": calibrated.get("temperature", 1.0),
-        "smallest": calibrated.get("smallest", 0.0),
+        **decisions_of(of_run.get("calibration"), model),
         "tta": config.get("tta", "none"),
         "gate": (model.get("net") or {}).get("gate"),
         "precision": of_run.get("precision"),
@@ -197,6 +195,13 @@ def merge_evaluation(config: Any, results: dict[str, Any], of_run: dict[str, Any
     config = config | {"dataset": results["dataset"]} | {key: here[key] for key in own if here[key] != own[key]}
     metrics = {name.replace(f"{here['split']}/", "test/", 1): value for name, value in results["metrics"].items()}
     return config, of_run | results | {"metrics": metrics}
+
+
+def decisions_of(found: Any, model: Mapping[str, Any]) -> dict[str, float]:
+    """The threshold, temperature and smallest object that `found` names; of a model without a calibration otherwise."""
+    plain = {"threshold": model.get("threshold", 0.5), "temperature": 1.0, "smallest": 0.0}
+    known = found if isinstance(found, Mapping) else {}
+    return plain | {name: known[name] for name in plain if is_number(known.get(name))}
 
 
 def check_shapes(config: Any, results: Any, environment: Any) -> None:

@@ -1,6 +1,6 @@
 """Test pictures of a report: a run's worst and best, and those on which two runs differ most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segkit.configs.kinds import is_number
 from segkit.datasets.module import DataModule, collate
 from segkit.datasets.source import extras_of
 from segkit.evaluation.other_data import evaluation_config
 from segkit.evaluation.sheets import sheet_row
 from segkit.pictures import overlays, sheets
+from segkit.reporting.collect import decisions_of
 from segkit.reporting.groups import Group, Run
 from segkit.runs.build import build_data
 from segkit.runs.loading import load
@@ -32,14 +32,6 @@ class Sheet:
     title: str
     rows: tuple[str, ...]
     picture: overlays.Pixels
-
-
-def decisions_of(run: Run) -> dict[str, float]:
-    """The threshold, temperature and smallest object with which a run was scored."""
-    calibrated = run.results if run.folder != run.trained else run.results.get("calibration")
-    known = calibrated if isinstance(calibrated, Mapping) else {}
-    found = {name: known[name] for name in ("threshold", "temperature", "smallest") if is_number(known.get(name))}
-    return {"threshold": run.config["model"].get("threshold", 0.5)} | found
 
 
 class TypicalRun:
@@ -63,7 +55,8 @@ class TypicalRun:
             dataset = stored_configs.merge_stored_dataset(run.config["dataset"], {}, run.folder / "results.json", trust)
             config |= {"dataset": dataset | {"cache": "off"}}
             set_gate(self.task, run.config.get("gate"))
-        set_calibration(self.task, decisions_of(run))  # not those of a calibration that came after the scores
+        scored = run.results if run.folder != run.trained else run.results.get("calibration")
+        set_calibration(self.task, decisions_of(scored, run.config["model"]))  # not by one that came after the scores
         self.data: DataModule = build_data(config, splits=[self.split])
         self.prepared = self.data.eval_dataloader(self.split).dataset
         if tuple(self.data.sources[self.split].names) != run.names:

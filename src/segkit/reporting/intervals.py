@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.files.tables import csv_text
+from segkit.metrics.ratios import RATIOS
 from segkit.reporting.collect import TOLERANCE
 from segkit.reporting.groups import PIXELS, Group, Run
 from segkit.reporting.ranking import auroc, auroc_without_each, average_precision, precision_without_each
@@ -87,21 +88,6 @@ def reduce_sums(
     total = counts.sum(axis=1)
     left_out = total[:, None] - clusters.sums(counts, at)
     return float(reduce(*total[:, None])[0]), reduce(*left_out)
-
-
-def ratio(part: Array, whole: Array, nothing: Array) -> Array:
-    """part / whole; 0/0 is 1 if the class is neither there nor predicted (`nothing` = 0), else 0, as in the metrics."""
-    return np.asarray(np.divide(part, whole, out=(nothing == 0).astype(np.float64), where=whole > 0))
-
-
-RATIOS: dict[str, Callable[..., Array]] = {  # of true and false positives, false and true negatives
-    "iou": lambda tp, fp, fn, tn: ratio(tp, tp + fp + fn, tp + fp + fn),
-    "dice": lambda tp, fp, fn, tn: ratio(2 * tp, 2 * tp + fp + fn, tp + fp + fn),
-    "f1": lambda tp, fp, fn, tn: ratio(2 * tp, 2 * tp + fp + fn, tp + fp + fn),
-    "precision": lambda tp, fp, fn, tn: ratio(tp, tp + fp, tp + fp + fn),
-    "recall": lambda tp, fp, fn, tn: ratio(tp, tp + fn, tp + fp + fn),
-    "accuracy": lambda tp, fp, fn, tn: ratio(tp + tn, tp + fp + fn + tn, tp + fp + fn + tn),
-}
 
 
 def compute_presence(kind: str, label: str, run: Run, clusters: Clusters) -> Values | None:

@@ -1,15 +1,13 @@
 """How Lightning writes and reads checkpoint files."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from segkit.configs.identity import move_paths
 from segkit.files.reading import read_checkpoint
-from segkit.files.writing import write_bytes
+from segkit.runs.checkpoints import write_checkpoint
 from segkit.security.kinds import is_inside
 
 
@@ -20,10 +18,8 @@ class CheckpointFiles(TorchCheckpointIO):
         if Path(path).name == "best.ckpt":
             kept = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "segkit")
             checkpoint = {key: checkpoint[key] for key in kept}
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(Path(path), content.getbuffer())
+        write_checkpoint(Path(path), checkpoint)
 
     def load_checkpoint(self, path: Any, *args: Any, **more: Any) -> dict[str, Any]:
         """Also works for a run folder that was moved or copied, where ModelCheckpoint would drop its best score.

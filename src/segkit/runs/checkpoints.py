@@ -16,6 +16,11 @@ def store_calibration(path: Path, found: Mapping[str, float]) -> None:
     """Write what was calibrated (see `segkit.tasks.deciding.set_calibration`) into a checkpoint's facts."""
     checkpoint = read_checkpoint(path)
     checkpoint["segkit"]["calibration"] = dict(found)
+    write_checkpoint(path, checkpoint)
+
+
+def write_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
     content = io.BytesIO()
     torch.save(checkpoint, content)
     write_bytes(path, content.getbuffer())

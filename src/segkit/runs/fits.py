@@ -50,10 +50,13 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
     """Run one small batch through network and loss; an error names the two settings that disagree."""
     chosen, classes = config["choices"], config["dataset"]["classes"]
     height, width = task.example_input_array.shape[2:]  # type: ignore[union-attr]
+    check_decisions(task.net, config.get("tta", "none"), bool(config.get("calibrate")))
     was_training = task.training
     task.eval()
     with torch.no_grad():
         out = task.detect(torch.zeros(2, 3, height, width, dtype=torch.uint8))
+        if config.get("tta") == "d4" and height != width:
+            check_turned(task, width, height, chosen["model"])
     task.train(was_training)
     expected, logits = (2, config["channels"], height, width), out.masks
     if logits is not None and tuple(logits.shape) != expected:
@@ -62,8 +65,6 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
             f"pictures have shape {tuple(logits.shape)}, expected {expected} for the classes {classes}. Give the "
             "network `out_channels: ${channels}` (or what it calls them) and return the input's size."
         )
-    check_decisions(task.net, config.get("tta", "none"), bool(config.get("calibrate")))
-    check_turned(task, config)
     batch = {"mask": torch.zeros(2, height, width, dtype=torch.int64), "index": torch.arange(2)}
     if config["dataset"].get("presence_threshold") is not None:
         batch["label"] = torch.arange(2)
@@ -86,21 +87,15 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
     check_monitor(config, task.classes, losses.keys(), found)
 
 
-def check_turned(task: Task, config: Mapping[str, Any]) -> None:
+def check_turned(task: Task, height: int, width: int, model: str) -> None:
     """Require that a network which is to see pictures turned takes them so."""
-    height, width = task.example_input_array.shape[2:]  # type: ignore[union-attr]
-    if config.get("tta") != "d4" or height == width:
-        return
     try:
-        with torch.no_grad():
-            task.eval().detect(torch.zeros(1, 3, width, height, dtype=torch.uint8))
+        task.detect(torch.zeros(1, 3, height, width, dtype=torch.uint8))
     except RuntimeError as error:
         raise ValueError(
-            f"tta=d4 turns pictures by 90°, and model={config['choices']['model']} does not take pictures of "
-            f"[{width},{height}] pixels: {first_line(error)}. Say tta=flips."
+            f"tta=d4 turns pictures by 90°, and model={model} does not take pictures of [{height},{width}] pixels: "
+            f"{first_line(error)}. Say tta=flips."
         ) from error
-    finally:
-        task.train()
 
 
 def check_loss(chosen: Mapping[str, str], task: Task, out: Detection, batch: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ A new setting of a class in segkit must be added here, too: tests/test_security.
 
 from collections.abc import Mapping
 
+from segkit import VIEWS
 from segkit.security.augmentations import AUGMENTS, PHOTOMETRIC, TRANSFORMS
 from segkit.security.built import TABLE, Built, Drawn
 from segkit.security.kinds import (
@@ -276,7 +277,7 @@ CHOICES = Map(Maybe(Either((TEXT, List(TEXT)))))
 PRECISION = one_of("auto", "16-mixed", "bf16-mixed", "32-true", "16-true", "bf16-true", "64-true", "32", "64", "16",
                    "bf16", 16, 32, 64)
 METRICS = Maybe(Map(NUMBER))
-VIEWED = one_of("none", "mirror", "flips", "d4")
+VIEWED = one_of(*VIEWS)
 CALIBRATED = Node({"threshold": Number(1e-6, 1 - 1e-6), "temperature": Number(1e-3, 1e3), "smallest": Number(0, 1e9)})
 SETTINGS: dict[str, Kind] = {
     "dataset": Drawn("dataset"), "model": Built("task"), "loss": Built("loss"), "optimizer": Built("optimizer"),

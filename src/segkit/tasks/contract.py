@@ -39,10 +39,10 @@ class Task(LightningModule):
     """A network with its training, its scores and its predictions.
 
     classes: their names; a single one is foreground against background. threshold: with one class, the probability
-    above which a pixel is foreground. temperature: by which logits are divided outside of training (Guo et al., 2017).
-    smallest: with one class, the area of an object in pixels as the network sees them, below which it is left out.
-    facts: plain containers stored in every checkpoint, so that it alone is enough to predict. frozen: the parts of the
-    network that are not trained. loss: None in a task that was built to predict.
+    above which a pixel is foreground. temperature: by which logits are divided before they become probabilities (Guo et
+    al., 2017). smallest: with one class, the area of an object in pixels as the network sees them, below which it is
+    left out. facts: plain containers stored in every checkpoint, so that it alone is enough to predict. frozen: the
+    parts of the network that are not trained. loss: None in a task that was built to predict.
     """
 
     net: nn.Module

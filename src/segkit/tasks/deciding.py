@@ -68,7 +68,7 @@ def set_threshold(task: Segments, threshold: float | None) -> None:
 
 
 def set_calibration(task: Segments, found: Mapping[str, Any]) -> None:
-    """Decide as `segkit calibrate` found it best: by its `threshold`, `temperature` and `smallest` object."""
+    """Decide by the `threshold`, `temperature` and `smallest` object that `segkit calibrate` has chosen."""
     task.temperature = float(found.get("temperature", 1.0))
     task.decide_by(float(found.get("threshold", task.threshold)), float(found.get("smallest", 0.0)))
 

@@ -10,10 +10,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
+from segkit import VIEWS
 from segkit.configs.composing import LAST_EPOCH, parse_budget
 from segkit.evaluation.calibration import calibrate_run
 from segkit.evaluation.score import score_best
-from segkit.models.views import VIEWS
 from segkit.runs import checkpoints
 from segkit.runs.build import Run, build
 from segkit.runs.console import log_to_console
@@ -74,14 +74,14 @@ def fit_and_test(cfg: DictConfig, record: Record, own: bool, follow_links: bool)
     run, seconds = fit_in_memory(record.config, attempt)
     if (size := run.data.batch_size) != record.config["dataset"]["batch_size"]:
         record.facts["batch"] = {"size": size, "accumulated": run.trainer.accumulate_grad_batches}
+    path = record.folder / "checkpoints" / "best.ckpt"
+    task = load(str(path), record.config["trust"], own=own)
     if record.config.get("calibrate"):
-        path = record.folder / "checkpoints" / "best.ckpt"
-        task = load(str(path), record.config["trust"], own=own)
         record.facts["calibration"] = calibrate_run(task, run.data, record.config, path)
-    elif found := checkpoints.read(record.folder, "best")["segkit"].get("calibration"):  # of `segkit calibrate`
-        record.facts["calibration"] = dict(found)
+    elif found := task.facts.get("calibration"):  # by `segkit calibrate`, before the run was resumed
+        record.facts["calibration"] = found
     log.info("testing %s", budget.describe_test(run, validation_seconds(run)))
-    record.metrics, cost, seen = score_best(run, record.folder, record.config, own)
+    record.metrics, cost, seen = score_best(task, run, record.folder, record.config)
     record.facts |= {"train_seconds": round(before + seconds, 2), "epochs": epochs_of(record, "last")} | cost
     best = epochs_of(record, "best")
     monitor = record.config["monitor"]
