@@ -187,6 +187,21 @@ def test_a_run_scored_with_other_settings_is_no_further_seed(tmp_path: Path) -> 
     assert "/3</code>: it scores the same run as" in text
 
 
+def test_titles_name_what_an_evaluation_did_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "runs", "a", SCORES)
+    results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(results | {"calibration": {"threshold": 0.4, "temperature": 1.2}}))
+    ways: tuple[dict[str, Any], ...] = (
+        {"threshold": 0.4, "temperature": 1.2, "smallest": 0.0, "tta": "none"},  # as the run was scored itself
+        {"threshold": 0.170895, "temperature": 1.2, "smallest": 0.0, "tta": "none"},
+        {"threshold": 0.4, "temperature": 1.2, "smallest": 0.0, "tta": "d4"},
+    )
+    for number, way in enumerate(ways):
+        write_evaluation(tmp_path / "evaluate", str(number), run, **way)
+    assert {group.title for group in groups_in(tmp_path / "evaluate")} == {"made_up", "threshold 0.170895", "d4"}
+
+
 def test_an_evaluation_leads_to_no_run_that_nobody_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path / "private", "a", SCORES)
     theirs = write_evaluation(tmp_path / "downloads", "theirs", run)

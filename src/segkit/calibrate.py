@@ -19,7 +19,7 @@ def calibrate(cfg: DictConfig) -> dict[str, Any]:
 
     log_to_console()
     found = calibrate_checkpoint(settings)
-    console.say("results.json of the run has the scores of before. To score it anew:")
+    console.say("The scores in the run's results.json are from before. To score it again:")
     console.say(f"  python -m segkit.evaluate {format_argument('run', settings['run'])}")
     return found
 

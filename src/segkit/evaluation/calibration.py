@@ -118,6 +118,7 @@ def calibrate(task: Task, data: DataModule, config: dict[str, Any], goal: Goal =
     found |= choose_temperature(seen, groups, len(task.classes))
     if len(task.classes) == 1:
         found |= choose_masks(seen, groups, found["temperature"], goal)
+    found |= {name: float(f"{found[name]:.6g}") for name in NOTHING}  # as people read them, in reports too
     set_calibration(task, found)
     return found
 

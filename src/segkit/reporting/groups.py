@@ -126,12 +126,15 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def make_titles(groups: Sequence[Group], columns: Sequence[str]) -> list[str]:
-    """A name for each group: its experiment's, if each has a different one, else its values in some columns; paths by
-    their last part."""
+    """A name for each group: its experiment's, if each has a different one, else the values that it has in some
+    columns; paths by their last part."""
     found = [experiment_of(group.config) for group in groups]
     if all(found) and len(set(found)) == len(found):
         return found
-    words = [" / ".join(setting_in_title(name, group.settings[name]) for name in columns) for group in groups]
+    words = [
+        " / ".join(setting_in_title(name, value) for name in columns if (value := group.settings[name]))
+        for group in groups
+    ]
     words = [text or str(group.config.get("name", "")) for text, group in zip(words, groups, strict=True)]
     seen = Counter(words)
     return [
