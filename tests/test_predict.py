@@ -130,7 +130,7 @@ def test_prediction_is_what_evaluation_scored(tiny_run: Path) -> None:
     image = disc((32, 32), 3)[0]
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
     expected = (task(batch).sigmoid() > 0.5)[0, 0].numpy()
-    label = predictor.predict(task, image, predictor.InputMode("resize", (32, 32))).label
+    label = predictor.predict(task, [image], predictor.InputMode("resize", (32, 32)))[0].label
     assert label is not None
     np.testing.assert_array_equal(label.astype(bool), expected)
 

@@ -1,8 +1,9 @@
 """A picture of any size in, probabilities of its size out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 from segkit import hardware
 from segkit.datasets.samples import resize_image, scaled
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
+from segkit.inference.pictures import Picture, as_rgb
 from segkit.models.presence import Detection, probability
 from segkit.runs.segmenters import load_segmenter
 from segkit.tasks.deciding import set_gate, set_threshold
 from segkit.tasks.segmenter import NOT_FINITE, Segments, is_finite
 
-AT_ONCE = 16  # crops of one picture
+AT_ONCE = 16  # crops of one picture, or pictures of a list
 
 
 class Prediction(NamedTuple):
@@ -51,7 +53,10 @@ def find_input_mode(config: Mapping[str, Any]) -> InputMode:
 
 
 class Predictor:
-    """A run as a function of one picture: image (H, W, 3) uint8 RGB to a `Prediction`.
+    """A run as a function of pictures: of one to a `Prediction`, of a list to a list of them.
+
+    A picture is an array (H, W, 3) uint8 RGB, or anything else that `as_rgb` takes: a path, an image of PIL, grey, 16
+    bits. Several threads may share a predictor.
 
     With resizing, the network sees the picture as in training, and its probabilities are interpolated linearly back to
     (H, W) before the threshold, so that borders stay smooth. With crops, it sees the run's five if they cover the
@@ -79,33 +84,78 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         return self.task.classes
 
-    def __call__(self, image: NDArray[np.uint8]) -> Prediction:
+    @overload
+    def __call__(self, picture: Picture) -> Prediction: ...
+
+    @overload
+    def __call__(self, picture: Sequence[Picture]) -> list[Prediction]: ...
+
+    def __call__(self, picture: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+        if isinstance(picture, list | tuple):
+            pictures = [*picture]
+            parts = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
+            return [prediction for part in parts for prediction in self._predict(part)]
+        return self._predict([picture])[0]  # type: ignore[list-item]
+
+    def _predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
+        images = [as_rgb(picture) for picture in pictures]
         with hardware.computing(self.task.device, self.precision):
-            return predict(self.task, image, self.how)
+            return predict(self.task, images, self.how)
+
+
+class Prepared(NamedTuple):
+    """A picture as the network sees it (3, h, w) uint8, the size that it has itself, and whether it is cut into
+    crops."""
+
+    pixels: Tensor
+    size: tuple[int, int]
+    crops: bool
+
+    @property
+    def batch(self) -> tuple[object, ...]:
+        """Equal for pictures that can be seen in one batch."""
+        return (id(self),) if self.crops else tuple(self.pixels.shape)
 
 
 @torch.no_grad()
-def predict(task: Segments, image: NDArray[np.uint8], how: InputMode) -> Prediction:
-    """A task's prediction for image (H, W, 3) uint8 RGB, which its network sees as in `how`: see `Predictor`."""
+def predict(task: Segments, images: Sequence[NDArray[np.uint8]], how: InputMode) -> list[Prediction]:
+    """A task's predictions for images (H, W, 3) uint8 RGB, which its network sees as in `how`, those of one size in one
+    batch: see `Predictor`."""
+    prepared = [prepare(image, how) for image in images]
+    found = dict[int, Prediction]()
+    for batch in dict.fromkeys(one.batch for one in prepared):
+        numbers = [number for number, one in enumerate(prepared) if one.batch == batch]
+        first = prepared[numbers[0]]
+        if first.crops:
+            out, logits = detect_in_crops(task, first.pixels, how)
+            presence = None if out.presence is None else probability(out.presence).max()[None]
+        else:
+            out = task.detect(torch.stack([prepared[number].pixels for number in numbers]).to(task.device))
+            logits, presence = out.masks, None if out.presence is None else probability(out.presence)
+        if not is_finite(out):
+            raise ValueError(NOT_FINITE)
+        for row, number in enumerate(numbers):
+            here = None if presence is None else float(presence[row])
+            found[number] = decide(task, prepared[number], here, None if logits is None else logits[row : row + 1])
+    return [found[number] for number in range(len(prepared))]
+
+
+def prepare(image: NDArray[np.uint8], how: InputMode) -> Prepared:
     height, width = image.shape[:2]
     pixels = resize_image(image, how.size if how.mode == "resize" else scaled((height, width), how.scale))
-    fits = pixels.shape[0] >= how.size[0] and pixels.shape[1] >= how.size[1]
-    crops = how.mode in ("five", "grid") and fits  # else as it is
+    fits = pixels.shape[0] >= how.size[0] and pixels.shape[1] >= how.size[1]  # else it is seen as it is
     picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-    if crops:
-        out, logits = detect_in_crops(task, picture, how)
-    else:
-        out = task.detect(picture[None].to(task.device))
-        logits = out.masks
-    if not is_finite(out):
-        raise ValueError(NOT_FINITE)
-    presence = None if out.presence is None else float(probability(out.presence).max())
+    return Prepared(picture, (height, width), how.mode in ("five", "grid") and fits)
+
+
+def decide(task: Segments, picture: Prepared, presence: float | None, logits: Tensor | None) -> Prediction:
+    """The prediction at a picture's own size, from mask logits (1, C, h, w)."""
     if logits is None:
         return Prediction(None, presence, None)
     probabilities = task.activated(logits)
-    if probabilities.shape[2:] != (height, width):
-        probabilities = F.interpolate(probabilities, (height, width), mode="bilinear", align_corners=False)
-    label = task.label(probabilities, height * width / (pixels.shape[0] * pixels.shape[1]))
+    if probabilities.shape[2:] != picture.size:
+        probabilities = F.interpolate(probabilities, picture.size, mode="bilinear", align_corners=False)
+    label = task.label(probabilities, math.prod(picture.size) / math.prod(picture.pixels.shape[1:]))
     return Prediction(label[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
 
 
