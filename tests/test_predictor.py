@@ -27,13 +27,10 @@ def test_a_picture_may_be_a_path_an_array_or_an_image(tmp_path: Path) -> None:
     for given in (path, str(path), IMAGE, Image.fromarray(IMAGE), np.dstack([IMAGE, IMAGE[..., :1]])):
         np.testing.assert_array_equal(as_rgb(given), IMAGE)
     grey = IMAGE[..., 0]
-    for given in (
-        grey,
-        Image.fromarray(grey),
-        257 * grey.astype(np.uint16),
-        Image.fromarray(257 * grey.astype(np.uint16)),
-    ):
-        np.testing.assert_array_equal(as_rgb(given), np.stack([grey] * 3, -1))
+    deep = 257 * grey.astype(np.uint16)
+    for array in (grey, deep):
+        for picture in (array, Image.fromarray(array)):
+            np.testing.assert_array_equal(as_rgb(picture), np.stack([grey] * 3, -1))
     assert as_rgb(np.array([[65535, 0, 128, 129]], np.uint16))[0, :, 0].tolist() == [255, 0, 0, 1]
 
 

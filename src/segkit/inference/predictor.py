@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from segkit.runs.segmenters import load_segmenter
 from segkit.tasks.deciding import set_gate, set_threshold
 from segkit.tasks.segmenter import NOT_FINITE, Segments, is_finite
 
+Each = TypeVar("Each", bound=Picture)
 AT_ONCE = 16  # crops of one picture, or pictures of a list
 
 
@@ -88,14 +89,13 @@ class Predictor:
     def __call__(self, picture: Picture) -> Prediction: ...
 
     @overload
-    def __call__(self, picture: Sequence[Picture]) -> list[Prediction]: ...
+    def __call__(self, picture: list[Each]) -> list[Prediction]: ...
 
-    def __call__(self, picture: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
-        if isinstance(picture, list | tuple):
-            pictures = [*picture]
-            parts = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
+    def __call__(self, picture: Picture | list[Each]) -> Prediction | list[Prediction]:
+        if isinstance(picture, list):
+            parts = [picture[start : start + AT_ONCE] for start in range(0, len(picture), AT_ONCE)]
             return [prediction for part in parts for prediction in self._predict(part)]
-        return self._predict([picture])[0]  # type: ignore[list-item]
+        return self._predict([picture])[0]
 
     def _predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         images = [as_rgb(picture) for picture in pictures]
