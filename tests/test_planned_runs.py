@@ -71,6 +71,11 @@ def test_a_plan_is_an_experiment_that_trains_as_it_says(tmp_path: Path) -> None:
     assert (config["seed"], config["budget"], config["name"]) == (1, "4s", "plan")
     assert 3 < results(tmp_path / "run")["budget"]["used"] < 6
     assert "plan: dataset.batch_size=4 (at most a tenth" in trained.stderr
+    assert "segkit.train -m experiment=plan/plan.yaml seed=0,1,2" in trained.stdout
+    again = segkit("resume=run", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "segkit.predict run=" in again.stdout
+    assert "experiment=plan" not in again.stdout  # the folder does not know where the file was
     words = ["experiment=plan/plan.yaml", "dataset.picture_size=48", "budget=2s", "hydra.run.dir=other"]
     other = segkit(*words, cwd=tmp_path)
     assert other.returncode == 1

@@ -263,6 +263,32 @@ def test_this_machine_is_measured() -> None:
     assert narrow.kept < between.kept < wide.kept < 10_000  # bytes are counted, not timed
 
 
+def test_other_work_on_the_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    for share, said in ((0.9, False), (0.5, True)):
+        monkeypatch.setattr(time, "process_time", lambda share=share: share * threads * time.perf_counter())
+        machine = ThisMachine(1)
+        assert "other work" not in machine.describe()  # nothing was measured
+        machine.cost(unet(8))
+        assert ("; other work left 50% of it to the measuring" in machine.describe()) == said
+
+
+def test_measuring_takes_a_share_of_the_budget() -> None:
+    def clock(allowed: float) -> int:
+        times = list[float]()
+
+        def work() -> None:
+            time.sleep(0.01)
+            times.append(time.perf_counter())
+
+        ThisMachine(1, allowed=allowed)._clock(work)
+        return len(times)
+
+    assert clock(10) == 3
+    assert clock(0.015) == 2
+    assert clock(0) == 1
+
+
 def test_costs_of_other_widths_grow_whatever_was_measured() -> None:
     narrow = Cost(0.01, 1e-6, 4e-7, 300.0, 0.002)
     usual = extrapolate(narrow, Cost(0.02, 3e-6, 1.2e-6, 600.0, 0.004), 2)
@@ -292,6 +318,15 @@ def test_a_budget_is_proposed_where_none_is_given() -> None:
     assert "passes over 60 training pictures" in plan.choices[0].why
     assert plan.machine == "cpu, made up"
     assert "calibrate=true" not in plan.words  # 12 validation pictures
+
+
+def test_drawn_pictures_keep_their_size() -> None:
+    words = ["dataset=synthetic", "dataset.counts=[60,20,12]", "dataset.size=96", "budget=60s"]
+    assert "dataset.picture_size=96" in make_plan(words, time.perf_counter(), CORES).words
+    chosen = [word for word in make_plan([*words[:2], *words[3:]], time.perf_counter(), CORES).words if "size=" in word]
+    assert "dataset.picture_size=128" in chosen  # whatever the network sees
+    given = make_plan([*words, "dataset.picture_size=80"], time.perf_counter(), CORES).words
+    assert not any("picture_size" in word for word in given)
 
 
 def test_a_threshold_that_is_given_is_not_chosen() -> None:

@@ -211,6 +211,17 @@ def own_config_dirs() -> list[str]:
     return [source.path for source in sources if source.provider == "command-line"]
 
 
+def has_experiment(words: Sequence[str]) -> bool:
+    """Whether the experiment that words name, if any, is one that a command line can name so. That of a resumed run may
+    have come from a file that only the run's own command line named."""
+    names = [word.removeprefix("experiment=") for word in words if word.startswith("experiment=")]
+    places = [config_dir(), *map(Path, own_config_dirs())]
+    known = (
+        Path(name).suffix or any((place / "experiment" / f"{name}.yaml").exists() for place in places) for name in names
+    )
+    return all(known)
+
+
 def is_in_sweep() -> bool:
     """Whether this is one of several jobs (`-m`, or an ablation)."""
     return HydraConfig.initialized() and "MULTIRUN" in str(HydraConfig.get().mode)

@@ -18,6 +18,7 @@ SIDES = (64, 128)  # of the square pictures that are timed
 BATCH = 4  # of them
 LEAST_STEP = 1e-3  # seconds of a step's fixed part
 TIMED = 2  # steps at each size, after one that is not timed
+BUSY = 0.75  # of the cores' time that measuring gets, below which other work is told of
 MOST_GROWTH = 4.0  # of a cost, when the width doubles
 MEASURED = (8, 16)  # widths of U-Nets; a power law leads from these to others
 
@@ -74,10 +75,11 @@ class Machine(Protocol):
 
 class ThisMachine:
     """Measures each network once, in the precision of the run. classes: that it tells apart. words: of the command
-    line, of which those about hardware count."""
+    line, of which those about hardware count. allowed: seconds of measuring, after which nothing is measured twice."""
 
-    def __init__(self, classes: int, words: Sequence[str] = ()) -> None:
-        self.classes = classes
+    def __init__(self, classes: int, words: Sequence[str] = (), allowed: float = math.inf) -> None:
+        self.classes, self.allowed = classes, allowed
+        self.spent, self.worked = 0.0, 0.0  # seconds of measuring, and those of all cores that it got
         self.words = [word for word in words if key_of(word).partition(".")[0] in ("trainer", "precision")]
         config = to_plain(compose(*self.words, "run_dir=x"))
         self.known: dict[str, Cost] = {}
@@ -92,7 +94,15 @@ class ThisMachine:
         threads = torch.get_num_threads()
         several = f"{self.devices} × {self.device.type}" if self.devices > 1 else str(self.device)
         where = f"{threads} thread{'s' * (threads > 1)}" if self.on_cpu else several
-        return f"{self.device.type}, {where}, {self.precision}"
+        return f"{self.device.type}, {where}, {self.precision}{self._describe_load()}"
+
+    def _describe_load(self) -> str:
+        """Say so if other work took much of the CPU meanwhile: costs are then too high, and what is chosen too
+        small."""
+        got = self.worked / max(self.spent * torch.get_num_threads(), 1e-9)
+        if not self.on_cpu or not self.spent or got > BUSY:
+            return ""
+        return f"; other work left {got:.0%} of it to the measuring, so that costs seem higher than they are"
 
     def cost(self, network: Network) -> Cost:
         if network.name not in self.known:
@@ -168,14 +178,16 @@ class ThisMachine:
 
     def _clock(self, work: Callable[[], object]) -> float:
         """The quickest of some repetitions, in seconds: other work on the machine only makes them slower."""
-        times = []
-        for _ in range(TIMED + 1):
-            started = time.perf_counter()
+        times = list[float]()
+        while len(times) <= TIMED and (not times or self.spent < self.allowed):
+            started, worked = time.perf_counter(), time.process_time()
             work()
             if not self.on_cpu:
                 torch.accelerator.synchronize()
             times.append(time.perf_counter() - started)
-        return min(times[1:])
+            self.spent += times[-1]
+            self.worked += time.process_time() - worked
+        return min(times[1:] or times)
 
 
 def extrapolate(narrow: Cost, wide: Cost, share: float) -> Cost:

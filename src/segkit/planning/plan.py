@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from segkit import VIEWS, hardware
 from segkit.configs.composing import (
@@ -40,6 +40,7 @@ from segkit.runs.making import make
 
 NETWORK = ("model", "model.net", "weights", "init_from", "freeze")  # settings that say which network is trained
 NATIVE = {"train": "crop", "eval": "native", "crops": "none", "cache": "off"}  # how a plan looks at pictures
+PROBE = 0.03  # of the budget, after which no network is timed more than once
 NAMED = "the network that was named"
 
 
@@ -115,7 +116,7 @@ def make_plan(
     """The plan for a command line. started: when planning began, a time.perf_counter value. machine: another than this
     one, for tests. try_out: see `plan_config`; its runs go to folders in run_dir."""
     cfg = compose(*words, "run_dir=x")
-    reading = read_whole(cfg)
+    reading = [*read_whole(cfg), *hold_followers(cfg)]
     cfg.dataset.update(NATIVE)
     find_classes(cfg)
     config = to_plain(cfg)
@@ -126,14 +127,13 @@ def make_plan(
     except DataError:
         check_files(data, "fast")  # names all that is wrong
         raise
-    here = machine or ThisMachine(found.classes, words)
+    budget = None if config["budget"] is None else parse_budget(config["budget"])
+    here = machine or ThisMachine(found.classes, words, PROBE * (budget or setups.SHORTEST))
     offered, given = offer_networks(words, config), read_given(words, data, config)
     more = list[Choice]()
-    if config["budget"] is None:
+    if (seconds := budget) is None:
         seconds, why = setups.propose_budget(found, here, offered, given)
         more.append(Choice((f"budget={seconds / 60:g}m",), why))
-    else:
-        seconds = parse_budget(config["budget"])
 
     def choose(setup: Setup) -> list[Choice]:
         choices = rules.choose(found, here, setup, given.prediction)
@@ -188,6 +188,14 @@ def read_whole(cfg: DictConfig) -> list[Choice]:
         if cfg.dataset.get(key, value) != value
     ]
     return [Choice(tuple(words), "as plans see pictures, not as the data set's own settings do")] if words else []
+
+
+def hold_followers(cfg: DictConfig) -> list[Choice]:
+    """The words that hold settings of a data set that follow from others, as drawn pictures' size from that of the
+    network's: the pictures are to stay those that were looked at."""
+    followers = [str(key) for key in cfg.dataset if OmegaConf.is_interpolation(cfg.dataset, key)]
+    words = [f"dataset.{key}={cfg.dataset[key]}" for key in followers]
+    return [Choice(tuple(words), "the pictures that were looked at")] if words else []
 
 
 def leave_last(choices: Iterable[Choice]) -> Iterator[Choice]:

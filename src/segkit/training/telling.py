@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit import console, hardware
-from segkit.configs.composing import find_test_metric, format_argument, is_in_sweep, own_config_dirs
+from segkit.configs.composing import find_test_metric, format_argument, has_experiment, is_in_sweep, own_config_dirs
 from segkit.configs.experiment_files import as_typed
 from segkit.evaluation import advice
 from segkit.evaluation.advice import SplitScores
@@ -125,7 +125,8 @@ def show_results(record: Record) -> None:
     if record.config.get("recipe") == "auto":  # a grid is not planned, so it starts from the plan
         console.say(f"  python -m segkit.plan {' '.join([*folders, *kept])}")
         kept = ["experiment=plan/plan.yaml", *(word for word in kept if word.startswith("dataset.root="))]
-    console.say(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
+    if has_experiment(kept):
+        console.say(f"  python -m segkit.train {' '.join([*folders, '-m', *kept, *compared])} seed=0,1,2")
 
 
 def suggest_losses(config: dict[str, Any]) -> str:
