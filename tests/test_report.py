@@ -51,6 +51,26 @@ def test_columns_are_values_below_the_same_choice_and_no_echoes(tmp_path: Path) 
     ]
 
 
+def test_seeds_of_a_planned_command_are_one_group_whatever_was_planned(tmp_path: Path) -> None:
+    def write(name: str, seed: int, words: list[str] | None, **config: object) -> None:
+        plan = {"plan": {"choices": [{"words": words, "why": ""}]}} if words else {}
+        write_run(tmp_path, name, SCORES, seed=seed, config={**config, **plan})
+
+    write("a", 0, ["model=segnet", "optimizer=adam", "dataset.batch_size=8"], optimizer={"lr": 0.1, "betas": 1})
+    write("b", 1, ["model=segnet", "optimizer=adam", "dataset.batch_size=4", "loss.alpha=0.5"], optimizer={"lr": 0.2})
+    write("c", 0, ["model=segnet", "optimizer=adam", "dataset.batch_size=8"], optimizer={"lr": 0.1}, budget="8m")
+    write("d", 0, None, optimizer={"lr": 0.3}, budget="8m")
+    write("e", 0, None, optimizer={"lr": 0.4}, budget="8m")
+    groups = groups_in(tmp_path)
+    assert [[run.seed for run in group.runs] for group in groups] == [[0, 1], [0], [0], [0]]
+    assert [group.settings["model"] for group in groups] == ["planned", "planned", "unet", "unet"]
+    assert [group.settings["lr"] for group in groups] == ["planned", "planned", "0.3", "0.4"]
+    assert [group.settings["recipe"] for group in groups] == ["auto", "auto", "none", "none"]
+    assert not {"betas", "optimizer.betas", "batch_size"} & groups[0].settings.keys()
+    write("f", 0, [], plan={"choices": "none"}, budget="2m")  # of another shape: no plan
+    assert groups_in(tmp_path)[-1].settings["model"] == "unet"
+
+
 def test_what_is_stated_tells_no_groups_apart(tmp_path: Path) -> None:
     write_run(tmp_path, "a", SCORES, seed=0, config={"published": {"test/iou_image": 0.6}})
     write_run(tmp_path, "b", SCORES, seed=1)

@@ -16,6 +16,7 @@ from segkit.configs.identity import identity
 
 CHOICES = ("dataset", "model", "loss", "optimizer", "scheduler", "augment")
 PIXELS = ("tp", "fp", "fn", "tn")  # columns; for several classes, their sums
+PLANNED = "planned"  # instead of a choice
 TITLE = 60  # maximum length of a group's title
 DERIVED = ("channels", "monitor_mode", "mode")  # last words of keys that follow from others
 
@@ -105,7 +106,35 @@ class Group:
 
 def group_key(run: Run) -> str:
     """What runs of one group have in common."""
-    return json.dumps(identity(run.config | {"seed": 0}), sort_keys=True, default=str)
+    return json.dumps(compared(run.config | {"seed": 0}), sort_keys=True, default=str)
+
+
+def compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by which runs are compared, dotted keys to values as text: without what a plan chose, which may
+    differ between seeds of one command."""
+    keys = planned_keys(config)
+    flat = flatten(identity(dict(config))) | {"recipe": "auto" if keys else "none"}
+    return {key: value for key, value in flat.items() if not is_planned(key, keys)}
+
+
+def choices_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices of a config's groups; "planned" for what a plan chose."""
+    keys = planned_keys(config)
+    return {name: PLANNED if name in keys else value for name, value in config.get("choices", {}).items()}
+
+
+def is_planned(key: str, keys: Iterable[str]) -> bool:
+    """Whether a setting is one of a plan's keys, or lies below one."""
+    return any(f"{key}.".startswith(f"{one}.") for one in keys)
+
+
+def planned_keys(config: Mapping[str, Any]) -> set[str]:
+    """The settings that a plan chose, by their keys, and groups by their names; of a plan with another shape none."""
+    try:
+        words = [word for choice in config["plan"]["choices"] for word in choice["words"]]
+        return {str(word).partition("=")[0] for word in words}
+    except (KeyError, TypeError):
+        return set()
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
@@ -171,13 +200,16 @@ def distinguishing_columns(found: Mapping[str, list[str]], count: int) -> list[s
 def differing_columns(groups: Sequence[Group]) -> dict[str, list[str]]:
     """The settings that differ between groups: config groups, and single values, which count within a config group
     only where its choice is the same. Values that always vary together with another of the same name are left out."""
-    chosen = [group.config.get("choices", {}) for group in groups]
-    flat = [flatten(identity(group.config | {"seed": 0})) for group in groups]
+    chosen = [choices_of(group.config) for group in groups]
+    flat = [compared(group.config | {"seed": 0}) for group in groups]
     found = {name: [str(one.get(name)) for one in chosen] for name in CHOICES}
-    keys = sorted({key for one in flat for key in one}, key=lambda key: (key.count("."), key))
-    for key in keys:
-        if key.rpartition(".")[2] not in DERIVED and is_differing(key, flat, chosen):
-            found[key] = [one.get(key, "") for one in flat]
+    planned = [planned_keys(group.config) for group in groups]
+    for key in sorted({key for one in flat for key in one}, key=lambda key: (key.count("."), key)):
+        own = [at for at, keys in enumerate(planned) if not is_planned(key, keys)]
+        apart = is_differing(key, [flat[at] for at in own], [chosen[at] for at in own])
+        if apart and key.rpartition(".")[2] not in DERIVED:
+            values = [one.get(key, "") for one in flat]
+            found[key] = [PLANNED if at not in own else value for at, value in enumerate(values)]
     kept: dict[str, list[str]] = {}
     seen: set[Any] = set()  # columns are redundant if equal, or if they share a name and vary together
     for key, values in found.items():
