@@ -112,6 +112,20 @@ def test_a_calibration_of_another_weight_is_not_kept_by_chance(tiny_run: Path, t
     assert "another process is training in this run folder" in done.stderr
 
 
+def test_pictures_that_were_trained_on_do_not_calibrate(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    split = json.loads((tiny_run / "split.json").read_text())
+    split["train"].append(split["val"][1])
+    (tmp_path / "run" / "split.json").write_text(json.dumps(split))
+    before = (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes()
+    done = segkit("run=run", module="calibrate", cwd=tmp_path)
+    assert done.returncode == 1
+    count = len(split["val"])
+    assert f"run: 1 of {count} validation pictures were trained on ({split['val'][1]}, for one)" in done.stderr
+    assert "the data changed since. Restore them as split.json lists them" in done.stderr
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes() == before
+
+
 def test_a_run_is_calibrated_for_a_goal(tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
     before = (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes()

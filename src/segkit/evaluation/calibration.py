@@ -26,7 +26,7 @@ from segkit.models.views import activate
 from segkit.pictures import charts, overlays
 from segkit.runs.build import build_data
 from segkit.runs.checkpoints import store_calibration
-from segkit.runs.folder import lock_folder
+from segkit.runs.folder import check_unseen, lock_folder
 from segkit.runs.loading import load
 from segkit.tasks.contract import Task
 from segkit.tasks.deciding import set_calibration
@@ -83,6 +83,8 @@ def calibrate_checkpoint(settings: dict[str, Any]) -> dict[str, Any]:
             )
         config = evaluation_config(task.facts["config"], settings)
         data = build_data(config, splits=["val"], follow_links=settings["dataset"].get("root") is not None)
+        if in_run and "_target_" not in settings["dataset"]:  # else they may be others of the same names
+            check_unseen(folder, data.sources["val"].names)
         return calibrate_run(task, data, config, path, Goal.parse(settings["goal"], settings["pooled"]))
 
 

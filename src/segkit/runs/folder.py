@@ -260,6 +260,21 @@ def check_same_data(folder: Path, split: dict[str, list[str]], fingerprint: str)
         )
 
 
+def check_unseen(folder: Path, names: Sequence[str]) -> None:
+    """Raise ValueError if the run in a folder was trained on some of these pictures, so that they cannot judge it."""
+    path = folder / "split.json"
+    if not path.exists():
+        return
+    with blaming(path, "Remove it, and nothing is compared with it."):
+        trained = set(read_json(path)["train"])
+    if seen := [name for name in names if name in trained]:
+        raise ValueError(
+            f"{folder}: {len(seen)} of {len(names)} validation pictures were trained on ({seen[0]}, for one): the data "
+            f"changed since. Restore them as split.json lists them; {format_argument('dataset.split_file', path)} does "
+            "so for folders of pictures."
+        )
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     """Read the config of the run in a folder; empty if the run failed before writing one."""
     path = folder / "config.yaml"
