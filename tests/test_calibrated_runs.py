@@ -121,7 +121,7 @@ def test_pictures_that_were_trained_on_do_not_calibrate(tiny_run: Path, tmp_path
     done = segkit("run=run", module="calibrate", cwd=tmp_path)
     assert done.returncode == 1
     count = len(split["val"])
-    assert f"run: 1 of {count} validation pictures were trained on ({split['val'][1]}, for one)" in done.stderr
+    assert f"run: 1 of {count} pictures were trained on ({split['val'][1]}, for one)" in done.stderr
     assert "the data changed since. Restore them as split.json lists them" in done.stderr
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes() == before
 

@@ -253,7 +253,7 @@ DATA = LOADING | OWN
 TRAINING = ("train", "plan")  # verbs with the settings of a training
 # Settings that mean the same in every verb that has them.
 COMMON: dict[str, Kind] = DATA | {
-    "run": PATH,
+    "run": PATH | several(TEXT, "or of several runs that predict together: run=[a,b]"),
     "trust": MODULES,
     "seed": SEED,
     "accelerator": ACCELERATOR,
@@ -302,6 +302,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "pictures": whole(0),
     },
     "calibrate": {
+        "run": PATH.called("the path of one run: the probabilities of an ensemble are those of calibrated runs"),
         "goal": word("iou", "dice")
         | Kind("precision:0.9 or recall:0.95, with a share above 0 and at most 1", _is_goal),
         "pooled": TRUTH,

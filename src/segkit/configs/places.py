@@ -2,13 +2,14 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segkit.configs.command import Folders
 from segkit.configs.composing import format_argument, is_weights_file, key_of
 from segkit.configs.kinds import TRAINING
+from segkit.files.patterns import find_matches, split_pattern
 from segkit.files.reading import PICTURE_SUFFIXES, read_yaml
 from segkit.files.writing import describe_part
 
@@ -38,7 +39,8 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
         if is_weights_file(config["weights"]):
             check_weights_file(Path(config["weights"]).expanduser())
     elif "run" in config:
-        find_checkpoint(config["run"])
+        for run in find_runs(config["run"]):
+            find_checkpoint(run)
     if verb == "annotations":
         check_annotations(config)
         return
@@ -79,6 +81,27 @@ def find_root(root: str | Path, download: str) -> Path:
             f"{path.absolute()}).\n" + (download or "Set dataset.root to the folder with the images and masks.")
         )
     return path
+
+
+def find_runs(run: str | Sequence[str]) -> list[str]:
+    """The runs that `run` names: one, a list, or those that a pattern such as outputs/folds/* matches."""
+    found = list[str]()
+    for one in [run] if isinstance(run, str) else run:
+        start, rest = split_pattern(one)
+        if not rest:
+            found.append(one)
+            continue
+        matches = [path for path in sorted(find_matches(start, rest)) if path.suffix == ".ckpt" or is_trained(path)]
+        if not matches:
+            raise FileNotFoundError(f"run={one}: no run with a checkpoint matches. Give a pattern of run folders.")
+        found += map(str, matches)
+    if twice := next((one for one in found if found.count(one) > 1), None):
+        raise ValueError(f"run={twice} is named twice: an ensemble is of different runs.")
+    return found
+
+
+def is_trained(folder: Path) -> bool:
+    return (folder / "checkpoints" / "best.ckpt").is_file()
 
 
 def find_checkpoint(run: str, key: str = "run") -> Path:

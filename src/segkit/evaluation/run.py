@@ -1,11 +1,12 @@
 """An evaluation from start to end: load, announce, score, write, report."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segkit import hardware
+from segkit.configs.places import find_checkpoint, find_runs
 from segkit.datasets.module import DataModule
 from segkit.datasets.source import extras_of
 from segkit.evaluation import advice, gate
@@ -15,9 +16,10 @@ from segkit.evaluation.score import describe_scores, score_split
 from segkit.evaluation.sheets import save_sheet
 from segkit.evaluation.tables import show_metrics
 from segkit.files.writing import write_json
+from segkit.inference.together import load_together, views_of
 from segkit.models.presence import find_gated
-from segkit.models.views import Views
 from segkit.runs.build import build_data
+from segkit.runs.folder import check_unseen
 from segkit.runs.loading import load
 from segkit.tasks.contract import Task
 from segkit.tasks.deciding import set_threshold
@@ -28,12 +30,16 @@ log = logging.getLogger("segkit")
 def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     """Score the run named by the settings of `segkit evaluate`, write everything to `folder`, and return the
     metrics."""
-    task = load(settings["run"], settings["trust"], tta=settings["tta"])
+    runs = find_runs(settings["run"])
+    task = load_together(runs, load, settings["trust"], settings["tta"])
     set_threshold(task, settings["threshold"])
     config, split = evaluation_config(task.facts["config"], settings), settings["split"]
     chosen = gate.apply_gate(task, config, settings)
     named = bool((settings["dataset"] or {}).get("root"))  # on the command line
     data = build_data(config, splits=[split], follow_links=named)
+    if len(runs) > 1 and split != "train" and "_target_" not in (settings["dataset"] or {}):
+        for run in runs:  # those of folds were trained on each other's validation pictures
+            check_unseen(find_checkpoint(run).parent.parent, data.sources[split].names)
     announce(data, settings)
     metrics = score_split(task, data, split, config)
     write_scores(task, data, split, folder)
@@ -46,7 +52,7 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
         save_sheet(task, data, split, folder, settings["pictures"])
     entry = {
         "status": "finished",
-        **describe_evaluation(task, config, settings),
+        **describe_evaluation(task, config, settings, runs),
         "metrics": metrics,
         "advice": findings,
     }
@@ -67,17 +73,21 @@ def announce(data: DataModule, settings: Mapping[str, Any]) -> None:
     log.info("scoring %d%s pictures, the %s split%s", len(source), more, settings["split"], hint)
 
 
-def describe_evaluation(task: Task, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What results.json has besides metrics: the run, the data, the threshold and gate."""
+def describe_evaluation(
+    task: Task, config: Mapping[str, Any], settings: Mapping[str, Any], runs: Sequence[str]
+) -> dict[str, Any]:
+    """What results.json has besides metrics: the run, or all of an ensemble, the data, the threshold and gate."""
+    paths = [str(Path(run).absolute()) for run in runs]
     entry: dict[str, Any] = {
-        "run": str(Path(settings["run"]).absolute()),
+        "run": paths[0],
+        **({"ensemble": paths} if len(paths) > 1 else {}),
         "split": settings["split"],
         "dataset": config["dataset"],
         "precision": hardware.precision(config),
     }
     if len(task.classes) == 1:
         entry |= {"threshold": task.threshold, "smallest": task.smallest}
-    entry |= {"temperature": task.temperature, "tta": task.net.how if isinstance(task.net, Views) else "none"}
+    entry |= {"temperature": task.temperature, "tta": views_of(task.net)}
     if (gated := find_gated(task.net)) is not None:
         entry["gate"] = gated.gate
     if "protocol" in config["dataset"]:

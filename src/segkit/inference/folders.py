@@ -25,7 +25,7 @@ def predict_one(
     started = time.perf_counter()
     with gather_findings():
         image = read_whole(source)
-    label, presence, probabilities = predictor(image)
+    label, presence, probabilities, _ = predictor(image)
     row: dict[str, Any] = {"name": str(source)}
     row |= {"mask": f"masks/{name}.png"} if label is not None else {}
     row |= {"width": image.shape[1], "height": image.shape[0]}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit import hardware
+from segkit.configs.places import find_runs
 from segkit.datasets.samples import resize_image, scaled
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.inference.pictures import Picture, as_rgb
@@ -25,12 +26,13 @@ AT_ONCE = 16  # crops of one picture, or pictures of a list
 
 
 class Prediction(NamedTuple):
-    """Class numbers (H, W) uint8, the probability that the class is there, and pixel probabilities (C, H, W); None for
-    what a run does not predict."""
+    """Class numbers (H, W) uint8, the probability that the class is there, pixel probabilities (C, H, W), and their
+    spread (H, W), the standard deviation over an ensemble's runs; None for what is not predicted."""
 
     label: NDArray[np.uint8] | None
     presence: float | None
     probabilities: NDArray[np.float32] | None
+    spread: NDArray[np.float32] | None = None
 
 
 class InputMode(NamedTuple):
@@ -77,9 +79,15 @@ class Predictor:
         task.to(hardware.device(accelerator))
 
     @classmethod
-    def load(cls, run: str | Path, trust: Sequence[str] = (), tta: str | None = None, **settings: Any) -> Self:
-        """The predictor of a run folder or checkpoint; `trust` and `tta` as in `load_segmenter`."""
-        return cls(load_segmenter(str(run), trust, tta), **settings)
+    def load(
+        cls, run: str | Path | Sequence[str | Path], trust: Sequence[str] = (), tta: str | None = None, **settings: Any
+    ) -> Self:
+        """The predictor of a run folder or checkpoint, or of several, which predict together; `trust` and `tta` as in
+        `load_segmenter`."""
+        from segkit.inference.together import load_together
+
+        runs = [str(run)] if isinstance(run, str | Path) else [str(one) for one in run]
+        return cls(load_together(find_runs(runs), load_segmenter, trust, tta), **settings)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,16 +135,14 @@ def predict(task: Segments, images: Sequence[NDArray[np.uint8]], how: InputMode)
         numbers = [number for number, one in enumerate(prepared) if one.batch == batch]
         first = prepared[numbers[0]]
         if first.crops:
-            out, logits = detect_in_crops(task, first.pixels, how)
-            presence = None if out.presence is None else probability(out.presence).max()[None]
+            out = detect_in_crops(task, first.pixels, how)
         else:
             out = task.detect(torch.stack([prepared[number].pixels for number in numbers]).to(task.device))
-            logits, presence = out.masks, None if out.presence is None else probability(out.presence)
         if not is_finite(out):
             raise ValueError(NOT_FINITE)
         for row, number in enumerate(numbers):
-            here = None if presence is None else float(presence[row])
-            found[number] = decide(task, prepared[number], here, None if logits is None else logits[row : row + 1])
+            part = Detection(*(None if value is None else value[row : row + 1] for value in out))
+            found[number] = decide(task, prepared[number], part)
     return [found[number] for number in range(len(prepared))]
 
 
@@ -148,20 +154,27 @@ def prepare(image: NDArray[np.uint8], how: InputMode) -> Prepared:
     return Prepared(picture, (height, width), how.mode in ("five", "grid") and fits)
 
 
-def decide(task: Segments, picture: Prepared, presence: float | None, logits: Tensor | None) -> Prediction:
-    """The prediction at a picture's own size, from mask logits (1, C, h, w)."""
-    if logits is None:
+def decide(task: Segments, picture: Prepared, out: Detection) -> Prediction:
+    """The prediction at a picture's own size, from the network's output for it alone."""
+    presence = None if out.presence is None else float(probability(out.presence)[0])
+    if out.masks is None:
         return Prediction(None, presence, None)
-    probabilities = task.activated(logits)
-    if probabilities.shape[2:] != picture.size:
-        probabilities = F.interpolate(probabilities, picture.size, mode="bilinear", align_corners=False)
+    probabilities = in_size(task.activated(out.masks), picture.size)
     label = task.label(probabilities, math.prod(picture.size) / math.prod(picture.pixels.shape[1:]))
-    return Prediction(label[0].cpu().numpy(), presence, probabilities[0].cpu().numpy())
+    spread = None if out.spread is None else in_size(out.spread, picture.size)[0, 0].cpu().numpy()
+    return Prediction(label[0].cpu().numpy(), presence, probabilities[0].cpu().numpy(), spread)
 
 
-def detect_in_crops(task: Segments, picture: Tensor, how: InputMode) -> tuple[Detection, Tensor | None]:
-    """The network's output for the crops of `picture` (3, H, W), and their mask logits stitched together, (1, C, H,
-    W)."""
+def in_size(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (N, C, h, w) interpolated linearly to a (height, width)."""
+    if tuple(values.shape[2:]) == size:
+        return values
+    return F.interpolate(values, size, mode="bilinear", align_corners=False)
+
+
+def detect_in_crops(task: Segments, picture: Tensor, how: InputMode) -> Detection:
+    """The network's output for `picture` (3, H, W) as a whole, from its crops: their presence is that of the likeliest,
+    their masks are stitched together."""
     shape, size = (picture.shape[1], picture.shape[2]), how.size
     where = corners(shape, size, "five" if how.mode == "five" and is_covered_by_five(shape, size) else "grid")
     crops = [picture[:, top : top + size[0], left : left + size[1]] for top, left in where]
@@ -169,9 +182,12 @@ def detect_in_crops(task: Segments, picture: Tensor, how: InputMode) -> tuple[De
         task.detect(torch.stack(crops[start : start + AT_ONCE]).to(task.device))
         for start in range(0, len(crops), AT_ONCE)
     ]
-    joined = Detection(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*outs, strict=True)))
-    if joined.masks is None:
-        return joined, None
-    decoded = torch.ones(len(where)) if joined.decoded is None else joined.decoded
-    logits, _ = stitch(joined.masks, torch.tensor(where), picture.shape[1:], decoded)
-    return joined, logits[None]
+    presence, masks, decoded, spread = (
+        None if parts[0] is None else torch.cat(parts) for parts in zip(*outs, strict=True)
+    )
+    counted = torch.ones(len(where)) if decoded is None else decoded
+
+    def whole(maps: Tensor | None) -> Tensor | None:
+        return None if maps is None else stitch(maps, torch.tensor(where), shape, counted)[0][None]
+
+    return Detection(None if presence is None else presence.max()[None], whole(masks), None, whole(spread))

@@ -18,12 +18,14 @@ POOLINGS = ("dense", "any")
 
 
 class Detection(NamedTuple):
-    """A network's output for N pictures: presence logits (N,), mask logits (N, C, H, W), and for which pictures the
-    masks were `decoded` (N,) bool. None for what the network does not predict."""
+    """A network's output for N pictures: presence logits (N,), mask logits (N, C, H, W), for which pictures the masks
+    were `decoded` (N,) bool, and the `spread` of what several networks say (N, 1, H, W). None for what the network does
+    not predict."""
 
     presence: Tensor | None
     masks: Tensor | None
     decoded: Tensor | None
+    spread: Tensor | None = None
 
 
 class Gated(Protocol):

@@ -24,14 +24,19 @@ class Views(nn.Module):
         total = activate(self.net(image))
         for number in range(1, self.count):
             total = total + flip_back(activate(self.net(flip(image, number))), number)
-        mean = (total / self.count).clamp(min=LEAST)
-        return mean.logit(LEAST) if mean.shape[1] == 1 else mean.log()
+        return to_logits(total / self.count)
 
 
 def activate(logits: Tensor) -> Tensor:
     """Mask logits (N, C, H, W) to probabilities, float32: sigmoid for one class, else softmax."""
     logits = logits.float()
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+
+
+def to_logits(probabilities: Tensor) -> Tensor:
+    """Probabilities (N, C, H, W) to logits whose `activate` gives them again."""
+    here = probabilities.clamp(min=LEAST)
+    return here.logit(LEAST) if here.shape[1] == 1 else here.log()
 
 
 def flip(image: Tensor, number: int) -> Tensor:

@@ -4,8 +4,7 @@ The files of a run folder are only read as data: nothing in them is resolved, bu
 """
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from segkit.configs.errors import explain
 from segkit.configs.kinds import is_number
 from segkit.configs.moved import update_names
 from segkit.configs.places import PARTS
+from segkit.files.patterns import find_matches, split_pattern, walk_folders
 from segkit.files.reading import MOST_JSON, read_json, read_text, read_yaml
 from segkit.files.tables import read_rows
 from segkit.reporting.groups import Run, group_key, group_runs
 
 PRESENCE = "presence_right"  # a column: the share of a picture's samples (itself, or its crops) predicted correctly
-WILDCARD = re.compile(r"[*?\[]")
 STATED = ("published", "expected")  # keys of a config that hold metrics
 LARGEST = float(np.finfo(np.float32).max)  # trainings compute in float32
 TOLERANCE = 1e-3  # between a mean over pictures and its value in results.json
@@ -60,42 +59,6 @@ def find(patterns: str | Sequence[str]) -> list[Path]:
             "by evaluate. Give a pattern in quotes, such as runs='outputs/ph2_models_losses/**'."
         )
     return runs
-
-
-def split_pattern(pattern: str) -> tuple[Path, tuple[str, ...]]:
-    """The path before a pattern's first wildcard, and the parts from there on; an existing folder is not a pattern."""
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        return path, ()
-    parts = path.parts
-    first = next((at for at, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
-    return Path(*parts[:first]), parts[first:]
-
-
-def find_matches(start: Path, parts: Sequence[str]) -> set[Path]:
-    """The paths below a folder that the parts of a pattern match."""
-    found = {start} if start.exists() else set()
-    for part in parts:
-        if part == "**":
-            found = {folder for path in found for folder in walk_folders(path)}
-        elif WILDCARD.search(part):
-            found = {match for path in found for match in path.glob(part)}
-        else:
-            found = {path / part for path in found if (path / part).exists()}
-    return found
-
-
-def walk_folders(folder: Path) -> Iterator[Path]:
-    """A folder and all folders below it. Links are not followed: they could form a cycle."""
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        try:
-            entries = [entry for entry in here.iterdir() if entry.is_dir() and not entry.is_symlink()]
-        except OSError:  # unreadable
-            continue
-        waiting += entries
-        yield here
 
 
 def named_folders(patterns: str | Sequence[str]) -> list[Path]:
@@ -193,6 +156,7 @@ def merge_evaluation(config: Any, results: dict[str, Any], of_run: dict[str, Any
     here = own | {key: results[key] for key in own if results.get(key) is not None}
     here["checkpoint"] = path.name if path.suffix == ".ckpt" else "best.ckpt"
     config = config | {"dataset": results["dataset"]} | {key: here[key] for key in own if here[key] != own[key]}
+    config |= {"ensemble": results["ensemble"]} if "ensemble" in results else {}
     metrics = {name.replace(f"{here['split']}/", "test/", 1): value for name, value in results["metrics"].items()}
     return config, of_run | results | {"metrics": metrics}
 

@@ -269,7 +269,7 @@ def check_unseen(folder: Path, names: Sequence[str]) -> None:
         trained = set(read_json(path)["train"])
     if seen := [name for name in names if name in trained]:
         raise ValueError(
-            f"{folder}: {len(seen)} of {len(names)} validation pictures were trained on ({seen[0]}, for one): the data "
+            f"{folder}: {len(seen)} of {len(names)} pictures were trained on ({seen[0]}, for one): the data "
             f"changed since. Restore them as split.json lists them; {format_argument('dataset.split_file', path)} does "
             "so for folders of pictures."
         )

@@ -1,0 +1,108 @@
+"""Several runs that predict together: an ensemble."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segkit.inference.predictor import InputMode, find_input_mode
+from segkit.models.presence import Detection, find_gated, gives_masks
+from segkit.models.views import Views, to_logits
+from segkit.runs.segmenters import load_segmenter
+from segkit.tasks.segmenter import Segmenter, Segments
+
+Loaded = TypeVar("Loaded", bound=Segments)
+
+
+class Ensemble(nn.Module):
+    """forward(image (N, 3, H, W) in 0..1) -> masks of the members' mean probabilities, as logits, and their spread: the
+    standard deviation over members of the probability of what the mean says (Lakshminarayanan et al., 2017).
+
+    members: what predicts, each with its own normalisation, views and temperature. sizes: the (height, width) in which
+    each sees pictures; None for one that sees them as they come.
+    """
+
+    def __init__(self, members: Sequence[Segments], sizes: Sequence[tuple[int, int] | None]) -> None:
+        super().__init__()
+        self.members, self.sizes = nn.ModuleList(cast(Any, members)), tuple(sizes)
+
+    def forward(self, image: Tensor) -> Detection:
+        asked = zip(self.members, self.sizes, strict=True)
+        found = torch.stack([self._ask(cast(Any, member), image, size) for member, size in asked])
+        mean = found.mean(0)
+        spread = found.std(0, correction=0).gather(1, mean.argmax(1, keepdim=True))
+        return Detection(None, to_logits(mean), None, spread)
+
+    def _ask(self, member: Segments, image: Tensor, size: tuple[int, int] | None) -> Tensor:
+        """The probabilities that a member gives, in the image's size."""
+        shape = image.shape[2:]
+        if size is None or size == tuple(shape):
+            return probabilities_of(member, image)
+        small = F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+        return F.interpolate(probabilities_of(member, small), shape, mode="bilinear", align_corners=False)
+
+
+def probabilities_of(member: Segments, image: Tensor) -> Tensor:
+    """A member's probabilities for pictures (N, 3, H, W) in 0..1."""
+    logits = member.detect(image * 255).masks
+    assert logits is not None  # `check_alike` has seen to it
+    return member.activated(logits)
+
+
+def load_together(runs: Sequence[str], load: Callable[..., Loaded], trust: Sequence[str], tta: str | None) -> Loaded:
+    """What `load` gives for one run; of several, for the first, with an `Ensemble` of all in its network's place.
+
+    It sees pictures in the largest size of any, and decides by the mean of their thresholds. ValueError for runs that
+    do not go together.
+    """
+    if len(runs) == 1:
+        return load(runs[0], trust, tta=tta)
+    members = [load_segmenter(run, trust, tta) for run in runs]
+    modes = [find_input_mode(member.facts["config"]) for member in members]
+    check_alike(runs, members, modes)
+    task: Any = load(runs[0], trust, tta="none")
+    largest = max((mode.size for mode in modes), key=lambda size: size[0] * size[1])
+    resized = modes[0].mode == "resize"
+    task.net = Ensemble(members, [mode.size if resized else None for mode in modes])
+    task.mean.zero_()  # each member has its own
+    task.std.fill_(1)
+    task.standardise, task.temperature = False, 1.0
+    areas = [largest[0] * largest[1] / (mode.size[0] * mode.size[1]) if resized else 1.0 for mode in modes]
+    smallest = [member.smallest * area for member, area in zip(members, areas, strict=True)]
+    task.decide_by(sum(one.threshold for one in members) / len(members), sum(smallest) / len(members))
+    config = task.facts["config"]
+    task.facts = task.facts | {"config": config | {"dataset": config["dataset"] | {"size": list(largest)}}}
+    return cast(Loaded, task.eval())
+
+
+def views_of(net: nn.Module) -> str:
+    """The views in which a network, or the members of an ensemble, look at a picture: none, mirror, flips or d4."""
+    nets = [one.net for one in net.members] if isinstance(net, Ensemble) else [net]
+    return "/".join(sorted({str(one.how) if isinstance(one, Views) else "none" for one in nets}))
+
+
+def check_alike(runs: Sequence[str], members: Sequence[Segments], modes: Sequence[InputMode]) -> None:
+    """ValueError unless runs predict masks of the same classes and see pictures in the same way."""
+    for run, member, mode in zip(runs, members, modes, strict=True):
+        if not isinstance(member, Segmenter) or not gives_masks(member.net) or find_gated(member.net) is not None:
+            raise ValueError(f"run={run} gives more or other than masks; an ensemble is of runs that give masks alone.")
+        if member.classes != members[0].classes:
+            raise ValueError(
+                f"run={run} knows the classes {[*member.classes]}, and {runs[0]} {[*members[0].classes]}: an ensemble "
+                "is of runs with the same classes in the same order."
+            )
+        way, first = (_describe(one) for one in (mode, modes[0]))
+        if way != first:
+            raise ValueError(
+                f"run={run} sees pictures {way}, and {runs[0]} {first}: an ensemble is of runs that see them alike."
+            )
+
+
+def _describe(mode: InputMode) -> str:
+    """How pictures are seen; of resized ones without the size, which may differ."""
+    if mode.mode == "resize":
+        return "resized as a whole"
+    windows = f"in windows of {mode.size[0]}×{mode.size[1]}" if mode.mode in ("five", "grid") else "in their own size"
+    return f"{windows} at a scale of {mode.scale:g}"
