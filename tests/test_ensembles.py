@@ -104,6 +104,9 @@ def test_a_pattern_names_the_runs_of_a_sweep(members: list[Path], tmp_path: Path
     done = segkit("run=sweep/*", "input=photos", "output=out", module="predict", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "masks" / "a.png").is_file()
+    done = segkit("run=sweep", "input=photos", "output=out", module="predict", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "run=sweep: no run, but a folder of runs. Name one of them, or say run='sweep/*'" in done.stderr
     done = segkit("run=swept/*", "input=photos", "output=out", module="predict", cwd=tmp_path)
     assert done.returncode == 1
     assert "run=swept/*: no run with a checkpoint matches" in done.stderr

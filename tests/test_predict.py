@@ -18,6 +18,7 @@ from segkit.inference import predictor
 from segkit.predict import predict
 from segkit.runs.build import build_data
 from segkit.runs.loading import load
+from segkit.runs.modes import InputMode
 
 
 def predicted(run: Path, source: Path, output: Path, *overrides: str) -> list[dict[str, str]]:
@@ -130,7 +131,7 @@ def test_prediction_is_what_evaluation_scored(tiny_run: Path) -> None:
     image = disc((32, 32), 3)[0]
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
     expected = (task(batch).sigmoid() > 0.5)[0, 0].numpy()
-    label = predictor.predict(task, [image], predictor.InputMode("resize", (32, 32)))[0].label
+    label = predictor.predict(task, [image], InputMode("resize", (32, 32)))[0].label
     assert label is not None
     np.testing.assert_array_equal(label.astype(bool), expected)
 

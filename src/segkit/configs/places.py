@@ -117,6 +117,11 @@ def find_checkpoint(run: str, key: str = "run") -> Path:
             f"folder of one of its stages: {names}."
         )
     if not path.is_file():
+        if key == "run" and any(map(is_trained, Path(run).expanduser().glob("*"))):
+            raise FileNotFoundError(
+                f"run={run}: no run, but a folder of runs. Name one of them, or say run='{run}/*' to have all predict "
+                "together."
+            )
         raise FileNotFoundError(
             f"{key}={run}: no checkpoint there. Give a run folder (outputs/<name>/<job>, with checkpoints/best.ckpt in "
             "it) or a .ckpt file."

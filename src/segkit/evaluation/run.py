@@ -16,11 +16,11 @@ from segkit.evaluation.score import describe_scores, score_split
 from segkit.evaluation.sheets import save_sheet
 from segkit.evaluation.tables import show_metrics
 from segkit.files.writing import write_json
-from segkit.inference.together import load_together, views_of
 from segkit.models.presence import find_gated
 from segkit.runs.build import build_data
 from segkit.runs.folder import check_unseen
 from segkit.runs.loading import load
+from segkit.runs.together import load_together, views_of
 from segkit.tasks.contract import Task
 from segkit.tasks.deciding import set_threshold
 

@@ -1,9 +1,9 @@
 """A picture of any size in, probabilities of its size out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from segkit.datasets.samples import resize_image, scaled
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.inference.pictures import Picture, as_rgb
 from segkit.models.presence import Detection, probability
+from segkit.runs.modes import InputMode, find_input_mode
 from segkit.runs.segmenters import load_segmenter
+from segkit.runs.together import load_together
 from segkit.tasks.deciding import set_gate, set_threshold
 from segkit.tasks.segmenter import NOT_FINITE, Segments, is_finite
 
@@ -33,26 +35,6 @@ class Prediction(NamedTuple):
     presence: float | None
     probabilities: NDArray[np.float32] | None
     spread: NDArray[np.float32] | None = None
-
-
-class InputMode(NamedTuple):
-    """How the network sees pictures, as in the run's evaluation: "resize" to `size`, "native", or in crops of
-    `size`; all but the first resized by `scale` before."""
-
-    mode: Literal["resize", "native", "five", "grid"]
-    size: tuple[int, int]
-    scale: float = 1.0
-
-
-def find_input_mode(config: Mapping[str, Any]) -> InputMode:
-    """How the network of a run's config sees pictures."""
-    dataset = config["dataset"]
-    size = dataset["size"]
-    size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-    scale = float(dataset.get("scale", 1.0))
-    if dataset.get("crops", "none") != "none":
-        return InputMode(dataset["crops"], size, scale)
-    return InputMode(dataset["eval"], size, scale)
 
 
 class Predictor:
@@ -84,8 +66,6 @@ class Predictor:
     ) -> Self:
         """The predictor of a run folder or checkpoint, or of several, which predict together; `trust` and `tta` as in
         `load_segmenter`."""
-        from segkit.inference.together import load_together
-
         runs = [str(run)] if isinstance(run, str | Path) else [str(one) for one in run]
         return cls(load_together(find_runs(runs), load_segmenter, trust, tta), **settings)
 

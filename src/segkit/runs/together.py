@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.inference.predictor import InputMode, find_input_mode
 from segkit.models.presence import Detection, find_gated, gives_masks
 from segkit.models.views import Views, to_logits
+from segkit.runs.modes import InputMode, find_input_mode
 from segkit.runs.segmenters import load_segmenter
 from segkit.tasks.segmenter import Segmenter, Segments
 
