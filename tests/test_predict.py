@@ -89,12 +89,13 @@ def test_rows_are_returned_and_overlays_take_a_colour(
     words = [f"run={tiny_run}", f"input={tmp_path}/a.png", f"output={tmp_path}/out"]
     (row,) = predict(compose(*words, "color=[0,0,255]", config="predict"))
     assert "above" not in capsys.readouterr().out
-    (stored,) = predicted(tiny_run, tmp_path / "a.png", tmp_path / "out", "color=[0,0,255]", "threshold=0.3")
+    more = ("color=[0,0,255]", "threshold=0.3", "overwrite=true")
+    (stored,) = predicted(tiny_run, tmp_path / "a.png", tmp_path / "out", *more)
     assert "1 of 1 picture predicted (a pixel is crack above 0.3); in" in capsys.readouterr().out
     assert row.keys() == stored.keys()
     assert (row["name"], row["width"], row["mask"]) == (stored["name"], 40, "masks/a.png")
     with pytest.raises(ValueError, match="color=mauvish: expected a name such as red"):
-        predict(compose(*words, "color=mauvish", config="predict"))
+        predict(compose(*words, "color=mauvish", "overwrite=true", config="predict"))
 
 
 def test_the_home_folder_is_found_in_every_place(

@@ -3,11 +3,13 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from segkit.configs.command import Folders
 from segkit.configs.composing import format_argument, is_weights_file, key_of
+from segkit.configs.inputs import STDIN, as_items, is_pattern, is_stream, needs_video
 from segkit.configs.kinds import TRAINING
 from segkit.files.patterns import find_matches, split_pattern
 from segkit.files.reading import PICTURE_SUFFIXES, read_yaml
@@ -45,7 +47,7 @@ def check_paths(config: Mapping[str, Any], verb: str) -> None:
         check_annotations(config)
         return
     if "input" in config and "output" in config:
-        check_input(Path(config["input"]), Path(config["output"]))
+        check_input(config["input"], Path(config["output"]))
     if config.get("notes") is not None:
         check_notes(config["notes"])
     if config.get("output") is not None:
@@ -141,9 +143,25 @@ def check_weights_file(path: Path) -> None:
         raise FileNotFoundError(f"weights={path}: there is no such file.\n{OTHER_WAYS}")
 
 
-def check_input(source: Path, output: Path) -> None:
-    """FileNotFoundError if there is nothing to predict; ValueError if the results would lie among other files, such as
-    the masks that a model is trained on."""
+def check_input(given: str | Sequence[str], output: Path) -> None:
+    """FileNotFoundError if something to predict is not there; ValueError if the results would lie among other files,
+    such as the masks that a model is trained on."""
+    for item in as_items(given):
+        if item == STDIN or is_stream(item) or is_pattern(item):
+            continue
+        check_there(Path(item), output)
+    if needs_video(given) and find_spec("av") is None:
+        raise ValueError(f"input={given}: videos and streams need PyAV: pip install 'segkit[video]'.")
+    known = ("predictions.csv", ".predictions.jsonl")
+    if output.is_dir() and any(output.iterdir()) and not any((output / name).exists() for name in known):
+        raise ValueError(
+            f"output={output} holds files that are not predictions by segkit. Choose a new folder; masks/, overlays/ "
+            "and predictions.csv are created in it."
+        )
+
+
+def check_there(source: Path, output: Path) -> None:
+    """FileNotFoundError unless there is a file or folder to predict, ValueError if it is the output."""
     if not (source.is_file() or source.is_dir()):
         what = "is a pipe, a socket or a device" if source.exists() else "no such file or folder"
         raise FileNotFoundError(f"input={source}: {what}. Give a picture, or a folder of pictures.")
@@ -153,11 +171,6 @@ def check_input(source: Path, output: Path) -> None:
         )
     if source.is_dir() and output.resolve() == source.resolve():
         raise ValueError(f"input and output are the same folder, {source}. Choose another output=.")
-    if output.is_dir() and any(output.iterdir()) and not (output / "predictions.csv").exists():
-        raise ValueError(
-            f"output={output} holds files that are not predictions by segkit. Choose a new folder; masks/, overlays/ "
-            "and predictions.csv are created in it."
-        )
 
 
 FOR_MASKS = ("threshold", "colors", "ignore_values", "mask_suffix", "tolerance", "rle", "prefix")

@@ -18,12 +18,10 @@ from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, 
 from segkit.datasets.masks import Mask
 from segkit.datasets.reading import orientation_of, picture_size
 from segkit.files.writing import part_of, write_bytes
-from segkit.formats.model import Annotations, FormatError, Size
+from segkit.formats.model import BACKGROUND, NO_OBJECT, Annotations, FormatError, Size
 from segkit.formats.raster import draw, reaches_out, scale_shapes
 from segkit.formats.recognise import TITLES, read
 
-BACKGROUND = "background"
-NO_OBJECT = (BACKGROUND, "_background_")  # objects of these classes are drawn as background
 MOST_CLASSES = 255  # of a mask's values, 255 is ignored
 LEAST = 6  # pictures that can be split
 SHOWN = 3  # names in a list

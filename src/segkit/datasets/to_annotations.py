@@ -11,14 +11,14 @@ from segkit import IGNORE_INDEX
 from segkit.configs.composing import format_argument, list_argument
 from segkit.console import format_count
 from segkit.datasets.findings import DataError, Finding, Kind, gather_findings, report_faults
-from segkit.datasets.from_annotations import NO_OBJECT, build_folder, format_list
+from segkit.datasets.from_annotations import build_folder, format_list
 from segkit.datasets.listing import Pair, find_pictures, match_pairs
 from segkit.datasets.masks import MaskValues
 from segkit.datasets.reading import picture_size
 from segkit.files.writing import write_text
 from segkit.formats import coco, label_studio, labelme
-from segkit.formats.model import Outlined
-from segkit.formats.outlines import find_outlines
+from segkit.formats.model import NO_OBJECT, Outlined
+from segkit.formats.outlines import outline_classes
 from segkit.formats.recognise import TITLES
 
 OTHER_SIZE = Kind(
@@ -132,13 +132,7 @@ def outline_all(
             continue
         if (mask == IGNORE_INDEX).any():
             objects.ignored.append(name)
-        numbers = {number + (len(values.classes) == 1): title for number, title in enumerate(values.classes)}
-        outlines = [
-            outline
-            for number, title in numbers.items()
-            if title.casefold() not in NO_OBJECT
-            for outline in find_outlines(mask == number, title, tolerance)
-        ]
+        outlines = outline_classes(mask, values.classes, tolerance)
         objects.classes.update(outline.label for outline in outlines)
         objects.with_holes += sum(bool(outline.polygon.holes) for outline in outlines)
         yield Outlined(name, image, size, tuple(outlines))

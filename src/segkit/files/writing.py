@@ -15,7 +15,15 @@ DISK_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a temporary file and move it into place: a reader sees the old file or the new one, never half of it.
+    """Write a file whole or not at all: see `replacing`."""
+    with replacing(path) as part, part.open("xb") as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a temporary file, which is moved into place at the end: a reader sees the old file or the new one,
+    never half of it.
 
     Raises OSError with the file's name, which Python leaves out if the disk is full.
     """
@@ -24,12 +32,12 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     part = path.with_name(f".{short}.part")  # in the same folder: a move between file systems is a copy
     try:
         part.unlink(missing_ok=True)  # left by a killed process; or a planted pipe, on which opening would block
-        with part.open("xb") as file:
-            file.write(content)
+        yield part
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 or a run-length code (RLE) by columns, as numbers or text. COCO's polygons have no holes."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,35 +94,50 @@ def _stamp(segmentation: Json, where: str) -> Stamp:
 def write(pictures: Iterable[Outlined], classes: Sequence[str], rle: str) -> tuple[Json, list[str]]:
     """The content of a COCO file, and remarks on what it cannot represent. rle: which objects get a run-length code:
     those with holes (`auto`), `all`, or `none`, so that holes are filled."""
-    images: list[Json] = []
-    annotations: list[Json] = []
     filled = 0
-    for number, picture in enumerate(pictures, start=1):
-        height, width = picture.size
-        images.append({"id": number, "file_name": picture.name, "width": width, "height": height})
-        for outline in picture.outlines:
-            holes = bool(outline.polygon.holes)
-            filled += holes and rle == "none"
-            as_runs = rle == "all" or (rle == "auto" and holes)
-            size = outline.pixels.shape
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": classes.index(outline.label) + 1,
-                    "segmentation": _runs(outline, picture.size) if as_runs else [_flat(outline)],
-                    "area": int(outline.pixels.sum()),
-                    "bbox": [outline.left, outline.top, size[1], size[0]],
-                    "iscrowd": 0,
-                }
-            )
-    categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(classes, start=1)]
+
+    def describe_all() -> Iterator[tuple[str, Size, list[Json]]]:
+        nonlocal filled
+        for picture in pictures:
+            filled += rle == "none" and sum(bool(outline.polygon.holes) for outline in picture.outlines)
+            yield picture.name, picture.size, describe(picture.outlines, picture.size, classes, rle)
+
+    document = assemble(describe_all(), classes)
     remarks = [
         f"{format_count(filled, 'object')} with holes, which COCO's polygons cannot have: filled (rle=auto keeps them)"
     ] * (filled > 0)
-    info = {"description": "masks from segkit", "version": "1.0"}
-    document = {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
     return document, remarks
+
+
+def describe(outlines: Iterable[Outline], size: Size, classes: Sequence[str], rle: str = "auto") -> list[Json]:
+    """The objects of one picture as annotations without numbers: see `write`."""
+    found = []
+    for outline in outlines:
+        height, width = outline.pixels.shape
+        as_runs = rle == "all" or (rle == "auto" and bool(outline.polygon.holes))
+        found.append(
+            {
+                "category_id": classes.index(outline.label) + 1,
+                "segmentation": _runs(outline, size) if as_runs else [_flat(outline)],
+                "area": int(outline.pixels.sum()),
+                "bbox": [outline.left, outline.top, width, height],
+                "iscrowd": 0,
+            }
+        )
+    return found
+
+
+def assemble(pictures: Iterable[tuple[str, Size, Iterable[Json]]], classes: Sequence[str]) -> Json:
+    """The content of a COCO file, from each picture's name, size and annotations without numbers."""
+    images: list[Json] = []
+    annotations: list[Json] = []
+    for number, (name, (height, width), found) in enumerate(pictures, start=1):
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for one in found:
+            annotations.append({"id": len(annotations) + 1, "image_id": number} | one)
+    categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(classes, start=1)]
+    info = {"description": "masks from segkit", "version": "1.0"}
+    return {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
 
 
 def _flat(outline: Outline) -> list[float]:

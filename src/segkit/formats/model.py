@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+BACKGROUND = "background"
+NO_OBJECT = (BACKGROUND, "_background_")  # classes that have no objects: they are drawn as background
 Points = NDArray[np.float64]  # (N, 2): x and y
 Pixels = NDArray[np.bool_]  # (H, W)
 Size = tuple[int, int]  # height and width

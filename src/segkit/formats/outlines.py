@@ -1,15 +1,25 @@
 """Tracing the outlines of objects in a mask, so that filling them gives the mask again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.formats.model import Outline, Pixels, Points, Polygon
+from segkit.formats.model import NO_OBJECT, Outline, Pixels, Points, Polygon
 
 # Right, down, left, up: along the sides of a pixel, clockwise, with the pixel on the right-hand side.
 STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
+
+
+def outline_classes(mask: NDArray[np.uint8], classes: Sequence[str], tolerance: float = 0.35) -> list[Outline]:
+    """The objects of each class in a mask of class numbers, or of 0 and 1 for one class; background has none."""
+    return [
+        outline
+        for number, title in enumerate(classes, start=1 if len(classes) == 1 else 0)
+        if title.casefold() not in NO_OBJECT
+        for outline in find_outlines(mask == number, title, tolerance)
+    ]
 
 
 def find_outlines(pixels: Pixels, label: str, tolerance: float = 0.35) -> list[Outline]:

@@ -1,0 +1,142 @@
+"""What is written for a picture: its mask, overlay, probabilities, polygons and its row of the table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.files.writing import write_text
+from segkit.formats import coco, geojson
+from segkit.formats.model import NO_OBJECT, Json
+from segkit.formats.outlines import outline_classes
+from segkit.inference.predictor import Prediction, Predictor
+from segkit.pictures import overlays
+
+Row = dict[str, Any]
+POLYGONS = "polygons.json"  # COCO's file for all pictures
+
+
+class Page:
+    """What is written for one picture: its `files`, all called `name` with a suffix in folders of the output, its `row`
+    of the table, and its objects for COCO's file of all pictures."""
+
+    def __init__(self, folder: Path, name: str, row: Row) -> None:
+        self.folder, self.name, self.row = folder, name, row
+        self.files: list[str] = []  # below the folder
+        self.objects: list[Json] | None = None
+
+    def path(self, kind: str, suffix: str) -> Path:
+        """Where a file of this picture goes, in the folder of its kind; it is noted as written."""
+        self.files.append(f"{kind}/{self.name}{suffix}")
+        return self.folder / self.files[-1]
+
+
+class Outputs:
+    """Writes what the `settings` of predict ask for: see conf/predict.yaml. colors: (C, 3) of the classes. frames: of a
+    video, whose masks are written only if they are asked for, and whose overlays are not single files.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classes: Sequence[str],
+        present_above: float,
+        settings: Mapping[str, Any],
+        colors: NDArray[np.uint8],
+        frames: bool = False,
+    ) -> None:
+        self.folder, self.classes, self.present_above = folder, classes, present_above
+        self.settings, self.colors = settings, colors
+        self.masks: str = settings["masks"] or ("none" if frames else "numbers")
+        self.overlays = settings["overlays"] and not frames
+
+    @classmethod
+    def of(cls, predictor: Predictor, folder: Path, settings: Mapping[str, Any], frames: bool = False) -> "Outputs":
+        """For the classes of a predictor, in the colours that the settings or else its data set give them."""
+        classes, color = predictor.classes, settings["color"]
+        known = predictor.task.facts.get("colors")
+        colors = (
+            overlays.class_colors(len(classes), known, classes)
+            if color is None
+            else overlays.parse_colors(color, classes)
+        )
+        return cls(folder, classes, predictor.present_above, settings, colors, frames)
+
+    def write(self, image: NDArray[np.uint8], prediction: Prediction, page: Page) -> None:
+        """Write all that is wanted of a picture (H, W, 3), and fill in its row of the table."""
+        label, settings = prediction.label, self.settings
+        if label is not None:
+            if self.masks != "none":
+                overlays.save(page.path("masks", ".png"), self.draw_mask(label))
+                page.row["mask"] = page.files[-1]
+            if self.overlays:
+                overlays.save(page.path("overlays", ".jpg"), self.draw_overlay(image, label))
+            if settings["polygons"] is not None:
+                self.write_polygons(label, page)
+        if settings["probabilities"] and prediction.probabilities is not None:
+            save_probabilities(prediction.probabilities, page, settings["probabilities"] == "float")
+        page.row |= self.describe(image, prediction)
+
+    def draw_mask(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A mask as its file has it: 0 and 255 for one class, numbers for several, or colours."""
+        if self.masks == "colors":
+            return overlays.paint(label, self.colors)[0]
+        return label * 255 if len(self.classes) == 1 else label
+
+    def draw_overlay(self, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return overlays.overlay(image, label, self.colors, outlined=True)
+
+    def write_polygons(self, label: NDArray[np.uint8], page: Page) -> None:
+        outlines = outline_classes(label, self.classes)
+        if self.settings["polygons"] == "coco":
+            page.objects = coco.describe(outlines, label.shape, self.objects)
+        else:
+            path = page.path("polygons", ".geojson")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(geojson.write(outlines), ensure_ascii=False) + "\n")
+
+    @property
+    def objects(self) -> list[str]:
+        """The classes that have objects."""
+        return [name for name in self.classes if name.casefold() not in NO_OBJECT]
+
+    def describe(self, image: NDArray[np.uint8], prediction: Prediction) -> Row:
+        """Size, presence, areas and confidence."""
+        label, presence, _ = prediction
+        row: Row = {"width": image.shape[1], "height": image.shape[0]}
+        if presence is not None:
+            row |= {"present": int(presence > self.present_above), "probability": round(presence, 6)}
+        if label is not None:
+            first = 1 if len(self.classes) == 1 else 0
+            for number, title in enumerate(self.classes, first):
+                area = int(np.count_nonzero(label == number))
+                row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
+        confidence = find_confidence(prediction, self.present_above)
+        return row if confidence is None else row | {"confidence": round(confidence, 6)}
+
+
+def find_confidence(prediction: Prediction, present_above: float) -> float | None:
+    """The mean probability of what was said of each pixel; of a picture that shows nothing, by a network that detects
+    presence, the probability of that. None without any probabilities."""
+    label, presence, probabilities = prediction
+    if presence is not None and (label is None or presence <= present_above):
+        return presence if presence > present_above else 1 - presence
+    if label is None or probabilities is None:
+        return None
+    if len(probabilities) > 1:
+        return float(probabilities.max(0).mean(dtype=np.float64))
+    said, outside = probabilities[0], label == 0
+    right = float(said.sum(where=~outside, dtype=np.float64)) - float(said.sum(where=outside, dtype=np.float64))
+    return (right + int(np.count_nonzero(outside))) / int(said.size)
+
+
+def save_probabilities(probabilities: NDArray[np.float32], page: Page, as_float: bool) -> None:
+    """Write probabilities (C, H, W), as they are in a TIFF or times 65535 in a PNG of 16 bits; for several classes a
+    folder with one file per class, by number."""
+    suffix = ".tif" if as_float else ".png"
+    for number, level in enumerate(probabilities):
+        path = page.path("probabilities", suffix if len(probabilities) == 1 else f"/{number}{suffix}")
+        overlays.save(path, level if as_float else np.round(level * 65535).astype(np.uint16))
