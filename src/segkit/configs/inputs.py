@@ -179,11 +179,11 @@ def name_all(found: Sequence[Found], known: Mapping[str, str]) -> dict[str, str]
 
 
 def _ways_to_name(found: Iterable[Found]) -> Iterator[dict[str, str]]:
-    found = list(found)
-    yield {one.source: str(one.below.with_name(_stem(one.below.name))) for one in found}
-    yield {one.source: str(one.below) for one in found}
+    stems = {one: str(one.below.with_name(_stem(one.below.name))) for one in found}
+    yield {one.source: stem for one, stem in stems.items()}
+    yield {one.source: str(one.below) for one in stems}
     for above in (1, 2, 3):
-        yield {one.source: "/".join([*_folders(one)[-above:], str(one.below)]) for one in found}
+        yield {one.source: "/".join([*_folders(one)[-above:], stem]) for one, stem in stems.items()}
 
 
 def _stem(name: str) -> str:
