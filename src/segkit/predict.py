@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from segkit.configs.command import command
-from segkit.configs.inputs import find_inputs
+from segkit.configs.inputs import check_extra, find_inputs
 from segkit.configs.places import find_checkpoint
 from segkit.configs.settings import check_settings
 
@@ -24,9 +24,13 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
     output = Path(settings["output"])
     journal = Journal(output, identify(find_checkpoint(settings["run"]), settings), settings["overwrite"])
     inputs = find_inputs(settings["input"], output, journal.names)
+    check_extra(one.source for one in inputs)  # some may have been named on standard input
     from segkit.inference.predicting import predict_inputs  # imports torch, which a mistake need not wait for
 
-    return predict_inputs(inputs, journal, settings)
+    predict_video: Any = None
+    if any(one.kind != "picture" for one in inputs):
+        from segkit.inference.frames import predict_video  # imports PyAV, an extra
+    return predict_inputs(inputs, journal, settings, predict_video)
 
 
 main = command("predict", predict)

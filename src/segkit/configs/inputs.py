@@ -5,6 +5,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -64,9 +65,11 @@ def kind_of(source: str) -> Literal["picture", "video", "stream"]:
     return "video" if Path(source).suffix.lower() in VIDEO_SUFFIXES else "picture"
 
 
-def needs_video(given: str | Sequence[str]) -> bool:
-    """Whether videos or streams are named, as far as can be said without looking."""
-    return any(kind_of(item) != "picture" for item in as_items(given))
+def check_extra(sources: Iterable[str]) -> None:
+    """ValueError if one is a video or a stream, and what reads them is not installed."""
+    wanted = next((source for source in sources if kind_of(source) != "picture"), None)
+    if wanted is not None and find_spec("av") is None:
+        raise ValueError(f"input={hide_password(wanted)}: videos and streams need PyAV: pip install 'segkit[video]'.")
 
 
 def hide_password(source: str) -> str:

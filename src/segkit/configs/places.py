@@ -3,13 +3,12 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from segkit.configs.command import Folders
 from segkit.configs.composing import format_argument, is_weights_file, key_of
-from segkit.configs.inputs import STDIN, as_items, is_pattern, is_stream, needs_video
+from segkit.configs.inputs import STDIN, as_items, check_extra, is_pattern, is_stream
 from segkit.configs.kinds import TRAINING
 from segkit.files.patterns import find_matches, split_pattern
 from segkit.files.reading import PICTURE_SUFFIXES, read_yaml
@@ -150,8 +149,7 @@ def check_input(given: str | Sequence[str], output: Path) -> None:
         if item == STDIN or is_stream(item) or is_pattern(item):
             continue
         check_there(Path(item), output)
-    if needs_video(given) and find_spec("av") is None:
-        raise ValueError(f"input={given}: videos and streams need PyAV: pip install 'segkit[video]'.")
+    check_extra(as_items(given))
     known = ("predictions.csv", ".predictions.jsonl")
     if output.is_dir() and any(output.iterdir()) and not any((output / name).exists() for name in known):
         raise ValueError(

@@ -54,7 +54,7 @@ class Outputs:
         self.overlays = settings["overlays"] and not frames
 
     @classmethod
-    def of(cls, predictor: Predictor, folder: Path, settings: Mapping[str, Any], frames: bool = False) -> "Outputs":
+    def of(cls, predictor: Predictor, folder: Path, settings: Mapping[str, Any]) -> "Outputs":
         """For the classes of a predictor, in the colours that the settings or else its data set give them."""
         classes, color = predictor.classes, settings["color"]
         known = predictor.task.facts.get("colors")
@@ -63,7 +63,11 @@ class Outputs:
             if color is None
             else overlays.parse_colors(color, classes)
         )
-        return cls(folder, classes, predictor.present_above, settings, colors, frames)
+        return cls(folder, classes, predictor.present_above, settings, colors)
+
+    def of_frames(self) -> "Outputs":
+        """The same for the frames of a video."""
+        return Outputs(self.folder, self.classes, self.present_above, self.settings, self.colors, frames=True)
 
     def write(self, image: NDArray[np.uint8], prediction: Prediction, page: Page) -> None:
         """Write all that is wanted of a picture (H, W, 3), and fill in its row of the table."""

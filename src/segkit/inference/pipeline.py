@@ -136,6 +136,8 @@ def look_ahead(groups: Iterable[Sequence[Item]]) -> Iterator[Sequence[Item]]:
 def predict_group(predictor: Predictor, group: Sequence[Item]) -> None:
     """Fill in the predictions of pictures, or their errors."""
     there = [item for item in group if item.image is not None]
+    if not there:
+        return
     started = time.perf_counter()
     for item, found in zip(there, predict_each(predictor, [item.image for item in there]), strict=True):
         if isinstance(found, Exception):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,14 +22,25 @@ from segkit.inference.predictor import Predictor
 CHOSEN = ("accelerator", "threshold", "gate", "tta")  # settings of the predictor
 
 
-def predict_inputs(inputs: Sequence[Input], journal: Journal, settings: Mapping[str, Any]) -> list[Row]:
-    """Predict all inputs that the journal does not have yet; returns the rows of all pictures and videos.
+def predict_inputs(
+    inputs: Sequence[Input],
+    journal: Journal,
+    settings: Mapping[str, Any],
+    predict_video: Callable[[Input, Predictor, Outputs, Journal], None],
+) -> list[Row]:
+    """Predict all inputs that the journal does not have yet; returns the rows of all pictures and frames.
 
-    One that cannot be read is named, has its error in the table, and a ValueError names them after the rest."""
+    One that cannot be read is named, has its error in the table, and a ValueError names them after the rest.
+    predict_video: from `segkit.inference.frames`, which needs PyAV; not called for pictures.
+    """
+    if again := [
+        one for one in inputs if one.kind == "stream" and one.key in journal.entries and not journal.overwrite
+    ]:
+        raise ValueError(f"output={journal.folder} has what {again[0].shown} showed before. Choose another folder.")
     predictor = Predictor.load(settings["run"], settings["trust"], **{key: settings[key] for key in CHOSEN})
     outputs = Outputs.of(predictor, journal.folder, settings)
     journal.begin()
-    left = [one for one in inputs if not journal.is_done(one.key)]
+    left = [one for one in inputs if one.kind == "stream" or not journal.is_done(one.key)]
     try:
         with (
             computing(predictor.task.device, predictor.precision),  # for all, so that weights are cast once
@@ -38,22 +49,22 @@ def predict_inputs(inputs: Sequence[Input], journal: Journal, settings: Mapping[
             for is_picture, some in groupby(left, lambda one: one.kind == "picture"):
                 if is_picture:
                     predict_pictures(list(some), predictor, outputs, journal, advance)
+                    continue
+                for one in some:
+                    predict_video(one, predictor, outputs.of_frames(), journal)
+                    advance()
     except KeyboardInterrupt:
         done = sum(journal.is_done(one.key) for one in inputs)
-        console.say(f"\n{done} of {len(inputs)} are done; the same command goes on with the others.", stderr=True)
+        if any(one.kind != "stream" for one in inputs):
+            console.say(f"\n{done} of {len(inputs)} are done; the same command goes on with the others.", stderr=True)
         raise
     finally:
         finish(inputs, journal, outputs)
-    rows = [line["row"] for line in journal.lines_of([one.key for one in inputs if one.kind != "stream"])]
-    summarise(rows, len(inputs) - len(left), predictor, journal)
-    if bad := [row for row in rows if "error" in row]:
-        names = ", ".join(row["name"] for row in bad[:5])
-        raise ValueError(f"{format_count(len(bad), 'picture')} could not be read: {names}")
-    return rows
+    return summarise(inputs, len(inputs) - len(left), predictor, journal)
 
 
 def predict_pictures(
-    inputs: Sequence[Input], predictor: Predictor, outputs: Outputs, journal: Journal, advance: Any
+    inputs: Sequence[Input], predictor: Predictor, outputs: Outputs, journal: Journal, advance: Callable[[], object]
 ) -> None:
     room = Room()
     by_name = {one.name: one for one in inputs}
@@ -87,29 +98,43 @@ def write_picture(item: Item, outputs: Outputs) -> Page:
 
 
 def finish(inputs: Iterable[Input], journal: Journal, outputs: Outputs) -> None:
-    """Write the files about all pictures, in the order of the inputs."""
-    there = [one for one in inputs if one.key in journal.entries]
-    journal.write_table([one.key for one in there])
+    """Write the files about all pictures: those of the inputs in their order, then others that were there before."""
+    now = [one.key for one in inputs if one.key in journal.entries]
+    keys = list(dict.fromkeys([*now, *journal.names]))
+    journal.write_table(keys)
     if outputs.settings["polygons"] == "coco":
         pictures = (
             (line["picture"], (line["row"]["height"], line["row"]["width"]), line["objects"])
-            for line in journal.lines_of([one.key for one in there])
+            for line in journal.lines_of(keys)
             if "objects" in line
         )
         write_text(journal.folder / POLYGONS, json.dumps(coco.assemble(pictures, outputs.objects)) + "\n")
 
 
-def summarise(rows: Sequence[Row], before: int, predictor: Predictor, journal: Journal) -> None:
-    """Say how many were predicted, and what lies where."""
-    good = [row for row in rows if "error" not in row]
-    threshold = predictor.task.threshold  # may be the command line's, or a calibration's
-    name = predictor.classes[0]
+def summarise(inputs: Sequence[Input], before: int, predictor: Predictor, journal: Journal) -> list[Row]:
+    """Say how much was predicted, and what lies where; returns the rows of the inputs. ValueError if some could not be
+    read."""
+    rows = [line["row"] for line in journal.lines_of([one.key for one in inputs]) if line["row"]]
+    good, bad = [row for row in rows if "error" not in row], [row for row in rows if "error" in row]
+    pictures = sum(one.kind == "picture" for one in inputs)
+    said = []
+    if pictures:
+        said.append(f"{sum('frame' not in row for row in good)} of {format_count(pictures, 'picture')}")
+    if pictures < len(inputs):
+        videos = format_count(
+            len(inputs) - pictures, "video" if all(one.kind != "stream" for one in inputs) else "stream"
+        )
+        said.append(f"{format_count(sum('frame' in row for row in good), 'frame')} of {videos}")
+    threshold, name = predictor.task.threshold, predictor.classes[0]  # may be the command line's, or a calibration's
     above = f" (a pixel is {name} above {threshold:g})" if len(predictor.classes) == 1 and threshold != 0.5 else ""
     earlier = f", {before} of them before" if before else ""
-    written = {name.partition("/")[0] for entry in journal.entries.values() for name in entry.files}
-    there = [*sorted(written), *(name for name in (POLYGONS, TABLE) if (journal.folder / name).exists())]
-    done = f"{len(good)} of {format_count(len(rows), 'picture')} predicted{above}{earlier}"
-    console.say(f"{done}; in {journal.folder}: {', '.join(there)}")
+    written = {file.partition("/")[0] for entry in journal.entries.values() for file in entry.files}
+    there = [*sorted(written), *(file for file in (POLYGONS, TABLE) if (journal.folder / file).exists())]
+    console.say(f"{' and '.join(said)} predicted{above}{earlier}; in {journal.folder}: {', '.join(there)}")
     if any("present" in row for row in good):
         found = sum(row.get("present", 0) for row in good)
         console.say(f"{name} in {found} of them (probability above {predictor.present_above:g})")
+    if bad:
+        what = format_count(len(bad), "picture" if pictures == len(inputs) else "input")
+        raise ValueError(f"{what} could not be read: {', '.join(row['name'] for row in bad[:5])}")
+    return rows
