@@ -63,7 +63,7 @@ class VideoFile:
             self._container.close()
             raise ValueError(f"{path} has no pictures, only sound or text.")
         stream = self._container.streams.video[0]
-        if stream.codec_context is None:  # older PyAV crashes on such
+        if getattr(stream, "codec_context", None) is None:  # older PyAV crashes on such
             self._container.close()
             raise ValueError(f"{path} does not say how it is coded: it is cut off or damaged, or of an unknown kind.")
         self.rate = stream.average_rate or stream.guessed_rate
@@ -79,8 +79,8 @@ class VideoFile:
                 yield Frame(count, at, as_image(frame))
                 count += 1
         if count < max(KEPT * stream.frames, 1):
-            of = f" of its {stream.frames}" if stream.frames else ""
-            raise ValueError(f"{self.path} ends after {format_count(count, 'frame')}{of}: it is cut off.")
+            whole = f"{count} of its {stream.frames} frames" if stream.frames else format_count(count, "frame")
+            raise ValueError(f"{self.path} ends after {whole}: it is cut off.")
 
 
 def decode(container: InputContainer) -> Iterator[av.VideoFrame]:
@@ -104,7 +104,9 @@ class VideoWriter:
     def __init__(self, path: Path, rate: Fraction | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # in fragments until it is closed, so that it can be played even after a crash
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+hybrid_fragmented"})
+        self._container = av.open(
+            str(path), "w", format="mp4", options={"movflags": "+hybrid_fragmented", "flush_packets": "1"}
+        )
         self._rate, self._last, self._size = rate or USUAL, -1, (0, 0)
         self._stream: Any = None
 
