@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from conftest import read_picture, results, segkit, weights
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from segkit.calibrate import calibrate
 from segkit.configs.composing import compose, quote, to_plain
 from segkit.evaluate import evaluate
+from segkit.inference.predictor import Predictor
 from segkit.predict import predict
 from segkit.runs.build import build_data, build_task
 from segkit.runs.fits import check_presence_monitor
@@ -341,3 +344,24 @@ def test_two_processes_train_and_score_masks_and_presence(tmp_path: Path) -> Non
         assert float(rows[tested][f"val/{name}"]) == pytest.approx(found["metrics"][f"val/{name}"], abs=1e-5), name
     assert "epoch 2 of 2" in (tmp_path / "run" / "train.log").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_predict_takes_the_gate_that_calibrate_has_measured(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(detector, tmp_path / "run")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 48, 3), np.uint8))
+    words = [f"run={run}", f"input={tmp_path}/a.png", f"output={tmp_path}/out", "gate=recall:0.99"]
+    with pytest.raises(ValueError, match=r"gate=recall:0\.99: this run does not know which gate .* segkit calibrate"):
+        predict(compose(*words, config="predict"))
+    calibrate(compose(f"run={run}", config="calibrate"))
+    gates = dict(json.loads((run / "checkpoints" / "best.calibration.json").read_text())["gates"])
+    scored = evaluate(
+        compose(f"run={run}", "split=val", f"gate={gates[0.9]!r}", f"output_dir={tmp_path}/v", config="evaluate")
+    )
+    assert scored["val/presence_recall/1"] >= 0.9
+    predictor = Predictor.load(run, gate="recall:0.85")  # the next higher one that was measured
+    assert predictor.present_above == gates[0.9]
+    capsys.readouterr()
+    predict(compose(*words, config="predict"))
+    assert re.search(r"gate \S+: \d of 5 windows were not decoded", capsys.readouterr().out)

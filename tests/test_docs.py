@@ -252,13 +252,28 @@ def test_ones_own_code_runs_without_forking(path: Path, tmp_path: Path) -> None:
 def test_the_lines_for_a_notebook_run(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder / "images", tmp_path / "photos")
-    [lines] = [text for kind, text in blocks(DOCS / "how-to" / "use-segkit-from-python.md") if kind == "python"]
+    lines, _ = [text for kind, text in blocks(DOCS / "how-to" / "use-segkit-from-python.md") if kind == "python"]
     tiny = '"dataset.root=my_data", "dataset.size=32", "trainer.max_epochs=1"'
     names: dict[str, Any] = {}
     exec(lines.replace('"dataset.root=my_data"', tiny), names)
     assert 0 <= names["metrics"]["test/iou"] <= 1
     assert len(list((tmp_path / "predicted" / "masks").iterdir())) == 10
     assert names["task"].probabilities(torch.zeros(1, 3, 20, 20, dtype=torch.uint8)).shape == (1, 1, 20, 20)
+
+
+def test_the_lines_for_a_predictor_run(tmp_path: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_run / "checkpoints" / "best.ckpt", tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(f"photos/{name}.png", np.zeros((9, 14, 3), np.uint8))
+    _, lines = [text for kind, text in blocks(DOCS / "how-to" / "use-segkit-from-python.md") if kind == "python"]
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    assert names["prediction"].label.shape == (9, 14)
+    assert names["prediction"].probabilities.shape == (1, 9, 14)
+    assert names["prediction"].presence is None
+    assert len(names["several"]) == 2
 
 
 def test_the_readmes_way_from_pictures_to_masks_runs(tmp_path: Path, folder: Path) -> None:

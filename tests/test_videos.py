@@ -63,7 +63,7 @@ def test_times_of_a_variable_rate_are_kept(tmp_path: Path) -> None:
     assert [frame.number for frame in frames] == list(range(20))
     assert [frame.time for frame in frames] == pytest.approx(UNEVEN, abs=2e-3)
     for frame in frames:
-        assert abs(float(frame.image[20:].mean()) - (40 + 10 * frame.number)) < 4
+        assert abs(float(frame.image[20:].mean()) - (40 + 10 * frame.number)) < 8
     writer = VideoWriter(tmp_path / "b" / "b.mp4", None)
     for frame in frames:
         writer.write(frame.image[:47, :63], frame.time)  # H.264 has even sides

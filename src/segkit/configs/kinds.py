@@ -311,7 +311,8 @@ VERBS: dict[str, dict[str, Kind]] = {
     "predict": {
         "input": PATH.called("a file, a folder, a pattern, an address or -") | several(PATH, "a list of these"),
         "overwrite": TRUTH,
-        "gate": GATE.called("a probability from 0 to 1; segkit evaluate gate=sweep shows what each costs"),
+        "gate": GATE.called("a probability from 0 to 1; segkit evaluate gate=sweep shows what each costs")
+        | Kind("recall:0.99", _is_recall),
         "threshold": PROBABILITY | NULL,
         "tta": word(*VIEWS) | NULL,
         "overlays": TRUTH,

@@ -22,6 +22,8 @@ from segkit.evaluation.score import score_split
 from segkit.files.writing import write_json
 from segkit.metrics import calibration as numbers
 from segkit.metrics.calibration import Counts, Reliability
+from segkit.metrics.presence import gate_for_recall
+from segkit.models.presence import find_gated
 from segkit.models.views import activate
 from segkit.pictures import charts, overlays
 from segkit.runs.build import build_data
@@ -39,6 +41,7 @@ LARGEST = 6e4  # logit that 16 bits hold
 SHARES = np.arange(1, 100) / 100  # probabilities, and shares of the foreground, at which thresholds are tried
 AREAS = (0, *(2**power for power in range(2, 15)))  # smallest objects that are tried, in pixels
 TITLES = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}
+KEPT = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)  # shares of positive samples
 NOTHING = {"threshold": 0.5, "temperature": 1.0, "smallest": 0.0}
 
 
@@ -98,10 +101,10 @@ def calibrate_run(
     write_json(path.with_suffix(".calibration.json"), found)
     if "before" in found:
         overlays.save(path.with_suffix(".reliability.png"), charts.draw_reliability(found))
-    store_calibration(path, {name: found[name] for name in NOTHING})
+    store_calibration(path, {name: found[name] for name in (*NOTHING, "gates") if name in found})
     log.info("%s", describe(task, found, goal))
     errors = {f"error_{name}": found[name]["error"] for name in ("before", "after") if name in found}
-    return {key: value for key, value in found.items() if key not in ("before", "after")} | errors
+    return {key: value for key, value in found.items() if key not in ("before", "after", "gates")} | errors
 
 
 def calibrate(task: Task, data: DataModule, config: dict[str, Any], goal: Goal = BEST_IOU) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def calibrate(task: Task, data: DataModule, config: dict[str, Any], goal: Goal =
     set_calibration(task, NOTHING)
     seen = see_pictures(task, data, config)
     groups = np.unique([one.group for one in seen], return_inverse=True)[1].tolist()
-    found: dict[str, Any] = {**NOTHING, "pictures": len(seen), "groups": len({*groups})}
+    found: dict[str, Any] = {**NOTHING, "pictures": len(seen), "groups": len({*groups})} | measure_gates(task)
     shown = {value for one in seen for value in np.unique(one.mask).tolist()} - {IGNORE_INDEX}
     if not seen or (len(task.classes) == 1 and shown != {0, 1}):
         return found
@@ -123,6 +126,14 @@ def calibrate(task: Task, data: DataModule, config: dict[str, Any], goal: Goal =
     found |= {name: float(f"{found[name]:.6g}") for name in NOTHING}  # as people read them, in reports too
     set_calibration(task, found)
     return found
+
+
+def measure_gates(task: Task) -> dict[str, list[list[float]]]:
+    """`gates`: shares of the positive samples just scored, and the gates that keep them; for a network with a gate."""
+    scores = task.scores("test").presence
+    if find_gated(task.net) is None or scores is None or not (answers := scores.answers()).label.any():
+        return {}
+    return {"gates": [[share, gate_for_recall(answers, share)] for share in KEPT]}
 
 
 def describe(task: Task, found: Mapping[str, Any], goal: Goal) -> str:

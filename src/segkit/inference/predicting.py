@@ -14,6 +14,7 @@ from segkit.files.writing import DISK_FULL, write_text
 from segkit.formats import coco
 from segkit.hardware import computing
 from segkit.inference.decoding import read_groups
+from segkit.inference.gating import GateWatch
 from segkit.inference.journal import TABLE, Journal, stamp_of
 from segkit.inference.outputs import POLYGONS, Outputs, Page, Row
 from segkit.inference.pipeline import Item, Room, run
@@ -41,10 +42,12 @@ def predict_inputs(
     outputs = Outputs.of(predictor, journal.folder, settings)
     journal.begin()
     left = [one for one in inputs if one.kind == "stream" or not journal.is_done(one.key)]
+    watch = GateWatch(predictor)
     try:
         with (
             computing(predictor.task.device, predictor.precision),  # for all, so that weights are cast once
             console.show_progress("predicting", len(left)) as advance,
+            watch,
         ):
             for is_picture, some in groupby(left, lambda one: one.kind == "picture"):
                 if is_picture:
@@ -60,6 +63,10 @@ def predict_inputs(
         raise
     finally:
         finish(inputs, journal, outputs)
+        with computing(predictor.task.device, predictor.precision):
+            saved = watch.describe()
+        if saved:
+            console.say(saved)
     return summarise(inputs, len(inputs) - len(left), predictor, journal)
 
 

@@ -278,7 +278,8 @@ PRECISION = one_of("auto", "16-mixed", "bf16-mixed", "32-true", "16-true", "bf16
                    "bf16", 16, 32, 64)
 METRICS = Maybe(Map(NUMBER))
 VIEWED = one_of(*VIEWS)
-CALIBRATED = Node({"threshold": Number(1e-6, 1 - 1e-6), "temperature": Number(1e-3, 1e3), "smallest": Number(0, 1e9)})
+CALIBRATED = Node({"threshold": Number(1e-6, 1 - 1e-6), "temperature": Number(1e-3, 1e3), "smallest": Number(0, 1e9),
+                   "gates": List(List(Number(0, 1), 2, 2), 100)})
 SETTINGS: dict[str, Kind] = {
     "dataset": Drawn("dataset"), "model": Built("task"), "loss": Built("loss"), "optimizer": Built("optimizer"),
     "scheduler": Node({"scheduler": Maybe(Built("scheduler")), "interval": one_of("epoch", "step"),

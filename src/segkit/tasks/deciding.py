@@ -35,11 +35,25 @@ def set_gate(task: Segments, gate: Any) -> float:
     present. A classifier without masks takes one too."""
     chosen = gate if not gives_masks(task.net) and isinstance(gate, int | float) else parse_gate(gate, task)
     if isinstance(chosen, str):
-        raise ValueError(f"gate={gate}: prediction takes a probability. segkit evaluate gate={gate} says which.")
+        chosen = find_stored_gate(chosen, task)
     if (gated := find_gated(task.net)) is not None:
         gated.gate = gated.gate if chosen is None else chosen
         chosen = gated.gate
     return 0.5 if chosen is None else float(chosen)
+
+
+def find_stored_gate(gate: str, task: Segments) -> float:
+    """The gate that keeps at least the share in "recall:<share>" of validation's positive samples, as `segkit
+    calibrate` has stored it."""
+    stored = (task.facts.get("calibration") or {}).get("gates") or []
+    if gate == "sweep" or not stored:
+        raise ValueError(
+            f"gate={gate}: this run does not know which gate that is. segkit calibrate run=… measures on validation "
+            "pictures what gates keep, and stores it for gate=recall:0.99. Or give a probability; segkit evaluate "
+            "gate=sweep shows what each costs."
+        )
+    share = parse_recall(gate)
+    return max(float(value) for kept, value in stored if kept >= share)
 
 
 def parse_recall(gate: str) -> float:
