@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from conftest import disc, segkit
 
@@ -140,3 +141,19 @@ def test_ctrl_c_leaves_what_was_done(photos: Path, tiny_run: Path) -> None:
     assert "399 of 400 pictures predicted" in again.stdout
     if len(lines) < 390:  # stopped in time
         assert " of them before" in again.stdout
+
+
+def test_a_full_disk_ends_it_with_what_was_done(photos: Path, tiny_run: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    cv2.imwrite(str(photos / "5.png"), noise)
+    words = (f"run={tiny_run}", "input=photos", "output=out", "accelerator=cpu", "probabilities=true")
+    done = segkit(*words, cwd=photos.parent, module="predict", longest_file=30_000)
+    assert done.returncode == 1
+    assert "Free some space, then start the command again." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (photos.parent / "out" / "masks").iterdir())[:5] == [
+        f"{n}.png" for n in range(5)
+    ]
+    again = segkit(*words, cwd=photos.parent, module="predict")
+    assert again.returncode == 0, again.stderr
+    assert "6 of 6 pictures predicted, 5 of them before" in again.stdout
