@@ -264,16 +264,13 @@ def test_the_lines_for_a_notebook_run(tmp_path: Path, folder: Path, monkeypatch:
 def test_the_lines_for_a_predictor_run(tmp_path: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(tiny_run / "checkpoints" / "best.ckpt", tmp_path)
-    (tmp_path / "photos").mkdir()
+    Path("photos").mkdir()
     for name in ("a", "b"):
         cv2.imwrite(f"photos/{name}.png", np.zeros((9, 14, 3), np.uint8))
     _, lines = [text for kind, text in blocks(DOCS / "how-to" / "use-segkit-from-python.md") if kind == "python"]
     names: dict[str, Any] = {}
     exec(lines, names)
-    assert names["prediction"].label.shape == (9, 14)
-    assert names["prediction"].probabilities.shape == (1, 9, 14)
-    assert names["prediction"].presence is None
-    assert len(names["several"]) == 2
+    assert [one.label.shape for one in (names["prediction"], *names["several"])] == [(9, 14)] * 3
 
 
 def test_the_readmes_way_from_pictures_to_masks_runs(tmp_path: Path, folder: Path) -> None:

@@ -60,6 +60,14 @@ def test_probabilities_as_floats(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_picture(tmp_path / name, cv2.IMREAD_UNCHANGED), expected)
 
 
+def test_the_spread_of_several_runs_is_written_with_their_probabilities(tmp_path: Path) -> None:
+    spread = np.array([[0, 0.25, 0.5]] * 2, np.float32)
+    page = write(tmp_path, Prediction(LABEL // 2, None, SHARES[:1], spread), ("a",), masks="none", probabilities=True)
+    assert page.files == ["probabilities/below/a.png", "spread/below/a.png"]
+    found = read_picture(tmp_path / page.files[1], cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found, np.round(spread * 65535).astype(np.uint16))
+
+
 def test_confidence_is_the_mean_probability_of_what_was_said() -> None:
     label = np.array([[1, 0, 0]], np.uint8)
     shares = np.array([[[0.9, 0.2, 0.4]]], np.float32)

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from segkit.configs.command import command
 from segkit.configs.inputs import check_extra, find_inputs
-from segkit.configs.places import find_checkpoint
+from segkit.configs.places import find_checkpoint, find_runs
 from segkit.configs.settings import check_settings
 
 
@@ -22,7 +22,8 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
     from segkit.inference.journal import Journal, identify
 
     output = Path(settings["output"])
-    journal = Journal(output, identify(find_checkpoint(settings["run"]), settings), settings["overwrite"])
+    checkpoints = [find_checkpoint(run) for run in find_runs(settings["run"])]
+    journal = Journal(output, identify(checkpoints, settings), settings["overwrite"])
     inputs = find_inputs(settings["input"], output, journal.names)
     check_extra(one.source for one in inputs)  # some may have been named on standard input
     from segkit.inference.predicting import predict_inputs  # imports torch, which a mistake need not wait for

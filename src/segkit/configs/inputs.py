@@ -6,17 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from segkit import console
+from segkit.files.patterns import WILDCARD, find_matches, split_pattern
 from segkit.files.reading import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 STDIN = "-"
 STREAM = re.compile(r"(?:rtsps?|rtmps?|https?|udp|tcp|srt)://.+|camera:\d+", re.IGNORECASE)
-MAGIC = re.compile(r"[*?\[]")
 
 
 class Input(NamedTuple):
@@ -56,7 +55,7 @@ def is_stream(item: str) -> bool:
 
 def is_pattern(item: str) -> bool:
     """Whether a name is a pattern: it has * ? or [, and no file is called so."""
-    return MAGIC.search(item) is not None and not os.path.lexists(item)
+    return WILDCARD.search(item) is not None and not os.path.lexists(item)
 
 
 def kind_of(source: str) -> Literal["picture", "video", "stream"]:
@@ -127,14 +126,12 @@ def alone(source: str) -> Found:
 
 
 def match(pattern: str, output: Path) -> Iterator[Found]:
-    """The files that a pattern fits, below the folder that its first * ? or [ is in; hidden ones are left out."""
-    parts = Path(pattern).parts
-    fixed = Path(*takewhile(lambda part: not MAGIC.search(part), parts))
+    """The files that a pattern fits, with their paths below its first wildcard; hidden ones are left out."""
+    start, rest = split_pattern(pattern)
     inside = output.resolve()
-    for path in sorted(fixed.glob(str(Path(*parts[len(fixed.parts) :])))):
-        below = path.relative_to(fixed)
-        if path.is_file() and inside not in path.resolve().parents and not below.name.startswith("."):
-            yield Found(str(path), PurePosixPath(below.as_posix()))
+    for path in sorted(find_matches(start, rest)):
+        if path.is_file() and inside not in path.resolve().parents and not path.name.startswith("."):
+            yield Found(str(path), PurePosixPath(path.relative_to(start).as_posix()))
 
 
 def search(folder: Path, output: Path | None) -> Iterator[Found]:

@@ -28,12 +28,13 @@ class Entry:
     files: list[str] = field(default_factory=list)
 
 
-def identify(checkpoint: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What predictions depend on: the content of the checkpoint, and settings."""
+def identify(checkpoints: Iterable[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What predictions depend on: the contents of the checkpoints, and settings."""
     content = blake2b(digest_size=16)
-    with checkpoint.open("rb") as file:
-        while block := file.read(2**20):
-            content.update(block)
+    for checkpoint in checkpoints:
+        with checkpoint.open("rb") as file:
+            while block := file.read(2**20):
+                content.update(block)
     kept = {key: value for key, value in settings.items() if key not in NOT_IDENTITY}
     return {"checkpoint": content.hexdigest()} | kept
 

@@ -82,6 +82,8 @@ class Outputs:
                 self.write_polygons(label, page)
         if settings["probabilities"] and prediction.probabilities is not None:
             save_probabilities(prediction.probabilities, page, settings["probabilities"] == "float")
+            if prediction.spread is not None:
+                save_probabilities(prediction.spread[None], page, settings["probabilities"] == "float", "spread")
         page.row |= self.describe(image, prediction)
 
     def draw_mask(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -109,7 +111,7 @@ class Outputs:
 
     def describe(self, image: NDArray[np.uint8], prediction: Prediction) -> Row:
         """Size, presence, areas and confidence."""
-        label, presence, _ = prediction
+        label, presence = prediction.label, prediction.presence
         row: Row = {"width": image.shape[1], "height": image.shape[0]}
         if presence is not None:
             row |= {"present": int(presence > self.present_above), "probability": round(presence, 6)}
@@ -125,7 +127,7 @@ class Outputs:
 def find_confidence(prediction: Prediction, present_above: float) -> float | None:
     """The mean probability of what was said of each pixel; of a picture that shows nothing, by a network that detects
     presence, the probability of that. None without any probabilities."""
-    label, presence, probabilities = prediction
+    label, presence, probabilities, _ = prediction
     if presence is not None and (label is None or presence <= present_above):
         return presence if presence > present_above else 1 - presence
     if label is None or probabilities is None:
@@ -137,10 +139,12 @@ def find_confidence(prediction: Prediction, present_above: float) -> float | Non
     return (right + int(np.count_nonzero(outside))) / int(said.size)
 
 
-def save_probabilities(probabilities: NDArray[np.float32], page: Page, as_float: bool) -> None:
+def save_probabilities(
+    probabilities: NDArray[np.float32], page: Page, as_float: bool, kind: str = "probabilities"
+) -> None:
     """Write probabilities (C, H, W), as they are in a TIFF or times 65535 in a PNG of 16 bits; for several classes a
     folder with one file per class, by number."""
     suffix = ".tif" if as_float else ".png"
     for number, level in enumerate(probabilities):
-        path = page.path("probabilities", suffix if len(probabilities) == 1 else f"/{number}{suffix}")
+        path = page.path(kind, suffix if len(probabilities) == 1 else f"/{number}{suffix}")
         overlays.save(path, level if as_float else np.round(level * 65535).astype(np.uint16))
