@@ -1,11 +1,13 @@
 """Pictures through decoding, network and writing, which overlap; in order, and in bounded memory."""
 
 import queue
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +89,8 @@ def run(
 
     def settle(most: int) -> None:
         while waiting and (len(waiting) > most or waiting[0].done()):
-            note(waiting.popleft().result())
+            with holding_ctrl_c():
+                note(waiting.popleft().result())
 
     with ThreadPoolExecutor(writers, thread_name_prefix="write") as pool:
         try:
@@ -98,6 +101,22 @@ def run(
         finally:
             room.close()
             settle(0)
+
+
+@contextmanager
+def holding_ctrl_c() -> Iterator[None]:
+    """Ctrl-C inside is heard at the end: nothing is noted by half."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def look_ahead(groups: Iterable[Sequence[Item]]) -> Iterator[Sequence[Item]]:
