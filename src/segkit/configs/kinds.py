@@ -76,6 +76,11 @@ def _is_goal(value: Any) -> bool:
     return found is not None and 0 < float(found[2]) <= 1
 
 
+def _is_marker(value: Any) -> bool:
+    found = re.fullmatch(r"marker:(\d*\.?\d+)", str(value))
+    return found is not None and float(found[1]) > 0
+
+
 def is_pattern(text: str) -> bool:
     """Whether the [letters] of a pattern of names can be read."""
     try:
@@ -319,6 +324,11 @@ VERBS: dict[str, dict[str, Kind]] = {
         "masks": word("numbers", "colors", "none") | UNSAID,
         "probabilities": TRUTH | word("float"),
         "polygons": word("coco", "geojson") | UNSAID,
+        "measure": word("cracks", "objects") | UNSAID,
+        "measure_class": UNSAID | TEXT.called("the name of a class") | several(TEXT, "a list of names"),
+        "scale": UNSAID
+        | ABOVE_0.called("millimetres for a pixel, a number above 0")
+        | Kind("marker:30 for a marker with sides of 30 mm", _is_marker),
         "color": UNSAID | COLOR | several(COLOR, "for several classes a list of these"),
     },
     "check": {"count": COUNT, "epochs": COUNT, "fix": TRUTH},

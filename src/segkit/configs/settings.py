@@ -8,7 +8,6 @@ of the class or function that receives them.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,6 +26,7 @@ from segkit.configs.composing import (
     list_keys,
     to_plain,
 )
+from segkit.configs.extras import check_loggers, check_measuring
 from segkit.configs.identity import HARDWARE
 from segkit.configs.kinds import LOADING, OWN, TRAINING, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
@@ -94,6 +94,8 @@ def check_settings(cfg: DictConfig, verb: str) -> dict[str, Any]:
     config = to_plain(cfg)
     if verb in TRAINING and not resumed:
         check_together(config)
+    if verb == "predict":
+        check_measuring(config)
     places.check_paths(config, verb)
     return config
 
@@ -293,7 +295,6 @@ def check_stages(stages: dict[str, Sequence[str]], words: Sequence[Any]) -> None
 
 NEEDS_GPU = ("16", "16-mixed", "16-true")
 STOPPING = ".EarlyStopping"
-LOGGERS = {".WandbLogger": "wandb", ".MLFlowLogger": "mlflow"}  # with the module, and extra, that each needs
 
 
 def check_precision(precision: Any, on_cpu: bool) -> None:
@@ -326,15 +327,6 @@ def used_losses(loss: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if isinstance(losses, Mapping) and isinstance(weights, Mapping):
         for name in weights.keys() & losses.keys():
             yield from used_losses(losses[name])
-
-
-def check_loggers(config: Mapping[str, Any]) -> None:
-    """ValueError for a logger whose package is not installed."""
-    for name, node in (config.get("logger") or {}).items():
-        target = str((node or {}).get("_target_", ""))
-        for module in (module for ending, module in LOGGERS.items() if target.endswith(ending)):
-            if getattr(find_spec(module), "origin", None) is None:  # a folder of that name is no module
-                raise ValueError(f"logger={name}: {module} is not installed: pip install 'segkit[{module}]'.")
 
 
 def check_monitors(config: Mapping[str, Any]) -> None:

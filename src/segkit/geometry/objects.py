@@ -24,6 +24,17 @@ class Objects(NamedTuple):
     thickness: NDArray[np.float32]
 
 
+class Blob(NamedTuple):
+    """An 8-connected region, in pixels: area, the diameter of a disc with that area, box (left, top, width and height),
+    centroid as x and y from the picture's upper left corner, and the mean probability of its pixels."""
+
+    area: int
+    diameter: float
+    box: tuple[int, int, int, int]
+    centroid: tuple[float, float]
+    confidence: float
+
+
 NONE = Objects(np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
@@ -47,6 +58,20 @@ def find_objects(mask: NDArray[np.uint8], values: Sequence[int]) -> Objects:
     quarter = measure_perimeters(labels, count) / 4
     thickness = quarter - np.sqrt(np.maximum(quarter**2 - area, 0))
     return Objects(np.concatenate(classes), area, thickness.astype(np.float32))
+
+
+def measure_objects(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[Blob]:
+    """The objects of a mask (H, W), the largest first; probability (H, W): of their class."""
+    count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    found = labels[mask]
+    means = np.bincount(found, probability[mask], count) / np.maximum(np.bincount(found, minlength=count), 1)
+    blobs = []
+    for number in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable"):
+        left, top, width, height, area = (int(value) for value in stats[number])
+        x, y = (float(value) + 0.5 for value in centroids[number])
+        diameter = 2 * float(np.sqrt(area / np.pi))
+        blobs.append(Blob(area, diameter, (left, top, width, height), (x, y), float(means[number])))
+    return blobs
 
 
 def find_small(masks: Tensor, area: float) -> Tensor:

@@ -7,7 +7,7 @@ from segkit.configs.errors import explain
 from segkit.configs.inputs import Input
 from segkit.files.writing import DISK_FULL
 from segkit.inference.journal import Journal, stamp_of
-from segkit.inference.outputs import Outputs, Page
+from segkit.inference.outputs import Outputs, Page, Row
 from segkit.inference.pipeline import AT_ONCE, VALUES, Item, Room, run
 from segkit.inference.predictor import Predictor
 from segkit.inference.streams import LiveStream
@@ -36,7 +36,8 @@ def predict_video(one: Input, predictor: Predictor, outputs: Outputs, journal: J
         return page
 
     def note(page: Page) -> None:
-        more = {} if page.objects is None else {"picture": f"{page.name}.png", "objects": page.objects}
+        more: Row = {} if page.objects is None else {"picture": f"{page.name}.png", "objects": page.objects}
+        more |= {} if page.measured is None else {"measured": page.measured}
         journal.add(one.key, page.row, **more)
         whole.files.extend(page.files)
 

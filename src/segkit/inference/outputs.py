@@ -12,6 +12,7 @@ from segkit.files.writing import write_text
 from segkit.formats import coco, geojson
 from segkit.formats.model import NO_OBJECT, Json
 from segkit.formats.outlines import outline_classes
+from segkit.inference.measuring import Measuring
 from segkit.inference.predictor import Prediction, Predictor
 from segkit.pictures import overlays
 
@@ -21,12 +22,13 @@ POLYGONS = "polygons.json"  # COCO's file for all pictures
 
 class Page:
     """What is written for one picture: its `files`, all called `name` with a suffix in folders of the output, its `row`
-    of the table, and its objects for COCO's file of all pictures."""
+    of the table, its objects for COCO's file of all pictures, and its rows of the table of what was `measured`."""
 
     def __init__(self, folder: Path, name: str, row: Row) -> None:
         self.folder, self.name, self.row = folder, name, row
         self.files: list[str] = []  # below the folder
         self.objects: list[Json] | None = None
+        self.measured: list[Row] | None = None
 
     def path(self, kind: str, suffix: str) -> Path:
         """Where a file of this picture goes, in the folder of its kind; it is noted as written."""
@@ -46,10 +48,11 @@ class Outputs:
         present_above: float,
         settings: Mapping[str, Any],
         colors: NDArray[np.uint8],
+        measuring: Measuring | None = None,
         frames: bool = False,
     ) -> None:
         self.folder, self.classes, self.present_above = folder, classes, present_above
-        self.settings, self.colors = settings, colors
+        self.settings, self.colors, self.measuring = settings, colors, measuring
         self.masks: str = settings["masks"] or ("none" if frames else "numbers")
         self.overlays = settings["overlays"] and not frames
 
@@ -63,21 +66,26 @@ class Outputs:
             if color is None
             else overlays.parse_colors(color, classes)
         )
-        return cls(folder, classes, predictor.present_above, settings, colors)
+        how = settings["measure"]
+        measuring = Measuring(predictor.task, how, settings["measure_class"], settings["scale"]) if how else None
+        return cls(folder, classes, predictor.present_above, settings, colors, measuring)
 
     def of_frames(self) -> "Outputs":
         """The same for the frames of a video."""
-        return Outputs(self.folder, self.classes, self.present_above, self.settings, self.colors, frames=True)
+        given = self.folder, self.classes, self.present_above, self.settings, self.colors, self.measuring
+        return Outputs(*given, frames=True)
 
     def write(self, image: NDArray[np.uint8], prediction: Prediction, page: Page) -> None:
         """Write all that is wanted of a picture (H, W, 3), and fill in its row of the table."""
         label, settings = prediction.label, self.settings
+        measured = None if self.measuring is None else self.measuring(image, prediction)
         if label is not None:
             if self.masks != "none":
                 overlays.save(page.path("masks", ".png"), self.draw_mask(label))
                 page.row["mask"] = page.files[-1]
             if self.overlays:
-                overlays.save(page.path("overlays", ".jpg"), self.draw_overlay(image, label))
+                drawn = self.draw_overlay(image, label)
+                overlays.save(page.path("overlays", ".jpg"), drawn if measured is None else measured.draw(drawn))
             if settings["polygons"] is not None:
                 self.write_polygons(label, page)
         if settings["probabilities"] and prediction.probabilities is not None:
@@ -85,6 +93,10 @@ class Outputs:
             if prediction.spread is not None:
                 save_probabilities(prediction.spread[None], page, settings["probabilities"] == "float", "spread")
         page.row |= self.describe(image, prediction)
+        if self.measuring is not None and measured is not None:
+            page.measured = measured.rows
+            page.row |= measured.summary
+            save_text(page.path("measurements", ".json"), self.measuring.format(measured, page.row["name"]))
 
     def draw_mask(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A mask as its file has it: 0 and 255 for one class, numbers for several, or colours."""
@@ -100,9 +112,8 @@ class Outputs:
         if self.settings["polygons"] == "coco":
             page.objects = coco.describe(outlines, label.shape, self.objects)
         else:
-            path = page.path("polygons", ".geojson")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(geojson.write(outlines), ensure_ascii=False) + "\n")
+            text = json.dumps(geojson.write(outlines), ensure_ascii=False) + "\n"
+            save_text(page.path("polygons", ".geojson"), text)
 
     @property
     def objects(self) -> list[str]:
@@ -122,6 +133,11 @@ class Outputs:
                 row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
         confidence = find_confidence(prediction, self.present_above)
         return row if confidence is None else row | {"confidence": round(confidence, 6)}
+
+
+def save_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
 
 
 def find_confidence(prediction: Prediction, present_above: float) -> float | None:

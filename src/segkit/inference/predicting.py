@@ -10,6 +10,7 @@ from segkit import console
 from segkit.configs.errors import explain
 from segkit.configs.inputs import Input
 from segkit.console import format_count
+from segkit.files.tables import write_rows
 from segkit.files.writing import DISK_FULL, write_text
 from segkit.formats import coco
 from segkit.hardware import computing
@@ -82,7 +83,8 @@ def predict_pictures(
             console.say(f"{one.source}: {page.row['error']}", stderr=True)
             journal.add(one.key, page.row)
         else:
-            more = {} if page.objects is None else {"picture": one.below, "objects": page.objects}
+            more: Row = {} if page.objects is None else {"picture": one.below, "objects": page.objects}
+            more |= {} if page.measured is None else {"measured": page.measured}
             journal.add(one.key, page.row, name=one.name, stamp=stamp_of(one.source), files=page.files, **more)
         advance()
 
@@ -116,6 +118,15 @@ def finish(inputs: Iterable[Input], journal: Journal, outputs: Outputs) -> None:
             if "objects" in line
         )
         write_text(journal.folder / POLYGONS, json.dumps(coco.assemble(pictures, outputs.objects)) + "\n")
+    if outputs.measuring is not None:
+        lines = (line for line in journal.lines_of(keys) if "measured" in line)
+        rows = [place_of(line["row"]) | row for line in lines for row in line["measured"]]
+        write_rows(journal.folder / f"{outputs.measuring.how}.csv", rows)
+
+
+def place_of(row: Row) -> Row:
+    """What tells a picture or a frame of a video in a table."""
+    return {key: row[key] for key in ("name", "frame") if key in row}
 
 
 def summarise(inputs: Sequence[Input], before: int, predictor: Predictor, journal: Journal) -> list[Row]:
@@ -136,11 +147,14 @@ def summarise(inputs: Sequence[Input], before: int, predictor: Predictor, journa
     above = f" (a pixel is {name} above {threshold:g})" if len(predictor.classes) == 1 and threshold != 0.5 else ""
     earlier = f", {before} of them before" if before else ""
     written = {file.partition("/")[0] for entry in journal.entries.values() for file in entry.files}
-    there = [*sorted(written), *(file for file in (POLYGONS, TABLE) if (journal.folder / file).exists())]
+    tables = (POLYGONS, "cracks.csv", "objects.csv", TABLE)
+    there = [*sorted(written), *(file for file in tables if (journal.folder / file).exists())]
     console.say(f"{' and '.join(said)} predicted{above}{earlier}; in {journal.folder}: {', '.join(there)}")
     if any("present" in row for row in good):
         found = sum(row.get("present", 0) for row in good)
         console.say(f"{name} in {found} of them (probability above {predictor.present_above:g})")
+    if unscaled := [row for row in good if row.get("scale") == ""]:
+        console.say(f"no marker was found in {len(unscaled)} of them, whose lengths are in pixels")
     if bad:
         what = format_count(len(bad), "picture" if pictures == len(inputs) else "input")
         raise ValueError(f"{what} could not be read: {', '.join(row['name'] for row in bad[:5])}")
