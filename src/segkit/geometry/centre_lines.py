@@ -134,9 +134,9 @@ def _crossing(values: Floats, outer: NDArray[np.intp], inner: NDArray[np.intp], 
 
 def refine(
     probability: NDArray[np.float32], points: Points, levels: Levels, reach: float, closed: bool
-) -> tuple[Points, Profile]:
-    """A line of skeleton pixels moved to the middle between the borders, and the widths along it. reach: the largest
-    distance to the border."""
+) -> tuple[Points, Points, Profile]:
+    """A line of skeleton pixels moved to the middle between the borders, its normals, and the widths along it. reach:
+    the largest distance to the border."""
     deviation = max(LEAST_SMOOTHING, SMOOTHING * reach)
     line = smooth(resample(points), deviation, closed)
     range_ = 2 * reach + 4
@@ -146,18 +146,27 @@ def refine(
         shift = np.clip(np.nan_to_num((profile.right - profile.left) / 2), -reach - 1, reach + 1)
         line = smooth(resample(line + normals * shift[:, None]), LEAST_SMOOTHING, closed)
     line = smooth(line, deviation, closed) if deviation > LEAST_SMOOTHING else line
-    return line, measure_profile(probability, line, find_normals(line, closed), levels, range_)
+    normals = find_normals(line, closed)
+    return line, normals, measure_profile(probability, line, normals, levels, range_)
 
 
-def find_tip(
-    probability: NDArray[np.float32], end: Points, direction: Points, threshold: float, farthest: float
+def find_tip(probability: NDArray[np.float32], line: Points, threshold: float, reach: float) -> Points:
+    """Where a crack ends beyond the end of its line (n, 2), straight on. A skeleton ends before the tip, by about half
+    the width; more where spurs were removed. reach: the largest distance to the border."""
+    back = min(max(int(reach), 4), len(line) - 1)
+    direction = line[-1] - line[-1 - back]
+    direction = direction / max(float(np.hypot(*direction)), 1e-9)
+    return follow(probability, line[-1], direction, threshold, 4 * reach + 6)
+
+
+def follow(
+    probability: NDArray[np.float32], start: Points, direction: Points, threshold: float, farthest: float
 ) -> Points:
-    """Where the crack ends beyond a line's `end`, straight on in a direction (2,): the first point at which the
-    probability falls to the threshold."""
+    """The first point from `start` (2,) in a direction (2,) at which the probability falls to the threshold."""
     ways = np.arange(0, farthest + STEP, STEP)
-    values = look(probability, end + direction * ways[:, None])[None]
+    values = look(probability, start + direction * ways[:, None])[None]
     if values[0, 0] <= threshold:
-        return end
+        return start
     _, way = find_run(values, np.zeros(1, np.intp), threshold, ways)
-    tip: Points = end + direction * way[0]
+    tip: Points = start + direction * way[0]
     return tip

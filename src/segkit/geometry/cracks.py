@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.geometry.centre_lines import Floats, Levels, find_normals, find_tip, look, measure_profile, refine
+from segkit.geometry.centre_lines import Floats, Levels, find_tip, follow, look, measure_profile, refine
 from segkit.geometry.skeleton import Branch, Points, Skeleton, find_skeleton
 
 MARGIN = 24  # pixels of the picture around an object that are looked at
 DOUBT = 0.05  # share left out at each end of an interval
+LEAST_PIXELS = 4  # of a skeleton, below which it has no direction
 AVERAGED = 5  # pixels of a centre line over which the width is averaged before the largest is taken, at least
 HOLE = 1.0  # of the squared thickness: smaller holes in an object are filled
 
@@ -99,7 +100,8 @@ def measure_crack(
     area, confidence = int(np.count_nonzero(mask)), float(probability[mask].mean())
     mask, probability = fill_holes(mask, probability)
     skeleton, distance = find_skeleton(mask)
-    measured = measure_branches(skeleton, probability, distance, levels)
+    degrees = skeleton.degrees()
+    measured = [measure_branch(one, skeleton, degrees, probability, distance, levels) for one in skeleton.branches]
     if not any(len(one.width) for one in measured):
         measured = [measure_along_axis(probability, mask, levels)]
     width, low, high = (np.concatenate([getattr(one, name) for one in measured]) for name in ("width", "low", "high"))
@@ -110,10 +112,9 @@ def measure_crack(
     )
     at = int(wide.argmax())
     steps = np.concatenate([np.diff(one.points, axis=0) for one in measured])
-    degrees = skeleton.degrees()
     origin = np.array(corner) + 0.5
     middle = (points[at] + origin)[::-1]
-    across = find_normals(points[max(at - 1, 0) : at + 2], False)[min(at, 1), ::-1] * wide[at] / 2
+    across = np.concatenate([one.normals for one in measured])[at, ::-1] * wide[at] / 2
     return Crack(
         lines=[as_centre_line(one, origin) for one in measured],
         length=float(np.hypot(*steps.T).sum()),
@@ -130,20 +131,15 @@ def measure_crack(
 
 
 class Measured(NamedTuple):
-    """The points (n, 2) of a branch, row and column, and the widths at those from the `first` on (m,)."""
+    """The points (n, 2) of a branch, row and column; and of those from the `first` on normals (m, 2) and widths
+    (m,)."""
 
     points: Points
     first: int
+    normals: Points
     width: Floats
     low: Floats
     high: Floats
-
-
-def measure_branches(
-    skeleton: Skeleton, probability: NDArray[np.float32], distance: NDArray[np.float32], levels: Levels
-) -> list[Measured]:
-    degrees = skeleton.degrees()
-    return [measure_branch(branch, skeleton, degrees, probability, distance, levels) for branch in skeleton.branches]
 
 
 def measure_branch(
@@ -156,38 +152,30 @@ def measure_branch(
 ) -> Measured:
     """The branch without what lies within the junctions at its ends, where other branches join and there is no width;
     it goes straight on to their middle, and to its tips."""
-    ends = [(node, degrees[node] > 2) for node in (branch.start, branch.end)]
-    closed = branch.start == branch.end and not ends[0][1]
+    ends = [skeleton.nodes[node] if degrees[node] > 2 else None for node in (branch.start, branch.end)]
+    closed = branch.start == branch.end and ends[0] is None
     kept = branch.points
-    for node, is_junction in ends:
-        if is_junction:
-            apart = np.hypot(*(kept - skeleton.nodes[node].place).T)
-            kept = kept[apart > skeleton.nodes[node].reach + 1]
-    nothing = np.zeros(0)
-    if len(kept) < 4:
-        points = np.stack([skeleton.nodes[branch.start].place, skeleton.nodes[branch.end].place])
-        return Measured(points, 0, nothing, nothing, nothing)
+    for junction in ends:
+        if junction is not None:
+            kept = kept[np.hypot(*(kept - junction.place).T) > junction.reach + 1]
+    nothing = np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0)
+    if len(kept) < LEAST_PIXELS:
+        return Measured(np.stack([skeleton.nodes[node].place for node in (branch.start, branch.end)]), 0, *nothing)
     at = kept.astype(int)
     reach = float(distance[at[:, 0], at[:, 1]].max())
-    line, profile = refine(probability, kept, levels, reach, closed)
+    line, normals, profile = refine(probability, kept, levels, reach, closed)
+    if not closed:
+        first, last = (
+            find_tip(probability, one, levels.threshold, reach) if junction is None else junction.place
+            for one, junction in zip((line[::-1], line), ends, strict=True)
+        )
+        line = np.concatenate([first[None], line, last[None]])
     known = np.flatnonzero(np.isfinite(profile.width))
     if not len(known):
-        return Measured(line, 0, nothing, nothing, nothing)
-    whole = [line]
-    if not closed:
-        back = min(max(int(reach), 4), len(line) - 1)
-        for (node, is_junction), end, inner in ((ends[0], line[0], line[back]), (ends[1], line[-1], line[-1 - back])):
-            if is_junction:
-                tip = skeleton.nodes[node].place
-            else:
-                direction = (end - inner) / max(float(np.hypot(*(end - inner))), 1e-9)
-                tip = find_tip(probability, end, direction, levels.threshold, 4 * reach + 6)
-            whole.append(tip[None])
-        whole = [whole[1], line, whole[2]]
-    first = (0 if closed else 1) + int(known[0])
+        return Measured(line, 0, *nothing)
     every = np.arange(known[0], known[-1] + 1)
     filled = [np.interp(every, known, values[known]) for values in (profile.width, profile.low, profile.high)]
-    return Measured(np.concatenate(whole), first, *filled)
+    return Measured(line, int(known[0]) + (0 if closed else 1), normals[every], *filled)
 
 
 def measure_along_axis(probability: NDArray[np.float32], mask: NDArray[np.bool_], levels: Levels) -> Measured:
@@ -200,14 +188,14 @@ def measure_along_axis(probability: NDArray[np.float32], mask: NDArray[np.bool_]
     if look(probability, middle[None])[0] <= levels.threshold:  # hollow: from the most probable pixel
         middle = places[probability[mask].argmax()]
     farthest = float(np.hypot(*np.ptp(places, axis=0))) + 2
-    tips = [find_tip(probability, middle, sign * direction, levels.threshold, farthest) for sign in (-1, 1)]
+    tips = [follow(probability, middle, sign * direction, levels.threshold, farthest) for sign in (-1, 1)]
     count = max(round(float(np.hypot(*(tips[1] - tips[0])))), 2) + 1
     points = tips[0] + (tips[1] - tips[0]) * np.linspace(0, 1, count)[:, None]
     inner = points[1:-1]
     normals = np.broadcast_to(np.array([-direction[1], direction[0]]), inner.shape)
     profile = measure_profile(probability, inner, normals, levels, farthest)
     known = [np.nan_to_num(values) for values in (profile.width, profile.low, profile.high)]
-    return Measured(points, 1, *known)
+    return Measured(points, 1, normals, *known)
 
 
 def average(values: Floats, stretch: float) -> Floats:

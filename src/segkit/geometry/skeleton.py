@@ -52,7 +52,8 @@ class Node(NamedTuple):
 
     @property
     def thickness(self) -> float:
-        return 2 * self.border + 1
+        """Of the object there, and a pixel at each end, to which a skeleton is exact."""
+        return 2 * self.border + 2
 
     def joined(self, other: "Node") -> "Node":
         return Node(np.concatenate([self.pixels, other.pixels]), max(self.border, other.border))
@@ -83,8 +84,9 @@ def find_skeleton(mask: NDArray[np.bool_]) -> tuple[Skeleton, NDArray[np.float32
     from skimage.morphology import skeletonize  # here, since prediction without measurements can do without it
 
     padded = np.pad(mask, 1)
-    distance = cv2.distanceTransform(padded.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    distance -= 0.5
+    to_outside = cv2.distanceTransform(padded.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = to_outside[1:-1, 1:-1].astype(np.float32, copy=False)
+    distance -= np.float32(0.5)
     skeleton = trace(skeletonize(padded)[1:-1, 1:-1])  # type: ignore[no-untyped-call]
     for number, node in skeleton.nodes.items():
         row, column = node.pixels[0].astype(int)
@@ -92,7 +94,7 @@ def find_skeleton(mask: NDArray[np.bool_]) -> tuple[Skeleton, NDArray[np.float32
     remove_spurs(skeleton)
     join_junctions(skeleton)
     merge_passages(skeleton)
-    return skeleton, distance.astype(np.float32, copy=False)
+    return skeleton, distance
 
 
 def trace(thin: NDArray[np.bool_]) -> Skeleton:
