@@ -12,6 +12,7 @@ from conftest import disc, read_picture, segkit
 from numpy.typing import NDArray
 from torch import nn
 
+from segkit.configs import extras
 from segkit.configs.composing import compose
 from segkit.geometry.markers import find_markers
 from segkit.inference.measuring import Measuring, find_numbers, find_scale
@@ -98,6 +99,16 @@ def test_which_classes_are_measured() -> None:
         find_numbers(["background", "crack", "joint"], "cracks", None)
     with pytest.raises(ValueError, match="measure_class=rust: this run's classes are crack, joint"):
         find_numbers(["crack", "joint"], "objects", ["joint", "rust"])
+
+
+def test_without_scikit_image_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    says = r"=\w+: skimage is not installed: pip install 'segkit\[measure\]'"
+    with pytest.raises(ValueError, match="measure" + says):
+        extras.check_measuring({"measure": "cracks", "measure_class": None, "scale": None})
+    with pytest.raises(ValueError, match=r"model\.cliou" + says):
+        extras.check_centre_lines("model.cliou", 4, {})
+    extras.check_measuring({"measure": "objects", "measure_class": None, "scale": None})
 
 
 @pytest.mark.parametrize("turn", [0.0, 30.0, 77.0])

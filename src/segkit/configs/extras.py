@@ -29,3 +29,14 @@ def check_measuring(config: Mapping[str, Any]) -> None:
                 raise ValueError(f"{key} would change nothing without measure=cracks or objects: add one of them.")
     if config["measure"] == "cracks":
         check_extra("measure=cracks", "skimage", "measure")
+
+
+def check_centre_lines(key: str, tolerance: Any, monitors: Mapping[str, str]) -> None:
+    """ValueError for a score of centre lines without scikit-image, and for a metric that waits for one not computed."""
+    if tolerance is not None:
+        check_extra(f"{key}={tolerance}", "skimage", "measure")
+    for setting, monitor in monitors.items():
+        if tolerance is None and monitor.startswith("val/cliou"):
+            raise ValueError(
+                f"{setting}={monitor} is computed if you ask for it: add {key}=4, the tolerance in pixels."
+            )

@@ -131,6 +131,7 @@ SHARE = number("a share from 0 to 1", lambda value: 0 <= value <= 1)
 PART = number("a share between 0 and 1", lambda value: 0 < value < 1)
 PROBABILITY = PART.called("a probability between 0 and 1")
 GATE = SHARE.called("a probability from 0 to 1") | NULL
+TOLERANCE = FROM_0.called("a tolerance in pixels, 0 or more (usual is 4)") | UNSAID
 COUNT = whole(1)
 SIDE = whole(1, 16384)
 SIZE = SIDE | several(SIDE, "[height,width]", 2, 2)
@@ -206,6 +207,7 @@ OWN: dict[str, Kind] = {
     "model.prior": several(SHARE, "a list of the classes' shares of the pixels, such as [0.02]") | NULL,
     "model.threshold": PROBABILITY,
     "model.beta": ABOVE_0,
+    "model.cliou": TOLERANCE,
     "model.freeze": NAMES,
     "model.net.widths": several(COUNT, "a list of whole numbers, 1 or more, such as [16,32,64]"),
     "model.net.width": COUNT,
@@ -303,6 +305,7 @@ VERBS: dict[str, dict[str, Kind]] = {
         "precision": PRECISION | NULL,
         "gate": GATE | word("sweep") | Kind("recall:0.99", _is_recall),
         "threshold": PROBABILITY | NULL,
+        "cliou": TOLERANCE,
         "tta": word(*VIEWS) | NULL,
         "pictures": whole(0),
     },

@@ -26,7 +26,7 @@ from segkit.configs.composing import (
     list_keys,
     to_plain,
 )
-from segkit.configs.extras import check_loggers, check_measuring
+from segkit.configs.extras import check_centre_lines, check_loggers, check_measuring
 from segkit.configs.identity import HARDWARE
 from segkit.configs.kinds import LOADING, OWN, TRAINING, is_number, is_whole, kinds_of
 from segkit.configs.signatures import read_constant, read_parameters
@@ -96,6 +96,8 @@ def check_settings(cfg: DictConfig, verb: str) -> dict[str, Any]:
         check_together(config)
     if verb == "predict":
         check_measuring(config)
+    if verb == "evaluate":
+        check_centre_lines("cliou", config["cliou"], {})
     places.check_paths(config, verb)
     return config
 
@@ -354,6 +356,7 @@ def check_together(config: Mapping[str, Any]) -> None:
     check_loss(config)
     check_loggers(config)
     check_monitors(config)
+    check_centre_lines("model.cliou", config["model"].get("cliou"), find_monitors(config))
     check_last_epoch(config)
     check_precision(config["precision"], config["trainer"].get("accelerator") == "cpu")
     if config.get("calibrate") and config["model"].get("threshold", 0.5) != 0.5:

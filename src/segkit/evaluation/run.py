@@ -33,6 +33,7 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     runs = find_runs(settings["run"])
     task = load_together(runs, load, settings["trust"], settings["tta"])
     set_threshold(task, settings["threshold"])
+    set_tolerance(task, settings["cliou"])
     config, split = evaluation_config(task.facts["config"], settings), settings["split"]
     chosen = gate.apply_gate(task, config, settings)
     named = bool((settings["dataset"] or {}).get("root"))  # on the command line
@@ -61,6 +62,15 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
         log.warning("%s", finding)
     show_metrics(metrics, folder, f"gate {entry['gate']:g}" if entry.get("gate") is not None else None)
     return metrics
+
+
+def set_tolerance(task: Task, cliou: float | None) -> None:
+    """Score centre lines with a tolerance in pixels; None keeps the run's own, if it has one."""
+    if cliou is None:
+        return
+    if len(task.classes) > 1:
+        raise ValueError(f"cliou={cliou}: the IoU of centre lines is of one class; this run has {len(task.classes)}.")
+    task.scores("test").cliou = cliou
 
 
 def announce(data: DataModule, settings: Mapping[str, Any]) -> None:

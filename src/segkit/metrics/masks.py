@@ -94,7 +94,7 @@ class SegmentationMetrics(Metric):
         if not beta > 0:
             raise ValueError(f"beta is {beta}, expected a number above 0 (above 1 recall weighs more)")
         width = 2 + len(classes) * len(Counts._fields)
-        super().__init__(dist_sync_fn=partial(_gather_rows, width))
+        super().__init__(dist_sync_fn=partial(gather_rows, width))
         self.classes = tuple(classes)
         self.threshold = threshold
         self.beta = beta
@@ -166,15 +166,7 @@ class SegmentationMetrics(Metric):
     def _table(self) -> tuple[Tensor, Counts]:
         """Index (n,) and counts (n, K) of the different pictures seen, sorted by index, on the CPU."""
         fields = len(Counts._fields)
-        if isinstance(self.rows, list) and not self.rows:
-            rows = torch.zeros((0, 2 + len(self.classes) * fields), dtype=torch.int64)
-        else:
-            rows = dim_zero_cat(self.rows).cpu()
-            rows = rows[rows[:, 0] >= 0]  # not the copies that only fill up a process's last batch
-        rows = rows[torch.argsort(rows[:, 0], stable=True)]
-        first = torch.ones(len(rows), dtype=torch.bool)
-        first[1:] = rows[1:, 0] != rows[:-1, 0]
-        rows = rows[first]
+        rows = unique_rows(self.rows, 2 + len(self.classes) * fields)
         if rows[:, 1].any():
             last = max(1, len(self.classes) - 1)
             raise ValueError(
@@ -347,7 +339,19 @@ def _precise(logits: Tensor) -> torch.dtype:
     return torch.float32 if logits.device.type == "mps" else torch.float64  # MPS has no float64
 
 
-def _gather_rows(width: int, rows: Tensor, group: Any = None) -> list[Tensor]:
+def unique_rows(rows: list[Tensor] | Tensor, width: int) -> Tensor:
+    """Rows (n, width) of the different pictures seen, sorted by their index, the first number of each; on the CPU."""
+    if isinstance(rows, list) and not rows:
+        return torch.zeros((0, width), dtype=torch.int64)
+    table = dim_zero_cat(rows).cpu()
+    table = table[table[:, 0] >= 0]  # not the copies that only fill up a process's last batch
+    table = table[torch.argsort(table[:, 0], stable=True)]
+    first = torch.ones(len(table), dtype=torch.bool)
+    first[1:] = table[1:, 0] != table[:-1, 0]
+    return table[first]
+
+
+def gather_rows(width: int, rows: Tensor, group: Any = None) -> list[Tensor]:
     """Gather all processes' rows; torchmetrics gives a process without rows an empty float vector instead."""
     rows = rows if rows.numel() else torch.zeros((0, width), dtype=torch.int64, device=rows.device)
     return gather_all_tensors(rows, group)

@@ -4,8 +4,17 @@ import difflib
 import re
 from collections.abc import Sequence
 
-POOLED = ("iou", "dice", "precision", "recall", "fbeta", "accuracy", "iou_micro", "soft_dice", "soft_iou")
-PER_PICTURE = ("iou_image", "dice_image", "precision_image", "recall_image", "fbeta_image", "accuracy_image", "score")
+POOLED = ("iou", "dice", "precision", "recall", "fbeta", "accuracy", "iou_micro", "soft_dice", "soft_iou", "cliou")
+PER_PICTURE = (
+    "iou_image",
+    "dice_image",
+    "precision_image",
+    "recall_image",
+    "fbeta_image",
+    "accuracy_image",
+    "score",
+    "cliou_image",
+)
 OF_PRESENCE = ("f1", "fbeta", "precision", "recall", "accuracy", "ap", "auroc")
 VARIANT = re.compile(r"_(crops|ungated|crops_ungated)$")
 SCORES = (*POOLED, *PER_PICTURE, *(f"presence_{name}" for name in OF_PRESENCE))  # per split, without a class after /

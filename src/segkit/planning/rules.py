@@ -4,6 +4,7 @@ A rule is a function that gives a number and says why; `choose` puts them togeth
 """
 
 import math
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from segkit import VIEWS
@@ -25,6 +26,7 @@ from segkit.planning.setups import (
     wanted_scale,
 )
 
+THIN = 10  # pixels of thickness, as the network sees them, below which centre lines are scored too
 SHOWN = 0.33  # share of windows that must show an object
 
 
@@ -88,6 +90,15 @@ def choose_epoch(data: Fingerprint) -> Choice:
         few = format_count(data.val, "validation picture")
         return Choice(("monitor=epoch",), f"the last weights: {few} cannot tell epochs apart")
     return Choice(("monitor=val/iou",), "the epoch is chosen by the IoU over all pixels of validation")
+
+
+def choose_centre_lines(data: Fingerprint, setup: Setup) -> list[Choice]:
+    """The IoU of centre lines, where objects are so thin that a pixel at their borders decides the usual one; if
+    scikit-image, which finds the lines, is installed."""
+    thick = scale_of(data, setup) * data.thick
+    if data.classes > 1 or not 0 < thick < THIN or find_spec("skimage") is None:
+        return []
+    return [Choice(("model.cliou=4",), f"objects are thin, {thick:.0f} pixels: their centre lines are scored too")]
 
 
 def choose_devices(machine: Machine) -> list[Choice]:
@@ -163,6 +174,7 @@ def choose(data: Fingerprint, machine: Machine, setup: Setup, prediction: float 
         *choose_devices(machine),
         choose_augmentation(data),
         choose_epoch(data),
+        *choose_centre_lines(data, setup),
         *choose_calibration(data),
         *choose_views(data, machine, setup, prediction),
     ]

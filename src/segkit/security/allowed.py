@@ -95,6 +95,7 @@ TASKS: dict[str, Arguments] = {
     "segkit.tasks.SegmentationTask": {
         "net": Built("network"), "mean": Maybe(List(NUMBER, 3, 3)), "std": Maybe(List(Number(1e-6, 1e6), 3, 3)),
         "standardise": SWITCH, "prior": Maybe(List(SHARE, 256, 1)), "threshold": SHARE, "beta": Number(1e-6, 1e6),
+        "cliou": Maybe(Number(0, 16384)),
         "freeze": Either((TEXT, List(TEXT, 999))),
         "unfreeze_at_epoch": Maybe(COUNT), "encoder_lr_factor": POSITIVE,
     },

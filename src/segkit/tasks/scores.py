@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from segkit import IGNORE_INDEX, UNDECIDED
 from segkit.geometry.objects import find_small
 from segkit.geometry.windows import stitch
+from segkit.metrics.centre_lines import CentreLineMetrics
 from segkit.metrics.masks import ImageRow, SegmentationMetrics
 from segkit.metrics.presence import PresenceMetrics
 from segkit.models.presence import Detection, probability
 
-VARIANTS = ("presence", "masks", "masks_ungated", "crops", "crops_ungated")
+VARIANTS = ("presence", "masks", "centre_lines", "masks_ungated", "crops", "crops_ungated")
 SHORT = ("iou", "iou_image", "dice", "precision", "recall", "soft_dice", "soft_iou")  # reported for all but `masks`
 
 
@@ -28,13 +29,14 @@ class Scores(nn.Module):
     emptied where the probability of presence does not exceed it, and `<name>_ungated` all masks. Presence is
     `presence_<name>`.
 
-    smallest: the area in pixels below which an object counts as not found (one class). listen: called with what plain
+    cliou: the tolerance in pixels of the IoU of centre lines (one class), or None, which leaves it out. smallest: the
+    area in pixels below which an object counts as not found (one class). listen: called with what plain
     names score, logits (N, C, H, W), mask (N, H, W) int64 and index (N,).
     """
 
-    def __init__(self, classes: Sequence[str], threshold: float, beta: float) -> None:
+    def __init__(self, classes: Sequence[str], threshold: float, beta: float, cliou: float | None = None) -> None:
         super().__init__()
-        self.classes, self.threshold, self.beta = classes, threshold, beta
+        self.classes, self.threshold, self.beta, self.cliou = classes, threshold, beta, cliou
         self.smallest = 0.0
         self.listen: Callable[[Tensor, Tensor, Tensor], None] | None = None
         self.gate: float | None = None
@@ -73,7 +75,11 @@ class Scores(nn.Module):
         def score_whole(logits: Tensor, mask: Tensor, index: Tensor) -> None:
             if not suffix and self.listen is not None:
                 self.listen(logits, mask, index)
-            metric(f"masks{suffix}").update(self._without_small(logits), mask, index)
+            large = self._without_small(logits)
+            metric(f"masks{suffix}").update(large, mask, index)
+            if self.cliou is not None and not suffix and len(self.classes) == 1:
+                lines = self._metric("centre_lines", partial(CentreLineMetrics, self.threshold, self.cliou), logits)
+                lines.update(large, mask, index)
 
         mask = batch["mask"].long()
         if not self.of_crops:
@@ -109,7 +115,7 @@ class Scores(nn.Module):
             scores = cast(SegmentationMetrics, self.metrics[name]).compute()
             if name == "presence":
                 result |= {f"presence_{key}": value for key, value in scores.items()}
-            elif name == "masks":
+            elif name in ("masks", "centre_lines"):
                 result |= scores
             else:
                 variant = name.removeprefix("masks_")
@@ -118,7 +124,9 @@ class Scores(nn.Module):
 
     def per_image(self) -> list[ImageRow]:
         """One row per picture, as `SegmentationMetrics.per_image`; empty if no masks were scored."""
-        return cast(SegmentationMetrics, self.metrics["masks"]).per_image() if "masks" in self.metrics else []
+        named = (self.metrics[name] for name in ("masks", "centre_lines") if name in self.metrics)
+        tables = [cast(SegmentationMetrics, metric).per_image() for metric in named]
+        return [{key: value for row in rows for key, value in row.items()} for rows in zip(*tables, strict=True)]
 
     def per_sample(self) -> list[ImageRow]:
         """One row per sample as the network sees it, a crop or a picture; ungated masks if there is a gate."""

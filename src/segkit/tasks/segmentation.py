@@ -39,7 +39,7 @@ class SegmentationTask(Segmenter, Task):
     `unfreeze_at_epoch` (the first is 0). encoder_lr_factor: multiplies the learning rate of the module `encoder`.
     prior: see `expect_shares`. optimizer: called with the parameters. scheduler: called with the optimizer, and with
     `total_steps` if it has a parameter of that name; stepped every `interval` ("epoch" or "step"); `monitor` is what a
-    plateau watches. beta: of F_β.
+    plateau watches. beta: of F_β. cliou: the tolerance in pixels of the IoU of centre lines; None leaves it out.
     """
 
     bad_step: Tensor
@@ -55,6 +55,7 @@ class SegmentationTask(Segmenter, Task):
         prior: Sequence[float] | None = None,
         threshold: float = 0.5,
         beta: float = 2.0,
+        cliou: float | None = None,
         freeze: Sequence[str] = (),
         unfreeze_at_epoch: int | None = None,
         encoder_lr_factor: float = 1.0,
@@ -68,6 +69,8 @@ class SegmentationTask(Segmenter, Task):
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(net, classes, mean=mean, std=std, standardise=standardise, threshold=threshold, facts=facts)
+        if cliou is not None and len(self.classes) > 1:
+            raise ValueError(f"model.cliou={cliou} is of one class; these are {len(self.classes)}: leave it out.")
         if prior:
             expect_shares(net, prior)
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
@@ -76,7 +79,8 @@ class SegmentationTask(Segmenter, Task):
         self.finite: list[Tensor] = []  # for each batch of this pass over a split, whether its outputs were finite
         self.example_input_array = torch.zeros(1, 3, *example_size, dtype=torch.uint8)
         for split in ("train", "val", "test"):
-            self.add_module(f"{split}_scores", Scores(classes, threshold, beta))
+            tolerance = None if split == "train" else cliou  # thinning takes its time
+            self.add_module(f"{split}_scores", Scores(classes, threshold, beta, tolerance))
         self.frozen = freeze_modules(net, freeze)
         self.unfreeze_at_epoch, self.encoder_lr_factor = unfreeze_at_epoch, encoder_lr_factor
         # for validation and test; created at the first batch, which shows the parts
