@@ -150,7 +150,7 @@ def test_files_of_the_command(tmp_path: Path, tiny_run: Path) -> None:
     words = ("input=photos", "output=out", "measure=cracks", "scale=2", "threshold=0.01")
     done = segkit(f"run={tiny_run}", *words, cwd=tmp_path, module="predict")
     assert done.returncode == 0, done.stderr
-    assert "measurements, cracks.csv, predictions.csv" in done.stdout
+    assert "in out: masks, measurements, overlays, cracks.csv, predictions.csv" in done.stdout
     with (tmp_path / "out" / "cracks.csv").open() as file:
         rows = list(csv.DictReader(file))
     with (tmp_path / "out" / "predictions.csv").open() as file:

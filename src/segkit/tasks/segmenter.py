@@ -96,7 +96,8 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> Any:
         """image (N, 3, H, W) uint8, as read, to the network's raw output; normalised here, on the device."""
         with quick_gradients(image):
-            return self.net(self.normalise(image))
+            out = self.net(self.normalise(image))
+        return out[:3] if isinstance(out, Detection) and out.spread is None else out  # jit.trace takes no None
 
     def normalise(self, image: Tensor) -> Tensor:
         pixels = (image.float() / 255 - self.mean) / self.std
