@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from conftest import segkit
+from conftest import TINY, segkit
 from numpy.typing import NDArray
 from skimage.morphology import disk, skeletonize
 from torch import Tensor
@@ -109,3 +109,12 @@ def test_a_run_and_its_evaluation_score_centre_lines(tmp_path: Path, tiny_run: P
     assert 0 <= metrics["test/cliou"] <= 1
     assert metrics["test/cliou_image"] == pytest.approx(np.mean([float(row["cliou"]) for row in rows]))
     assert "cliou (pooled)" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_epoch_may_be_chosen_by_centre_lines(tmp_path: Path) -> None:
+    done = segkit(*TINY, "model.cliou=4", "monitor=val/cliou_image", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert "the best by val/cliou_image" in done.stdout + done.stderr
+    stored = read_json(tmp_path / "run" / "results.json")["metrics"]
+    assert {"val/cliou", "test/cliou", "test/cliou_image"} <= stored.keys()

@@ -79,7 +79,7 @@ def check_fit(config: Mapping[str, Any], task: Task) -> None:
             f"loss={chosen['loss']} and dataset={chosen['dataset']} ({format_count(len(classes), 'class', 'classes')}) "
             f"disagree: {error}"
         ) from error
-    scores = Scores(task.classes, 0.5, 1.0)
+    scores = Scores(task.classes, 0.5, 1.0, task.scores("val").cliou)
     scores.update(out, batch)
     found = scores.compute()
     if "logits" not in loss_inputs(task.loss):
