@@ -140,3 +140,15 @@ def test_runs_of_folds_are_not_scored_on_what_they_were_trained_on(tiny_run: Pat
     done = segkit(f"run=[{tiny_run},fold]", "split=val", "pictures=0", module="evaluate", cwd=tmp_path)
     assert done.returncode == 1
     assert f"fold: {len(split['train'])} of {len(split['train'])} pictures were trained on" in done.stderr
+
+
+def test_an_ensemble_predicts_large_pictures_in_tiles(members: list[Path]) -> None:
+    large = cv2.resize(IMAGE, (160, 200), interpolation=cv2.INTER_LINEAR)
+    alone = [Predictor.load(run, accelerator="cpu", tile=64)(large).probabilities for run in members]
+    found = Predictor.load(members, accelerator="cpu", tile=64)(large)
+    assert found.probabilities is not None
+    assert found.spread is not None
+    assert found.spread.shape == (200, 160)
+    mean = np.mean([one for one in alone if one is not None], axis=0)
+    np.testing.assert_allclose(found.probabilities, mean, atol=0.01)  # bfloat16
+    assert 0.01 < found.spread.max() <= 0.5

@@ -18,7 +18,7 @@ from segkit.inference import predictor
 from segkit.predict import predict
 from segkit.runs.build import build_data
 from segkit.runs.loading import load
-from segkit.runs.modes import InputMode
+from segkit.tasks.seeing import InputMode
 
 
 def predicted(run: Path, source: Path, output: Path, *overrides: str) -> list[dict[str, str]]:

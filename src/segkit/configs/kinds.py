@@ -136,6 +136,8 @@ COUNT = whole(1)
 SIDE = whole(1, 16384)
 SIZE = SIDE | several(SIDE, "[height,width]", 2, 2)
 SEED = whole(0, 2**32 - 1)
+PIXELS = whole(1).called("a whole number of pixels, 1 or more")
+TILE = word("auto") | PIXELS | NULL
 CORES = os.cpu_count() or 1
 COLOR = Kind("a name such as red, or [r,g,b] of numbers from 0 to 255", lambda value: as_rgb(value) is not None)
 METRICS = UNSAID | Kind("", lambda value: isinstance(value, Mapping) and all(map(is_number, value.values())))
@@ -265,6 +267,8 @@ COMMON: dict[str, Kind] = DATA | {
     "seed": SEED,
     "accelerator": ACCELERATOR,
     "output": PATH,
+    "tile": TILE,
+    "overlap": PIXELS | NULL,
 }
 # Settings of one verb, or with a narrower kind there. Settings in neither are compared with the defaults in
 # conf/<verb>.yaml.

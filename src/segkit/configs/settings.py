@@ -98,8 +98,17 @@ def check_settings(cfg: DictConfig, verb: str) -> dict[str, Any]:
         check_measuring(config)
     if verb == "evaluate":
         check_centre_lines("cliou", config["cliou"], {})
+    check_tiles(config)
     places.check_paths(config, verb)
     return config
+
+
+def check_tiles(config: Mapping[str, Any]) -> None:
+    """ValueError for settings that do not go with tiles, or with their absence."""
+    if config.get("overlap") is not None and config["tile"] is None:
+        raise ValueError(f"overlap={config['overlap']} is of tiles, and there are none: say tile=auto as well.")
+    if config.get("tile") is not None and config.get("gate") == "sweep":
+        raise ValueError(f"gate=sweep takes pictures as training did, not in tiles: leave out tile={config['tile']}.")
 
 
 def check_resumed(words: Sequence[str], folder: str) -> None:

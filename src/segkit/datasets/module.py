@@ -1,6 +1,8 @@
 """From data sets to batches: sizes, crops, augmentation, order, and the share of each process."""
 
+import contextlib
 import logging
+import statistics
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -16,8 +18,9 @@ from segkit.datasets import cache
 from segkit.datasets.augment import MOST_IN_BATCH, MOST_PIXELS, Augment, Photometric, Pixels
 from segkit.datasets.findings import DataError, report_faults
 from segkit.datasets.order import OrderedBatches, ShuffledBatches
-from segkit.datasets.samples import ROWS, Mode, PreparedDataset, Scaled, resize_image, resize_mask, scaled
+from segkit.datasets.samples import ROWS, Mode, PreparedDataset, Scaled, resize_mask
 from segkit.datasets.source import Source, extras_of
+from segkit.geometry.resizing import resize_image, scaled
 from segkit.geometry.windows import Crops
 from segkit.tasks.contract import Batch
 
@@ -51,6 +54,7 @@ class Batches(Dataset[Batch]):
 
 
 MOST_SCALE = 8  # by which pictures may grow
+MEASURED = 200  # training pictures
 
 
 class DataModule(LightningDataModule):
@@ -241,6 +245,18 @@ class DataModule(LightningDataModule):
         if self._mode(split) == "resize":
             return [self.size] * len(source)
         return [scaled(shape, self.scale) for shape in read_shapes(source)]
+
+    def describe_sizes(self) -> dict[str, Any] | None:
+        """The `typical` (height, width) of the training pictures before any resizing, a median, and how many pixels the
+        `largest` has; of `MEASURED` of them, spread evenly, and None if no header can be read."""
+        source, shapes = self.sources["train"], []
+        for index in spread_evenly(len(source), MEASURED):
+            with contextlib.suppress(DataError):  # the check reports it with all others
+                shapes.append(source.shape(index))
+        if not shapes:
+            return None
+        typical = [round(statistics.median(sides)) for sides in zip(*shapes, strict=True)]
+        return {"typical": typical, "largest": max(height * width for height, width in shapes)}
 
     def label_shares(self) -> Tensor:
         """Shares of the training samples (or crops, if there are any) without and with the class: (2,)."""

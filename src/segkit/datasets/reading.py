@@ -106,17 +106,17 @@ def read_oriented(path: Path, data: bytes | None = None) -> tuple[NDArray[np.uin
     data = _contents(path) if data is None else data
     image = _open(path, BytesIO(data))
     if image is None:
-        return _to_8_bit(_rgb(_opencv_only(data, _BGR, path)), path), 1
+        return to_8_bit(_rgb(_opencv_only(data, _BGR, path)), path), 1
     with image:
         _tell_of_pages(image, data, path)
         orientation = _orientation(image)
         if _opencv_reads(image, data):
             pixels = _opencv(data, _BGR)
             if pixels is not None:
-                return turn(_to_8_bit(_rgb(pixels), path), orientation), orientation
+                return turn(to_8_bit(_rgb(pixels), path), orientation), orientation
         _load(image, path)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            grey = _to_8_bit(np.asarray(image), path)
+            grey = to_8_bit(np.asarray(image), path)
             return turn(np.stack([grey] * 3, axis=-1), orientation), orientation
         return turn(np.array(image.convert("RGB")), orientation), orientation
 
@@ -319,7 +319,7 @@ def turn(pixels: Values, orientation: int) -> Values:
     return np.ascontiguousarray(pixels)
 
 
-def _to_8_bit(pixels: Values, path: Path) -> NDArray[np.uint8]:
+def to_8_bit(pixels: Values, path: Path) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:

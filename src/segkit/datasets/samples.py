@@ -12,19 +12,12 @@ from segkit import IGNORE_INDEX
 from segkit.datasets.augment import Augment, Pixels
 from segkit.datasets.order import Key
 from segkit.datasets.source import Sample, Source
+from segkit.geometry.resizing import resize_image, scaled
 from segkit.geometry.windows import Crops, corners
 
 Mode = Literal["resize", "crop", "native", "five", "grid"]  # how a picture becomes the network's input
 CROPS_A_PICTURE = 4096
 ROWS = ("mask", "index", "where", "label", "photometric")  # entries with one row per crop
-
-
-def resize_image(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize image (H, W, 3) to `size` = (height, width): by area when it shrinks, linearly when it grows."""
-    if image.shape[:2] == size:
-        return image
-    shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(np.uint8)
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
@@ -33,11 +26,6 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
         return mask
     # plain INTER_NEAREST samples a pixel's corner, which shifts the mask by half a pixel; EXACT samples its centre
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-
-
-def scaled(shape: tuple[int, int], scale: float) -> tuple[int, int]:
-    """(height, width) times `scale`, one pixel at least."""
-    return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
 
 
 class Scaled:

@@ -15,6 +15,7 @@ from segkit.evaluation.rows import write_scores
 from segkit.evaluation.score import describe_scores, score_split
 from segkit.evaluation.sheets import save_sheet
 from segkit.evaluation.tables import show_metrics
+from segkit.evaluation.tiled import WHOLE, score_tiled, see_as_predicted
 from segkit.files.writing import write_json
 from segkit.models.presence import find_gated
 from segkit.runs.build import build_data
@@ -36,13 +37,17 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     set_tolerance(task, settings["cliou"])
     config, split = evaluation_config(task.facts["config"], settings), settings["split"]
     chosen = gate.apply_gate(task, config, settings)
+    how = None
+    if settings["tile"] is not None:
+        how = see_as_predicted(task, config, settings["tile"], settings["overlap"])
+        config = config | {"dataset": config["dataset"] | WHOLE}
     named = bool((settings["dataset"] or {}).get("root"))  # on the command line
     data = build_data(config, splits=[split], follow_links=named)
     if len(runs) > 1 and split != "train" and "_target_" not in (settings["dataset"] or {}):
         for run in runs:  # those of folds were trained on each other's validation pictures
             check_unseen(find_checkpoint(run).parent.parent, data.sources[split].names)
     announce(data, settings)
-    metrics = score_split(task, data, split, config)
+    metrics = score_split(task, data, split, config) if how is None else score_tiled(task, data, split, config, how)
     write_scores(task, data, split, folder)
     findings = advice.judge_scores(describe_scores(task, data, split, metrics), task.facts["config"])
     if chosen == "sweep":
@@ -50,7 +55,7 @@ def evaluate_run(settings: dict[str, Any], folder: Path) -> dict[str, float]:
         device = hardware.device(settings["accelerator"])
         gate.sweep(task, data, split, hardware.precision(config), device, folder)
     if settings["pictures"]:
-        save_sheet(task, data, split, folder, settings["pictures"])
+        save_sheet(task, data, split, folder, settings["pictures"], how)
     entry = {
         "status": "finished",
         **describe_evaluation(task, config, settings, runs),
@@ -94,6 +99,7 @@ def describe_evaluation(
         "split": settings["split"],
         "dataset": config["dataset"],
         "precision": hardware.precision(config),
+        **{name: settings[name] for name in ("tile", "overlap") if settings[name] is not None},
     }
     if len(task.classes) == 1:
         entry |= {"threshold": task.threshold, "smallest": task.smallest}

@@ -15,13 +15,18 @@ from segkit.models.presence import find_gated, probability
 from segkit.pictures import charts, overlays, sheets
 from segkit.pictures.overlays import Pixels
 from segkit.tasks.contract import Batch, Task
+from segkit.tasks.seeing import InputMode, see
 
 
-def sample_sheet(task: Task, data: DataModule, count: int, split: str = "val") -> overlays.Pixels:
-    """`count` pictures spread evenly over a split: input, truth, prediction, errors, and a note on presence."""
+def sample_sheet(
+    task: Task, data: DataModule, count: int, split: str = "val", how: InputMode | None = None
+) -> overlays.Pixels:
+    """`count` pictures spread evenly over a split: input, truth, prediction, errors, and a note on presence. how: as
+    prediction sees pictures, if not as `data` prepares them."""
     prepared = data.eval_dataloader(split).dataset
     indices = np.unique(np.linspace(0, len(prepared) - 1, count).astype(int))  # type: ignore[arg-type]
-    rows = [sheet_row(task, collate([prepared[(0, int(index), True)]])) for index in indices]
+    batches = (collate([prepared[(0, int(index), True)]]) for index in indices)
+    rows = [sheet_row(task, batch) if how is None else predicted_row(task, batch, how) for batch in batches]
     colors = overlays.class_colors(len(task.classes), extras_of(data.sources[split]).colors, task.classes)
     return sheets.draw_sheet(rows, colors, task.classes)
 
@@ -47,6 +52,19 @@ def sheet_row(task: Task, batch: Batch) -> dict[str, Any]:
     return row
 
 
+def predicted_row(task: Task, batch: Batch, how: InputMode) -> dict[str, Any]:
+    """One picture at its own size, for `pictures.sheet`."""
+    image = batch["image"][0].permute(1, 2, 0).numpy()
+    seen = see(task, [image], how)[0]
+    row: dict[str, Any] = {"image": image, "truth": batch["mask"][0].numpy()}
+    if seen.probabilities is not None:
+        row["prediction"] = task.label(seen.probabilities[None], seen.scale)[0].cpu().numpy()
+        row["probability"] = seen.probabilities.amax(0).cpu().numpy()
+    if seen.presence is not None and "label" in batch:
+        row["note"] = presence_note(task, torch.tensor([seen.presence]), batch["label"])
+    return row
+
+
 def presence_figure(seen: PresenceMetrics, name: str) -> Pixels:
     """Confusion matrix and precision over recall of a class's presence, as an RGB picture (H, W, 3)."""
     curve = seen.precision_over_recall()
@@ -66,6 +84,8 @@ def presence_note(task: Task, probabilities: Tensor, label: Tensor) -> str:
     return f"{count}, in truth in {int(label.sum())}; {wrong} wrong"
 
 
-def save_sheet(task: Task, data: "DataModule", split: str, folder: Path, count: int) -> None:
-
-    overlays.save(folder / "pictures" / f"{split}.png", sample_sheet(task.cpu().eval(), data, count, split))
+def save_sheet(
+    task: Task, data: DataModule, split: str, folder: Path, count: int, how: InputMode | None = None
+) -> None:
+    """Write `sample_sheet` to pictures/<split>.png."""
+    overlays.save(folder / "pictures" / f"{split}.png", sample_sheet(task.cpu().eval(), data, count, split, how))

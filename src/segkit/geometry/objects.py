@@ -87,6 +87,15 @@ def find_small(masks: Tensor, area: float) -> Tensor:
     return torch.stack(small).to(masks.device)
 
 
+def remove_small(mask: NDArray[np.uint8], area: float) -> None:
+    """Set the pixels of a mask (H, W), 0 and 1, that belong to objects of fewer than `area` pixels to 0, in place."""
+    if area <= 1:
+        return
+    _, found, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= area
+    mask &= large.view(np.uint8)[found]
+
+
 def measure_perimeters(labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
     """(count,): the perimeters of the regions 1..count of `labels` (H, W), whose border is 0."""
     ways = (

@@ -1,9 +1,10 @@
-"""Windows of a picture: five crops or a grid, and the whole picture stitched from its crops."""
+"""Windows of a picture: five crops, a grid or tiles, and the whole picture stitched from them."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segkit import UNDECIDED
@@ -40,6 +41,63 @@ def _spread(length: int, window: int) -> list[int]:
     return [round(number * (length - window) / max(count - 1, 1)) for number in range(count)]
 
 
+def spread_tiles(length: int, tile: int, overlap: int, stride: int, shrink: bool = False) -> list[tuple[int, int]]:
+    """(start, end) of the fewest tiles that cover `length`, evenly spaced; neighbours share `overlap` or more.
+
+    They start at multiples of `stride`, as tile and overlap are, so that a network that pools in steps of it does so at
+    the same places in all of them. All are `tile` long, or with `shrink` as long as so many need to be, but for the
+    last, which may be longer by less than a stride."""
+    count = 1 + -(-(max(length - tile, 0) // stride) // ((tile - overlap) // stride))
+    if shrink and count > 1:
+        needed = -(-(length + (count - 1) * overlap) // count)
+        tile = min(tile, -(-needed // stride) * stride)
+    units = max(length - tile, 0) // stride
+    starts = [number * units // max(count - 1, 1) * stride for number in range(count)]
+    return [(start, start + tile if start < starts[-1] else length) for start in starts]
+
+
+def fade(window: tuple[int, int], length: int, margin: int) -> Tensor:
+    """Weights (end - start,) of a tile's pixels along one side: Gaussian around its middle with an eighth of it as
+    standard deviation, as in nnU-Net; and nothing within `margin` of an end that lies inside the picture, where the
+    network cannot see enough of what is around."""
+    start, end = window
+    side = end - start
+    weights = torch.exp(-0.5 * ((torch.arange(side) + 0.5 - side / 2) / (side / 8)) ** 2)
+    weights[: margin if start > 0 else 0] = 0
+    weights[side - (margin if end < length else 0) :] = 0
+    return weights
+
+
+class Canvas:
+    """The weighted mean of windows (C, h, w) that overlap in a picture of `width`, float32. Only the rows that are not
+    closed yet are held."""
+
+    def __init__(self, channels: int, width: int, device: torch.device) -> None:
+        self.top = 0  # the first row that is not closed
+        self.total = torch.zeros(channels, 0, width, device=device)
+        self.weight = torch.zeros(0, width, device=device)
+
+    def open(self, bottom: int) -> None:
+        """Make room for the rows above `bottom`."""
+        more = max(bottom - self.top - len(self.weight), 0)
+        self.total = F.pad(self.total, (0, 0, 0, more))
+        self.weight = F.pad(self.weight, (0, 0, 0, more))
+
+    def add(self, values: Tensor, top: int, left: int, weight: Tensor) -> None:
+        """Add a window whose corner is at (top, left), with the `weight` (h, w) of its pixels."""
+        window = slice(top - self.top, top - self.top + values.shape[1]), slice(left, left + values.shape[2])
+        self.total[:, *window] += values * weight
+        self.weight[window] += weight
+
+    def close(self, bottom: int) -> tuple[Tensor, Tensor]:
+        """The mean (C, rows, W) of the rows above `bottom`, and whether any window counts there, (rows, W)."""
+        rows = bottom - self.top
+        total, weight = self.total[:, :rows], self.weight[:rows]
+        self.top, self.total, self.weight = bottom, self.total[:, rows:].clone(), self.weight[rows:].clone()
+        counts = weight > 0
+        return total / torch.where(counts, weight, 1), counts
+
+
 def stitch(crops: Tensor, where: Tensor, size: Sequence[int], decoded: Tensor) -> tuple[Tensor, Tensor]:
     """Stitch the logits of a picture's crops (K, C, h, w), at the corners `where` (K, 2), into one map of `size`.
 
@@ -47,12 +105,12 @@ def stitch(crops: Tensor, where: Tensor, size: Sequence[int], decoded: Tensor) -
     logits (C, H, W) in float32 and which pixels lie in any crop, (H, W).
     """
     tall, wide = crops.shape[-2:]
-    total = torch.zeros(crops.shape[1], *size, device=crops.device)
-    count, covered = total.new_zeros(*size), total.new_zeros(*size, dtype=torch.bool)
+    canvas = Canvas(crops.shape[1], size[1], crops.device)
+    canvas.open(size[0])
+    covered, alike = torch.zeros(*size, dtype=torch.bool, device=crops.device), torch.ones(tall, wide).to(crops.device)
     for crop, (top, left), counted in zip(crops.float(), where.tolist(), decoded.tolist(), strict=True):
-        window = slice(top, top + tall), slice(left, left + wide)
-        covered[window] = True
+        covered[top : top + tall, left : left + wide] = True
         if counted:
-            total[:, *window] += crop
-            count[window] += 1
-    return torch.where(count > 0, total / count.clamp(min=1), UNDECIDED), covered
+            canvas.add(crop, top, left, alike)
+    mean, counts = canvas.close(size[0])
+    return torch.where(counts, mean, UNDECIDED), covered

@@ -12,6 +12,7 @@ from segkit.files.writing import write_text
 from segkit.formats import coco, geojson
 from segkit.formats.model import NO_OBJECT, Json
 from segkit.formats.outlines import outline_classes
+from segkit.inference.large import draw_large, predict_large
 from segkit.inference.measuring import Measuring
 from segkit.inference.predictor import Prediction, Predictor
 from segkit.pictures import overlays
@@ -92,11 +93,28 @@ class Outputs:
             save_probabilities(prediction.probabilities, page, settings["probabilities"] == "float")
             if prediction.spread is not None:
                 save_probabilities(prediction.spread[None], page, settings["probabilities"] == "float", "spread")
-        page.row |= self.describe(image, prediction)
+        page.row |= self.describe((image.shape[0], image.shape[1]), prediction)
         if self.measuring is not None and measured is not None:
             page.measured = measured.rows
             page.row |= measured.summary
             save_text(page.path("measurements", ".json"), self.measuring.format(measured, page.row["name"]))
+
+    def write_large(self, predictor: Predictor, source: Path, page: Page) -> None:
+        """The same for the file of a picture that `is_large`, whose pixels are never all held; without measurements."""
+        name, classes = f"probabilities/{page.name}", len(self.classes)
+        wanted = self.settings["probabilities"]
+        found = predict_large(predictor, source, self.folder / name if wanted else None)
+        if wanted and found.label is not None:
+            page.files += [f"{name}.tif"] if classes == 1 else [f"{name}/{one}.tif" for one in range(classes)]
+        if (label := found.label) is not None:
+            if self.masks != "none":
+                overlays.save(page.path("masks", ".png"), self.draw_mask(label))
+                page.row["mask"] = page.files[-1]
+            if self.overlays:
+                overlays.save(page.path("overlays", ".jpg"), draw_large(found.picture, label, self.colors))
+            if self.settings["polygons"] is not None:
+                self.write_polygons(label, page)
+        page.row |= self.describe(found.picture.shape, Prediction(label, found.presence, None))
 
     def draw_mask(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A mask as its file has it: 0 and 255 for one class, numbers for several, or colours."""
@@ -120,10 +138,10 @@ class Outputs:
         """The classes that have objects."""
         return [name for name in self.classes if name.casefold() not in NO_OBJECT]
 
-    def describe(self, image: NDArray[np.uint8], prediction: Prediction) -> Row:
+    def describe(self, shape: tuple[int, int], prediction: Prediction) -> Row:
         """Size, presence, areas and confidence."""
         label, presence = prediction.label, prediction.presence
-        row: Row = {"width": image.shape[1], "height": image.shape[0]}
+        row: Row = {"width": shape[1], "height": shape[0]}
         if presence is not None:
             row |= {"present": int(presence > self.present_above), "probability": round(presence, 6)}
         if label is not None:

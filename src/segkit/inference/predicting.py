@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from segkit import console
@@ -17,11 +18,12 @@ from segkit.hardware import computing
 from segkit.inference.decoding import read_groups
 from segkit.inference.gating import GateWatch
 from segkit.inference.journal import TABLE, Journal, stamp_of
+from segkit.inference.large import is_large
 from segkit.inference.outputs import POLYGONS, Outputs, Page, Row
 from segkit.inference.pipeline import Item, Room, run
 from segkit.inference.predictor import Predictor
 
-CHOSEN = ("accelerator", "threshold", "gate", "tta")  # settings of the predictor
+CHOSEN = ("accelerator", "threshold", "gate", "tta", "tile", "overlap")  # settings of the predictor
 
 
 def predict_inputs(
@@ -40,6 +42,8 @@ def predict_inputs(
     ]:
         raise ValueError(f"output={journal.folder} has what {again[0].shown} showed before. Choose another folder.")
     predictor = Predictor.load(settings["run"], settings["trust"], **{key: settings[key] for key in CHOSEN})
+    if predictor.how.tiles is not None:
+        console.say(predictor.how.tiles.describe())
     outputs = Outputs.of(predictor, journal.folder, settings)
     journal.begin()
     left = [one for one in inputs if one.kind == "stream" or not journal.is_done(one.key)]
@@ -50,12 +54,15 @@ def predict_inputs(
             console.show_progress("predicting", len(left)) as advance,
             watch,
         ):
-            for is_picture, some in groupby(left, lambda one: one.kind == "picture"):
-                if is_picture:
+            for kind, some in groupby(left, lambda one: find_kind(one, predictor, outputs)):
+                if kind == "picture":
                     predict_pictures(list(some), predictor, outputs, journal, advance)
                     continue
                 for one in some:
-                    predict_video(one, predictor, outputs.of_frames(), journal)
+                    if kind == "large":
+                        predict_large_picture(one, predictor, outputs, journal)
+                    else:
+                        predict_video(one, predictor, outputs.of_frames(), journal)
                     advance()
     except KeyboardInterrupt:
         done = sum(journal.is_done(one.key) for one in inputs)
@@ -71,6 +78,28 @@ def predict_inputs(
     return summarise(inputs, len(inputs) - len(left), predictor, journal)
 
 
+def find_kind(one: Input, predictor: Predictor, outputs: Outputs) -> str:
+    """picture, video, or large for a picture that is read in bands of rows. What is measured needs all its pixels."""
+    if one.kind != "picture":
+        return "video"
+    try:
+        return "large" if outputs.measuring is None and is_large(predictor, Path(one.source)) else "picture"
+    except (ValueError, OSError):  # reading it will explain
+        return "picture"
+
+
+def predict_large_picture(one: Input, predictor: Predictor, outputs: Outputs, journal: Journal) -> None:
+    page, started = Page(outputs.folder, one.name, {"name": one.source}), time.perf_counter()
+    try:
+        outputs.write_large(predictor, Path(one.source), page)
+        page.row["seconds"] = round(time.perf_counter() - started, 4)
+    except Exception as error:  # whatever is wrong with one picture, the others are done
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        page.row = {"name": one.source, "error": explain(error)}
+    note_page(one, page, journal)
+
+
 def predict_pictures(
     inputs: Sequence[Input], predictor: Predictor, outputs: Outputs, journal: Journal, advance: Callable[[], object]
 ) -> None:
@@ -78,18 +107,22 @@ def predict_pictures(
     by_name = {one.name: one for one in inputs}
 
     def note(page: Page) -> None:
-        one = by_name[page.name]
-        if "error" in page.row:
-            console.say(f"{one.source}: {page.row['error']}", stderr=True)
-            journal.add(one.key, page.row)
-        else:
-            more: Row = {} if page.objects is None else {"picture": one.below, "objects": page.objects}
-            more |= {} if page.measured is None else {"measured": page.measured}
-            journal.add(one.key, page.row, name=one.name, stamp=stamp_of(one.source), files=page.files, **more)
+        note_page(by_name[page.name], page, journal)
         advance()
 
     groups = read_groups(inputs, len(predictor.classes), room)
     run(groups, predictor, lambda item: write_picture(item, outputs), note, room)
+
+
+def note_page(one: Input, page: Page, journal: Journal) -> None:
+    """Note what was written for a picture, or its error, which is said."""
+    if "error" in page.row:
+        console.say(f"{one.source}: {page.row['error']}", stderr=True)
+        journal.add(one.key, page.row)
+        return
+    more: Row = {} if page.objects is None else {"picture": one.below, "objects": page.objects}
+    more |= {} if page.measured is None else {"measured": page.measured}
+    journal.add(one.key, page.row, name=one.name, stamp=stamp_of(one.source), files=page.files, **more)
 
 
 def write_picture(item: Item, outputs: Outputs) -> Page:

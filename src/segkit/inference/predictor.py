@@ -1,30 +1,23 @@
 """A picture of any size in, probabilities of its size out."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar, overload
+from typing import Any, Literal, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segkit import hardware
 from segkit.configs.places import find_runs
-from segkit.datasets.samples import resize_image, scaled
-from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.inference.pictures import Picture, as_rgb
-from segkit.models.presence import Detection, probability
-from segkit.runs.modes import InputMode, find_input_mode
 from segkit.runs.segmenters import load_segmenter
 from segkit.runs.together import load_together
 from segkit.tasks.deciding import set_gate, set_threshold
-from segkit.tasks.segmenter import NOT_FINITE, Segments, is_finite
+from segkit.tasks.seeing import AT_ONCE, InputMode, Seen, choose_tiles, find_input_mode, see
+from segkit.tasks.segmenter import Segments
+from segkit.tasks.tiles import Band, Rows, see_tiles
 
 Each = TypeVar("Each", bound=Picture)
-AT_ONCE = 16  # crops of one picture, or pictures of a list
 
 
 class Prediction(NamedTuple):
@@ -47,18 +40,27 @@ class Predictor:
     (H, W) before the threshold, so that borders stay smooth. With crops, it sees the run's five if they cover the
     picture, else a grid; logits are averaged where crops overlap, and the class is there if any crop shows it.
 
-    accelerator: auto, cpu or gpu. threshold, gate: see `set_threshold` and `set_gate`; None for the run's own.
+    accelerator: auto, cpu or gpu. threshold, gate: see `set_threshold` and `set_gate`; None for the run's own. tile,
+    overlap: whether and how large pictures are cut into tiles, see `choose_tiles`.
     """
 
     def __init__(
-        self, task: Segments, accelerator: str = "auto", threshold: float | None = None, gate: float | None = None
+        self,
+        task: Segments,
+        accelerator: str = "auto",
+        threshold: float | None = None,
+        gate: float | None = None,
+        tile: int | Literal["auto"] | None = None,
+        overlap: int | None = None,
     ) -> None:
         set_threshold(task, threshold)
         self.task, self.present_above = task, set_gate(task, gate)
         config = task.facts["config"]
-        self.how = find_input_mode(config)
         self.precision = hardware.precision(config | {"trainer": {"accelerator": accelerator}})
         task.to(hardware.device(accelerator))
+        how = find_input_mode(config)
+        with hardware.computing(task.device, self.precision):
+            self.how = how._replace(tiles=choose_tiles(task, how, tile, overlap))
 
     @classmethod
     def load(
@@ -90,84 +92,23 @@ class Predictor:
         with hardware.computing(self.task.device, self.precision):
             return predict(self.task, images, self.how)
 
-
-class Prepared(NamedTuple):
-    """A picture as the network sees it (3, h, w) uint8, the size that it has itself, and whether it is cut into
-    crops."""
-
-    pixels: Tensor
-    size: tuple[int, int]
-    crops: bool
-
-    @property
-    def batch(self) -> tuple[object, ...]:
-        """Equal for pictures that can be seen in one batch."""
-        return (id(self),) if self.crops else tuple(self.pixels.shape)
+    def bands(self, picture: Rows) -> Iterator[Band]:
+        """What is found in a picture that is cut into tiles, from top to bottom: see `see_tiles`."""
+        tiles = self.how.tiles
+        if tiles is None:
+            raise ValueError("This predictor has no tiles: give it tile=auto.")
+        with hardware.computing(self.task.device, self.precision):
+            yield from see_tiles(self.task, picture, tiles)
 
 
-@torch.no_grad()
 def predict(task: Segments, images: Sequence[NDArray[np.uint8]], how: InputMode) -> list[Prediction]:
-    """A task's predictions for images (H, W, 3) uint8 RGB, which its network sees as in `how`, those of one size in one
-    batch: see `Predictor`."""
-    prepared = [prepare(image, how) for image in images]
-    found = dict[int, Prediction]()
-    for batch in dict.fromkeys(one.batch for one in prepared):
-        numbers = [number for number, one in enumerate(prepared) if one.batch == batch]
-        first = prepared[numbers[0]]
-        if first.crops:
-            out = detect_in_crops(task, first.pixels, how)
-        else:
-            out = task.detect(torch.stack([prepared[number].pixels for number in numbers]).to(task.device))
-        if not is_finite(out):
-            raise ValueError(NOT_FINITE)
-        for row, number in enumerate(numbers):
-            part = Detection(*(None if value is None else value[row : row + 1] for value in out))
-            found[number] = decide(task, prepared[number], part)
-    return [found[number] for number in range(len(prepared))]
+    """A task's predictions for images (H, W, 3) uint8 RGB, which its network sees as in `how`: see `Predictor`."""
+    return [decide(task, seen) for seen in see(task, images, how)]
 
 
-def prepare(image: NDArray[np.uint8], how: InputMode) -> Prepared:
-    height, width = image.shape[:2]
-    pixels = resize_image(image, how.size if how.mode == "resize" else scaled((height, width), how.scale))
-    fits = pixels.shape[0] >= how.size[0] and pixels.shape[1] >= how.size[1]  # else it is seen as it is
-    picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-    return Prepared(picture, (height, width), how.mode in ("five", "grid") and fits)
-
-
-def decide(task: Segments, picture: Prepared, out: Detection) -> Prediction:
-    """The prediction at a picture's own size, from the network's output for it alone."""
-    presence = None if out.presence is None else float(probability(out.presence)[0])
-    if out.masks is None:
-        return Prediction(None, presence, None)
-    probabilities = in_size(task.activated(out.masks), picture.size)
-    label = task.label(probabilities, math.prod(picture.size) / math.prod(picture.pixels.shape[1:]))
-    spread = None if out.spread is None else in_size(out.spread, picture.size)[0, 0].cpu().numpy()
-    return Prediction(label[0].cpu().numpy(), presence, probabilities[0].cpu().numpy(), spread)
-
-
-def in_size(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (N, C, h, w) interpolated linearly to a (height, width)."""
-    if tuple(values.shape[2:]) == size:
-        return values
-    return F.interpolate(values, size, mode="bilinear", align_corners=False)
-
-
-def detect_in_crops(task: Segments, picture: Tensor, how: InputMode) -> Detection:
-    """The network's output for `picture` (3, H, W) as a whole, from its crops: their presence is that of the likeliest,
-    their masks are stitched together."""
-    shape, size = (picture.shape[1], picture.shape[2]), how.size
-    where = corners(shape, size, "five" if how.mode == "five" and is_covered_by_five(shape, size) else "grid")
-    crops = [picture[:, top : top + size[0], left : left + size[1]] for top, left in where]
-    outs = [
-        task.detect(torch.stack(crops[start : start + AT_ONCE]).to(task.device))
-        for start in range(0, len(crops), AT_ONCE)
-    ]
-    presence, masks, decoded, spread = (
-        None if parts[0] is None else torch.cat(parts) for parts in zip(*outs, strict=True)
-    )
-    counted = torch.ones(len(where)) if decoded is None else decoded
-
-    def whole(maps: Tensor | None) -> Tensor | None:
-        return None if maps is None else stitch(maps, torch.tensor(where), shape, counted)[0][None]
-
-    return Detection(None if presence is None else presence.max()[None], whole(masks), None, whole(spread))
+def decide(task: Segments, seen: Seen) -> Prediction:
+    if seen.probabilities is None:
+        return Prediction(None, seen.presence, None)
+    label = task.label(seen.probabilities[None], seen.scale)[0]
+    spread = None if seen.spread is None else seen.spread.cpu().numpy()
+    return Prediction(label.cpu().numpy(), seen.presence, seen.probabilities.cpu().numpy(), spread)

@@ -74,22 +74,35 @@ def paint(mask: Pixels, colors: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
     return table[mask], shown
 
 
-def overlay(image: Pixels, mask: Pixels, colors: Pixels, opacity: float = 0.45, outlined: bool = False) -> Pixels:
+def overlay(
+    image: Pixels,
+    mask: Pixels,
+    colors: Pixels,
+    opacity: float = 0.45,
+    outlined: bool = False,
+    width: int | None = None,
+) -> Pixels:
     """The classes of `mask` (H, W) over `image` (H, W, 3) in their colours; ignored pixels are hatched.
 
-    outlined: draw lines around them, which show them even on a picture of the same colour.
+    outlined: draw lines around them, which show them even on a picture of the same colour. width: see `outline`.
     """
     painted, shown = paint(mask, colors)
     mixed = cv2.addWeighted(image, 1 - opacity, painted, opacity, 0)
     laid: Pixels = np.where(shown[..., None], mixed, image).astype(np.uint8)
-    return hatch(outline(laid, shown) if outlined else laid, mask)
+    return hatch(outline(laid, shown, width) if outlined else laid, mask)
 
 
-def outline(image: Pixels, shown: NDArray[np.bool_]) -> Pixels:
+def line_width(shape: Sequence[int]) -> int:
+    """The width of an outline's lines, in pixels of a picture of `shape`."""
+    return max(max(shape) // 800, 1)
+
+
+def outline(image: Pixels, shown: NDArray[np.bool_], width: int | None = None) -> Pixels:
     """`image` (H, W, 3), changed in place, with two lines around what is `shown` (H, W): a light one and a dark one
-    around it, so that one of them stands out from any picture. They lie outside: a crack may be thinner.
+    around it, so that one of them stands out from any picture. They lie outside: a crack may be thinner. width: of each
+    line; None for `line_width`.
     """
-    width = max(max(shown.shape) // 800, 1)  # of each line
+    width = line_width(shown.shape) if width is None else width
     near, far = (
         cv2.dilate(shown.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0 for reach in (width, 2 * width)
     )

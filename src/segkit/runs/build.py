@@ -128,6 +128,7 @@ def build_task(config: Mapping[str, Any], data: DataModule | None = None) -> Tas
     if data is not None:
         colors = extras_of(data.sources["train"]).colors
         facts["colors"] = [list(map(int, color)) for color in colors] if colors else None
+        facts["pictures"] = data.describe_sizes()
         schedule = dict(config["scheduler"])
         fitting = {
             "optimizer": make(config["optimizer"]),

@@ -1,5 +1,6 @@
 """Several runs that predict together: an ensemble."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -9,9 +10,9 @@ from torch import Tensor, nn
 
 from segkit.models.presence import Detection, find_gated, gives_masks
 from segkit.models.views import Views, to_logits
-from segkit.runs.modes import InputMode, find_input_mode
 from segkit.runs.segmenters import load_segmenter
-from segkit.tasks.segmenter import Segmenter, Segments
+from segkit.tasks.seeing import InputMode, find_input_mode, find_stride
+from segkit.tasks.segmenter import Light, Segmenter, Segments
 
 Loaded = TypeVar("Loaded", bound=Segments)
 
@@ -21,32 +22,37 @@ class Ensemble(nn.Module):
     standard deviation over members of the probability of what the mean says (Lakshminarayanan et al., 2017).
 
     members: what predicts, each with its own normalisation, views and temperature. sizes: the (height, width) in which
-    each sees pictures; None for one that sees them as they come.
+    each sees pictures; None for one that sees them as they come. sees_light: whether a member takes out the light of
+    whole pictures, and so has to know it where `image` is a part of one. stride: the step in which all of them pool.
     """
+
+    spreads = True
 
     def __init__(self, members: Sequence[Segments], sizes: Sequence[tuple[int, int] | None]) -> None:
         super().__init__()
         self.members, self.sizes = nn.ModuleList(cast(Any, members)), tuple(sizes)
+        self.stride = math.lcm(*(find_stride(member.net) for member in members))
+        self.sees_light = any(getattr(member, "standardise", False) for member in members)
 
-    def forward(self, image: Tensor) -> Detection:
+    def forward(self, image: Tensor, light: Light | None = None) -> Detection:
         asked = zip(self.members, self.sizes, strict=True)
-        found = torch.stack([self._ask(cast(Any, member), image, size) for member, size in asked])
+        found = torch.stack([self._ask(cast(Any, member), image, size, light) for member, size in asked])
         mean = found.mean(0)
         spread = found.std(0, correction=0).gather(1, mean.argmax(1, keepdim=True))
         return Detection(None, to_logits(mean), None, spread)
 
-    def _ask(self, member: Segments, image: Tensor, size: tuple[int, int] | None) -> Tensor:
+    def _ask(self, member: Segments, image: Tensor, size: tuple[int, int] | None, light: Light | None) -> Tensor:
         """The probabilities that a member gives, in the image's size."""
         shape = image.shape[2:]
         if size is None or size == tuple(shape):
-            return probabilities_of(member, image)
+            return probabilities_of(member, image, light)
         small = F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
-        return F.interpolate(probabilities_of(member, small), shape, mode="bilinear", align_corners=False)
+        return F.interpolate(probabilities_of(member, small, light), shape, mode="bilinear", align_corners=False)
 
 
-def probabilities_of(member: Segments, image: Tensor) -> Tensor:
+def probabilities_of(member: Segments, image: Tensor, light: Light | None) -> Tensor:
     """A member's probabilities for pictures (N, 3, H, W) in 0..1."""
-    logits = member.detect(image * 255).masks
+    logits = member.detect(image * 255, light).masks
     assert logits is not None  # `check_alike` has seen to it
     return member.activated(logits)
 

@@ -279,6 +279,7 @@ PRECISION = one_of("auto", "16-mixed", "bf16-mixed", "32-true", "16-true", "bf16
                    "bf16", 16, 32, 64)
 METRICS = Maybe(Map(NUMBER))
 VIEWED = one_of(*VIEWS)
+PIXELS = Number(1, 10**12, whole=True)
 CALIBRATED = Node({"threshold": Number(1e-6, 1 - 1e-6), "temperature": Number(1e-3, 1e3), "smallest": Number(0, 1e9),
                    "gates": List(List(Number(0, 1), 2, 2), 100)})
 SETTINGS: dict[str, Kind] = {
@@ -313,6 +314,7 @@ FACTS = Node({
             "dataset": Node(SEEN, needed=("size", "eval", "classes"), more=Unused(), special=True)},
         needed=("model", "loss", "dataset", "seed", "precision"), more=Unused()),
     "classes": CLASSES, "threshold": SHARE, "calibration": Maybe(CALIBRATED), "colors": Maybe(COLORS),
+    "pictures": Maybe(Node({"typical": List(PIXELS, 2, 2), "largest": PIXELS}, needed=("typical", "largest"))),
     "normalisation": Node({"mean": List(Number(-1e6, 1e6), 3, 3), "std": List(Number(1e-6, 1e6), 3, 3)},
                           needed=("mean", "std")),
 }, needed=("config", "threshold", "normalisation"), more=Unused())

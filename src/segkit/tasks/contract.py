@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segkit.models.presence import Detection
 from segkit.tasks.scores import Scores
+from segkit.tasks.segmenter import Light
 
 
 class Batch(TypedDict, total=False):
@@ -68,8 +69,9 @@ class Task(LightningModule):
         """The metrics of train, val or test."""
 
     @abstractmethod
-    def detect(self, image: Tensor) -> Detection:
-        """image (N, 3, H, W) uint8, as read, to the network's output."""
+    def detect(self, image: Tensor, light: Light | None = None) -> Detection:
+        """image (N, 3, H, W) uint8, as read, to the network's output. light: of the whole pictures that `image` shows
+        windows of, for a task that takes it out."""
 
     def probabilities(self, image: Tensor) -> Tensor:
         """image (N, 3, H, W) uint8 to probabilities (N, C, H, W) float32; ValueError for a network without masks."""

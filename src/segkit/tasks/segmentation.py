@@ -17,7 +17,7 @@ from segkit.models.weights import expect_shares
 from segkit.tasks.contract import Batch, Task
 from segkit.tasks.optimizing import describe_missing_part, freeze_modules, scale_rates
 from segkit.tasks.scores import Scores
-from segkit.tasks.segmenter import NOT_FINITE, Segmenter, is_finite
+from segkit.tasks.segmenter import NOT_FINITE, Light, Segmenter, is_finite
 
 MISSING = {  # what a loss needs but the network or the data lack
     "logits": "this loss compares masks, but the network says only whether the class is there; use loss=presence",
@@ -95,12 +95,12 @@ class SegmentationTask(Segmenter, Task):
         for split in ("train", "val", "test"):
             self.scores(split).decide_by(threshold, smallest)
 
-    def detect(self, image: Tensor) -> Detection:
+    def detect(self, image: Tensor, light: Light | None = None) -> Detection:
         """image (N, 3, H, W) uint8 to the network's output; in training, only what the loss needs."""
         net = find_gated(self.net)
         if self.training and net is not None and loss_inputs(self.loss) == ("presence", "label"):
             return net(self.normalise(image), masks=False)
-        return super().detect(image)
+        return super().detect(image, light)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

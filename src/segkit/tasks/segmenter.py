@@ -1,7 +1,7 @@
 """A network that segments pictures: all that prediction needs, without Lightning and metrics."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,13 @@ NOT_FINITE = (
 )
 
 
+class Light(NamedTuple):
+    """Mean and standard deviation of each channel of pictures, of values from 0 to 255: (N, 3, 1, 1)."""
+
+    mean: Tensor
+    std: Tensor
+
+
 class Segments(Protocol):
     """What predicts: a `Segmenter`, a task that was trained, or one of a person's own. See `segkit.tasks.contract.Task`
     for what each part means."""
@@ -32,7 +39,7 @@ class Segments(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def detect(self, image: Tensor) -> Detection: ...
+    def detect(self, image: Tensor, light: Light | None = None) -> Detection: ...
 
     def activated(self, logits: Tensor) -> Tensor: ...
 
@@ -93,22 +100,27 @@ class Segmenter(nn.Module):
         """mean and std, rounded to six digits."""
         return {name: [round(value, 6) for value in getattr(self, name).flatten().tolist()] for name in ("mean", "std")}
 
-    def forward(self, image: Tensor) -> Any:
+    def forward(self, image: Tensor, light: Light | None = None) -> Any:
         """image (N, 3, H, W) uint8, as read, to the network's raw output; normalised here, on the device."""
         with quick_gradients(image):
-            out = self.net(self.normalise(image))
+            passed_on = {"light": light} if light is not None and getattr(self.net, "sees_light", False) else {}
+            out = self.net(self.normalise(image, light), **passed_on)
         return out[:3] if isinstance(out, Detection) and out.spread is None else out  # jit.trace takes no None
 
-    def normalise(self, image: Tensor) -> Tensor:
+    def normalise(self, image: Tensor, light: Light | None = None) -> Tensor:
+        """light: that of the whole pictures that `image` shows windows of, for `standardise`; None for its own."""
         pixels = (image.float() / 255 - self.mean) / self.std
         if self.standardise:
-            std, mean = torch.std_mean(pixels, (2, 3), correction=0, keepdim=True)
+            if light is None:
+                std, mean = torch.std_mean(pixels, (2, 3), correction=0, keepdim=True)
+            else:
+                std, mean = light.std / 255 / self.std, (light.mean / 255 - self.mean) / self.std
             pixels = (pixels - mean) / (std + FLAT)
         return pixels.contiguous(memory_format=torch.channels_last)
 
-    def detect(self, image: Tensor) -> Detection:
-        """image (N, 3, H, W) uint8 to the network's output."""
-        out = self(image)
+    def detect(self, image: Tensor, light: Light | None = None) -> Detection:
+        """image (N, 3, H, W) uint8 to the network's output. light: see `normalise`."""
+        out = self(image, light)
         if isinstance(out, Tensor):
             return Detection(None, out, None) if out.ndim == 4 else Detection(out, None, None)
         return Detection(*out)

@@ -22,8 +22,9 @@ from segkit.datasets.checking.survey import Survey, survey_all, survey_sample
 from segkit.datasets.common import describe_shared_groups
 from segkit.datasets.findings import DataError, Finding, Findings, Kind, format_findings, report_faults
 from segkit.datasets.module import DataModule
-from segkit.datasets.samples import scaled, window_corners
+from segkit.datasets.samples import window_corners
 from segkit.datasets.source import Source, extras_of
+from segkit.geometry.resizing import scaled
 
 log = logging.getLogger("segkit")
 
