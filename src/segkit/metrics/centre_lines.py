@@ -84,7 +84,7 @@ def count_pixels(found: NDArray[np.bool_], mask: NDArray[np.integer], tolerance:
 
 def thin(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The centre lines of a mask (H, W), one pixel wide (Zhang and Suen, 1984)."""
-    from skimage.morphology import skeletonize  # an extra, and only needed if this is asked for
+    from skimage.morphology import skeletonize  # an extra: only for those who ask for this score
 
     line: NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]
     return line
