@@ -17,7 +17,8 @@ from loops import ACCELERATOR, PRECISION
 from numpy.typing import NDArray
 
 from segkit.datasets.rows import open_rows
-from segkit.inference.large import draw_large, predict_large
+from segkit.inference.large import write_large
+from segkit.inference.outputs import Outputs, Page
 from segkit.inference.predictor import Predictor
 from segkit.models.unet import UNet
 from segkit.pictures import overlays
@@ -101,10 +102,9 @@ def main(kind: str, path: Path) -> None:
     if kind == "tile":
         predictor(np.zeros((768, 768, 3), np.uint8))
     else:
-        picture, label, _ = predict_large(predictor, path, path.with_name("probabilities"))
-        assert label is not None
-        overlays.save(path.with_name("mask.png"), label * 255)
-        overlays.save(path.with_name("overlay.jpg"), draw_large(picture, label, overlays.class_colors(1)))
+        wanted = {"masks": None, "overlays": True, "polygons": None, "probabilities": True}
+        outputs = Outputs(path.with_name("out"), predictor.classes, 0.5, wanted, overlays.class_colors(1))
+        write_large(predictor, path, outputs, Page(outputs.folder, "large", {}))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

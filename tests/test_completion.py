@@ -34,7 +34,7 @@ from segkit.choices.completion import SCRIPTS, complete
         ("segkit train compile=", ["compile=false", "compile=true"]),
         ("segkit train monitor", ["monitor="]),  # not monitor_mode, which follows from it
         ("segkit train --conf", ["--config-dir"]),
-        ("segkit predict ov", ["overlays="]),
+        ("segkit predict ov", ["overlap=", "overlays=", "overwrite="]),
         ("segkit predict color=bl", ["color=black", "color=blue"]),
         ("segkit evaluate dataset=deepc", ["dataset=deepcrack"]),
         ("segkit nothing ", []),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from segkit.configs.composing import compose
 from segkit.evaluate import evaluate
-from segkit.inference.large import draw_large, predict_large
+from segkit.inference.large import draw_large, write_large
+from segkit.inference.outputs import Outputs, Page
 from segkit.inference.pictures import as_rgb
 from segkit.inference.predictor import Predictor
 from segkit.pictures import overlays
@@ -79,6 +80,8 @@ def test_files_are_those_of_one_pass(native_run: Path, picture: Path, tmp_path: 
     assert sure.mean() > 0.9
     np.testing.assert_array_equal((mask == 255)[sure], (label == 1)[sure])
     assert row["area/crack"] == np.count_nonzero(mask)
+    said = np.where(mask == 255, probabilities[0], 1 - probabilities[0]).mean()
+    assert row["confidence"] == pytest.approx(said, abs=2e-3)
     assert read_picture(tmp_path / "overlays" / "wand ä 1.jpg").shape == (*SHAPE, 3)
     assert [path.name for path in (tmp_path / "probabilities").iterdir()] == ["wand ä 1.tif"]
 
@@ -109,8 +112,13 @@ def test_small_objects_are_removed_from_the_whole_not_from_its_bands(native_run:
     cv2.imwrite(str(tmp_path / "a.png"), image)
     expected = (image[..., 0] > 127).astype(np.uint8)
     expected[:, 50:] = 0
-    found = predict_large(predictor, tmp_path / "a.png")
-    np.testing.assert_array_equal(found.label, expected)
+    settings = {"masks": None, "overlays": True, "polygons": None, "probabilities": False}
+    page = Page(tmp_path / "out", "a", {})
+    outputs = Outputs(tmp_path / "out", ("crack",), 0.5, settings, overlays.class_colors(1))
+    write_large(predictor, tmp_path / "a.png", outputs, page)
+    assert page.files == ["masks/a.png", "overlays/a.jpg"]
+    mask = read_picture(tmp_path / "out" / "masks" / "a.png", cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask, 255 * expected)
     np.testing.assert_array_equal(predictor(image).label, expected)
 
 
@@ -188,3 +196,32 @@ def test_a_large_picture_takes_little_memory(native_run: Path, tmp_path: Path) -
         for name in ("small", "large")
     ]
     assert peaks[1] - peaks[0] < 3e8
+
+
+def test_several_runs_in_tiles_see_the_light_of_the_whole(native_run: Path, tmp_path: Path) -> None:
+    """Their mean and spread are those of one pass; the second run takes each picture's own light out."""
+    other = tmp_path / "other"
+    words = ("dataset.eval=native", "model.standardise=true", "seed=1", "trainer.accelerator=cpu")
+    train(compose(*TINY, *words, f"run_dir={other}"))
+    image = scene(150, 200)
+    image[:, 100:] //= 2
+    whole, cut = (Predictor.load([native_run, other], accelerator="cpu", tile=tile)(image) for tile in (None, 96))
+    for one, expected in ((cut.probabilities, whole.probabilities), (cut.spread, whole.spread)):
+        assert one is not None
+        assert expected is not None
+        np.testing.assert_allclose(one, expected, atol=5e-3)
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+    runs = f"run=[{native_run},{other}]"
+    settings = (
+        runs,
+        f"input={tmp_path}/a.png",
+        f"output={tmp_path}/out",
+        "tile=96",
+        "probabilities=float",
+        "accelerator=cpu",
+    )
+    predict(compose(*settings, config="predict"))
+    found = tifffile.imread(tmp_path / "out" / "spread" / "a.tif")
+    assert found.dtype == np.float32
+    assert whole.spread is not None
+    np.testing.assert_allclose(found, whole.spread, atol=5e-3)

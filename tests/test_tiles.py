@@ -16,6 +16,7 @@ from segkit.geometry.windows import Canvas, fade, spread_tiles
 from segkit.models.presence import UNetClassifier
 from segkit.models.unet import UNet
 from segkit.models.views import Views
+from segkit.runs.together import Ensemble
 from segkit.tasks.seeing import InputMode, choose_tiles, find_stride, see
 from segkit.tasks.segmenter import Segmenter
 from segkit.tasks.tiles import Held, Tiles, measure_light, see_tiles
@@ -182,6 +183,24 @@ def test_light_is_of_the_whole_picture() -> None:
     light = measure_light(Held(image))
     np.testing.assert_allclose(light.mean.flatten(), image.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(light.std.flatten(), image.std((0, 1)), rtol=1e-5)
+    flat = measure_light(Held(np.full((1500, 30, 3), 77, np.uint8)))
+    np.testing.assert_allclose(flat.std.flatten(), 0, atol=1e-3)
+
+
+def test_a_member_of_an_ensemble_sees_a_tile_of_any_size_at_its_own_scale() -> None:
+    """The last tile of a row may be larger than the others, and that of a thin picture smaller."""
+    seen = list[torch.Size]()
+
+    class Looking(Pooling):
+        def forward(self, image: Tensor) -> Tensor:
+            seen.append(image.shape[2:])
+            return super().forward(image)
+
+    together = Ensemble([segmenter(Looking()), segmenter(Looking())], [(1, 1), (0.5, 0.25)])
+    out = together(torch.rand(1, 3, 30, 80))
+    assert seen == [(30, 80), (15, 20)]
+    assert out.masks is not None
+    assert out.masks.shape == (1, 1, 30, 80)
 
 
 def test_a_closed_gate_decodes_no_tile_and_the_picture_has_the_highest_presence() -> None:

@@ -19,6 +19,7 @@ class GateWatch:
     def __init__(self, predictor: Predictor) -> None:
         self.gated = find_gated(predictor.task.net)
         self.what = "picture" if predictor.how.mode in ("resize", "native") else "window"
+        self.what = self.what if predictor.how.tiles is None else "tile"
         self.seen = self.decoded = 0
         self._last: Tensor | None = None
 

@@ -1,7 +1,7 @@
 """What is written for a picture: its mask, overlay, probabilities, polygons and its row of the table."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from segkit.files.writing import write_text
 from segkit.formats import coco, geojson
 from segkit.formats.model import NO_OBJECT, Json
 from segkit.formats.outlines import outline_classes
-from segkit.inference.large import draw_large, predict_large
 from segkit.inference.measuring import Measuring
 from segkit.inference.predictor import Prediction, Predictor
 from segkit.pictures import overlays
@@ -81,40 +80,32 @@ class Outputs:
         label, settings = prediction.label, self.settings
         measured = None if self.measuring is None else self.measuring(image, prediction)
         if label is not None:
-            if self.masks != "none":
-                overlays.save(page.path("masks", ".png"), self.draw_mask(label))
-                page.row["mask"] = page.files[-1]
-            if self.overlays:
+
+            def draw() -> NDArray[np.uint8]:
                 drawn = self.draw_overlay(image, label)
-                overlays.save(page.path("overlays", ".jpg"), drawn if measured is None else measured.draw(drawn))
-            if settings["polygons"] is not None:
-                self.write_polygons(label, page)
+                return drawn if measured is None else measured.draw(drawn)
+
+            self.write_label(label, draw, page)
         if settings["probabilities"] and prediction.probabilities is not None:
             save_probabilities(prediction.probabilities, page, settings["probabilities"] == "float")
             if prediction.spread is not None:
                 save_probabilities(prediction.spread[None], page, settings["probabilities"] == "float", "spread")
-        page.row |= self.describe((image.shape[0], image.shape[1]), prediction)
+        confidence = find_confidence(prediction, self.present_above)
+        page.row |= self.describe((image.shape[0], image.shape[1]), label, prediction.presence, confidence)
         if self.measuring is not None and measured is not None:
             page.measured = measured.rows
             page.row |= measured.summary
             save_text(page.path("measurements", ".json"), self.measuring.format(measured, page.row["name"]))
 
-    def write_large(self, predictor: Predictor, source: Path, page: Page) -> None:
-        """The same for the file of a picture that `is_large`, whose pixels are never all held; without measurements."""
-        name, classes = f"probabilities/{page.name}", len(self.classes)
-        wanted = self.settings["probabilities"]
-        found = predict_large(predictor, source, self.folder / name if wanted else None)
-        if wanted and found.label is not None:
-            page.files += [f"{name}.tif"] if classes == 1 else [f"{name}/{one}.tif" for one in range(classes)]
-        if (label := found.label) is not None:
-            if self.masks != "none":
-                overlays.save(page.path("masks", ".png"), self.draw_mask(label))
-                page.row["mask"] = page.files[-1]
-            if self.overlays:
-                overlays.save(page.path("overlays", ".jpg"), draw_large(found.picture, label, self.colors))
-            if self.settings["polygons"] is not None:
-                self.write_polygons(label, page)
-        page.row |= self.describe(found.picture.shape, Prediction(label, found.presence, None))
+    def write_label(self, label: NDArray[np.uint8], draw: Callable[[], NDArray[np.uint8]], page: Page) -> None:
+        """Write what is wanted of class numbers; `draw` gives the overlay."""
+        if self.masks != "none":
+            overlays.save(page.path("masks", ".png"), self.draw_mask(label))
+            page.row["mask"] = page.files[-1]
+        if self.overlays:
+            overlays.save(page.path("overlays", ".jpg"), draw())
+        if self.settings["polygons"] is not None:
+            self.write_polygons(label, page)
 
     def draw_mask(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A mask as its file has it: 0 and 255 for one class, numbers for several, or colours."""
@@ -138,9 +129,14 @@ class Outputs:
         """The classes that have objects."""
         return [name for name in self.classes if name.casefold() not in NO_OBJECT]
 
-    def describe(self, shape: tuple[int, int], prediction: Prediction) -> Row:
+    def describe(
+        self,
+        shape: tuple[int, int],
+        label: NDArray[np.uint8] | None,
+        presence: float | None,
+        confidence: float | None,
+    ) -> Row:
         """Size, presence, areas and confidence."""
-        label, presence = prediction.label, prediction.presence
         row: Row = {"width": shape[1], "height": shape[0]}
         if presence is not None:
             row |= {"present": int(presence > self.present_above), "probability": round(presence, 6)}
@@ -149,7 +145,6 @@ class Outputs:
             for number, title in enumerate(self.classes, first):
                 area = int(np.count_nonzero(label == number))
                 row |= {f"area/{title}": area, f"share/{title}": round(area / label.size, 6)}
-        confidence = find_confidence(prediction, self.present_above)
         return row if confidence is None else row | {"confidence": round(confidence, 6)}
 
 
@@ -166,11 +161,16 @@ def find_confidence(prediction: Prediction, present_above: float) -> float | Non
         return presence if presence > present_above else 1 - presence
     if label is None or probabilities is None:
         return None
+    return sum_confidence(probabilities, label) / int(label.size)
+
+
+def sum_confidence(probabilities: NDArray[np.float32], label: NDArray[np.uint8]) -> float:
+    """The sum over pixels of the probability of what was said of each: (C, H, W) and class numbers (H, W)."""
     if len(probabilities) > 1:
-        return float(probabilities.max(0).mean(dtype=np.float64))
+        return float(probabilities.max(0).sum(dtype=np.float64))
     said, outside = probabilities[0], label == 0
     right = float(said.sum(where=~outside, dtype=np.float64)) - float(said.sum(where=outside, dtype=np.float64))
-    return (right + int(np.count_nonzero(outside))) / int(said.size)
+    return right + int(np.count_nonzero(outside))
 
 
 def save_probabilities(

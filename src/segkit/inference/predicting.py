@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from segkit.hardware import computing
 from segkit.inference.decoding import read_groups
 from segkit.inference.gating import GateWatch
 from segkit.inference.journal import TABLE, Journal, stamp_of
-from segkit.inference.large import is_large
+from segkit.inference.large import is_large, write_large
 from segkit.inference.outputs import POLYGONS, Outputs, Page, Row
 from segkit.inference.pipeline import Item, Room, run
 from segkit.inference.predictor import Predictor
@@ -42,9 +43,9 @@ def predict_inputs(
     ]:
         raise ValueError(f"output={journal.folder} has what {again[0].shown} showed before. Choose another folder.")
     predictor = Predictor.load(settings["run"], settings["trust"], **{key: settings[key] for key in CHOSEN})
+    outputs = Outputs.of(predictor, journal.folder, settings)
     if predictor.how.tiles is not None:
         console.say(predictor.how.tiles.describe())
-    outputs = Outputs.of(predictor, journal.folder, settings)
     journal.begin()
     left = [one for one in inputs if one.kind == "stream" or not journal.is_done(one.key)]
     watch = GateWatch(predictor)
@@ -60,7 +61,8 @@ def predict_inputs(
                     continue
                 for one in some:
                     if kind == "large":
-                        predict_large_picture(one, predictor, outputs, journal)
+                        write = partial(write_large, predictor, Path(one.source), outputs)
+                        note_page(write_page(one, outputs, write), one, journal)
                     else:
                         predict_video(one, predictor, outputs.of_frames(), journal)
                     advance()
@@ -78,28 +80,6 @@ def predict_inputs(
     return summarise(inputs, len(inputs) - len(left), predictor, journal)
 
 
-def find_kind(one: Input, predictor: Predictor, outputs: Outputs) -> str:
-    """picture, video, or large for a picture that is read in bands of rows. What is measured needs all its pixels."""
-    if one.kind != "picture":
-        return "video"
-    try:
-        return "large" if outputs.measuring is None and is_large(predictor, Path(one.source)) else "picture"
-    except (ValueError, OSError):  # reading it will explain
-        return "picture"
-
-
-def predict_large_picture(one: Input, predictor: Predictor, outputs: Outputs, journal: Journal) -> None:
-    page, started = Page(outputs.folder, one.name, {"name": one.source}), time.perf_counter()
-    try:
-        outputs.write_large(predictor, Path(one.source), page)
-        page.row["seconds"] = round(time.perf_counter() - started, 4)
-    except Exception as error:  # whatever is wrong with one picture, the others are done
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise
-        page.row = {"name": one.source, "error": explain(error)}
-    note_page(one, page, journal)
-
-
 def predict_pictures(
     inputs: Sequence[Input], predictor: Predictor, outputs: Outputs, journal: Journal, advance: Callable[[], object]
 ) -> None:
@@ -107,35 +87,46 @@ def predict_pictures(
     by_name = {one.name: one for one in inputs}
 
     def note(page: Page) -> None:
-        note_page(by_name[page.name], page, journal)
+        note_page(page, by_name[page.name], journal)
         advance()
 
     groups = read_groups(inputs, len(predictor.classes), room)
     run(groups, predictor, lambda item: write_picture(item, outputs), note, room)
 
 
-def note_page(one: Input, page: Page, journal: Journal) -> None:
-    """Note what was written for a picture, or its error, which is said."""
+def find_kind(one: Input, predictor: Predictor, outputs: Outputs) -> str:
+    """What an input is: `large` for a picture that is predicted a band at a time. What is measured is held whole."""
+    if one.kind == "picture" and outputs.measuring is None and is_large(predictor, Path(one.source)):
+        return "large"
+    return one.kind
+
+
+def note_page(page: Page, one: Input, journal: Journal) -> None:
+    """Note in the journal what was written for a picture, and say what went wrong."""
     if "error" in page.row:
         console.say(f"{one.source}: {page.row['error']}", stderr=True)
         journal.add(one.key, page.row)
-        return
-    more: Row = {} if page.objects is None else {"picture": one.below, "objects": page.objects}
-    more |= {} if page.measured is None else {"measured": page.measured}
-    journal.add(one.key, page.row, name=one.name, stamp=stamp_of(one.source), files=page.files, **more)
+    else:
+        more: Row = {} if page.objects is None else {"picture": one.below, "objects": page.objects}
+        more |= {} if page.measured is None else {"measured": page.measured}
+        journal.add(one.key, page.row, name=one.name, stamp=stamp_of(one.source), files=page.files, **more)
 
 
 def write_picture(item: Item, outputs: Outputs) -> Page:
-    """Write what is wanted of a picture; if that fails, its row has the error. A full disk ends everything."""
-    one: Input = item.key
+    return write_page(item.key, outputs, lambda page: outputs.write(*item.result(), page), item.seconds)
+
+
+def write_page(one: Input, outputs: Outputs, write: Callable[[Page], None], seconds: float = 0.0) -> Page:
+    """Write what is wanted of a picture; if that fails, its row has the error. A full disk ends everything. seconds: of
+    work that was done before."""
     page, started = Page(outputs.folder, one.name, {"name": one.source}), time.perf_counter()
     try:
-        outputs.write(*item.result(), page)
+        write(page)
     except Exception as error:  # whatever is wrong with one picture, the others are done
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
         return Page(outputs.folder, one.name, {"name": one.source, "error": explain(error)})
-    page.row["seconds"] = round(item.seconds + time.perf_counter() - started, 4)
+    page.row["seconds"] = round(seconds + time.perf_counter() - started, 4)
     return page
 
 

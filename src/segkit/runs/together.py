@@ -21,30 +21,29 @@ class Ensemble(nn.Module):
     """forward(image (N, 3, H, W) in 0..1) -> masks of the members' mean probabilities, as logits, and their spread: the
     standard deviation over members of the probability of what the mean says (Lakshminarayanan et al., 2017).
 
-    members: what predicts, each with its own normalisation, views and temperature. sizes: the (height, width) in which
-    each sees pictures; None for one that sees them as they come. sees_light: whether a member takes out the light of
-    whole pictures, and so has to know it where `image` is a part of one. stride: the step in which all of them pool.
+    members: what predicts, each with its own normalisation, views and temperature. scales: by which each resizes what
+    it is given before it looks, (down, across). sees_light: whether a member takes out the light of whole pictures, and
+    so has to know it where `image` is a part of one. stride: the step in which all of them pool.
     """
 
-    spreads = True
-
-    def __init__(self, members: Sequence[Segments], sizes: Sequence[tuple[int, int] | None]) -> None:
+    def __init__(self, members: Sequence[Segments], scales: Sequence[tuple[float, float]]) -> None:
         super().__init__()
-        self.members, self.sizes = nn.ModuleList(cast(Any, members)), tuple(sizes)
+        self.members, self.scales = nn.ModuleList(cast(Any, members)), tuple(scales)
         self.stride = math.lcm(*(find_stride(member.net) for member in members))
         self.sees_light = any(getattr(member, "standardise", False) for member in members)
 
     def forward(self, image: Tensor, light: Light | None = None) -> Detection:
-        asked = zip(self.members, self.sizes, strict=True)
-        found = torch.stack([self._ask(cast(Any, member), image, size, light) for member, size in asked])
+        asked = zip(self.members, self.scales, strict=True)
+        found = torch.stack([self._ask(cast(Any, member), image, scale, light) for member, scale in asked])
         mean = found.mean(0)
         spread = found.std(0, correction=0).gather(1, mean.argmax(1, keepdim=True))
         return Detection(None, to_logits(mean), None, spread)
 
-    def _ask(self, member: Segments, image: Tensor, size: tuple[int, int] | None, light: Light | None) -> Tensor:
+    def _ask(self, member: Segments, image: Tensor, scale: tuple[float, float], light: Light | None) -> Tensor:
         """The probabilities that a member gives, in the image's size."""
         shape = image.shape[2:]
-        if size is None or size == tuple(shape):
+        size = [max(round(side * factor), 1) for side, factor in zip(shape, scale, strict=True)]
+        if size == [*shape]:
             return probabilities_of(member, image, light)
         small = F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
         return F.interpolate(probabilities_of(member, small, light), shape, mode="bilinear", align_corners=False)
@@ -71,7 +70,8 @@ def load_together(runs: Sequence[str], load: Callable[..., Loaded], trust: Seque
     task: Any = load(runs[0], trust, tta="none")
     largest = max((mode.size for mode in modes), key=lambda size: size[0] * size[1])
     resized = modes[0].mode == "resize"
-    task.net = Ensemble(members, [mode.size if resized else None for mode in modes])
+    sides = [mode.size if resized else largest for mode in modes]
+    task.net = Ensemble(members, [(tall / largest[0], wide / largest[1]) for tall, wide in sides])
     task.mean.zero_()  # each member has its own
     task.std.fill_(1)
     task.standardise, task.temperature = False, 1.0

@@ -14,7 +14,7 @@ from segkit.geometry.resizing import resize_image, scaled
 from segkit.geometry.windows import corners, is_covered_by_five, stitch
 from segkit.models.presence import Detection, find_gated, gives_masks, probability
 from segkit.tasks.segmenter import NOT_FINITE, Segments, is_finite
-from segkit.tasks.tiles import Held, Tiles, maps_of, see_tiles
+from segkit.tasks.tiles import Held, Tiles, see_tiles
 
 AT_ONCE = 16  # crops of one picture, or pictures of a list
 SHARED = 32  # pixels that neighbouring tiles share for the network, or a quarter of a tile if that is less
@@ -125,14 +125,14 @@ def choose_side(task: Segments) -> int:
 
 
 class Seen(NamedTuple):
-    """What a network finds in a picture (H, W): the probability that the class is there, and pixel probabilities (C, H,
-    W), None for what it does not say; how many pixels of the picture there are for one that it sees; and of an ensemble
-    the spread (H, W)."""
+    """What a network finds in a picture (H, W): the probability that the class is there, pixel probabilities (C, H, W)
+    and their spread (H, W), None for what it does not say; and how many pixels of the picture there are for one that it
+    sees."""
 
     presence: float | None
     probabilities: Tensor | None
+    spread: Tensor | None
     scale: float
-    spread: Tensor | None = None
 
 
 class Prepared(NamedTuple):
@@ -172,38 +172,38 @@ def see(task: Segments, images: Sequence[NDArray[np.uint8]], how: InputMode) -> 
             raise ValueError(NOT_FINITE)
         for row, number in enumerate(numbers):
             part = Detection(*(None if value is None else value[row : row + 1] for value in out))
-            found[number] = understand(task, prepared[number], part)
+            found[number] = see_one(task, prepared[number], part)
     return [found[number] for number in range(len(images))]
 
 
-def understand(task: Segments, picture: Prepared, out: Detection) -> Seen:
-    """What the network's output for one picture says, at the picture's own size."""
+def see_one(task: Segments, picture: Prepared, out: Detection) -> Seen:
+    """The network's output for one picture, at its own size."""
     presence = None if out.presence is None else float(probability(out.presence)[0])
-    maps = None if out.masks is None else at_size(maps_of(task, out), picture.size)[0]
-    return apart(task, Seen(presence, maps, math.prod(picture.size) / math.prod(picture.pixels.shape[1:])))
-
-
-def apart(task: Segments, seen: Seen) -> Seen:
-    """With the spread, if any, apart from the probabilities that it lies behind."""
-    classes = len(task.classes)
-    if seen.probabilities is None or len(seen.probabilities) == classes:
-        return seen
-    return seen._replace(probabilities=seen.probabilities[:classes], spread=seen.probabilities[classes])
+    probabilities = None if out.masks is None else in_size(task.activated(out.masks), picture.size)[0]
+    spread = None if out.spread is None else in_size(out.spread, picture.size)[0, 0]
+    scale = math.prod(picture.size) / math.prod(picture.pixels.shape[1:])
+    return Seen(presence, probabilities, spread, scale)
 
 
 def see_large(task: Segments, image: NDArray[np.uint8], tiles: Tiles) -> Seen:
     """`see` for a picture that is cut into tiles."""
     height, width = image.shape[:2]
-    probabilities, presence, top = None, None, 0
+    probabilities: Tensor | None = None
+    spread: Tensor | None = None
+    presence, top = None, 0
     for band in see_tiles(task, Held(image), tiles):
         presence = band.presence
-        if band.probabilities is not None:
-            if probabilities is None:
-                probabilities = torch.empty(len(band.probabilities), height, width)
-            bottom = top + band.probabilities.shape[1]
-            probabilities[:, top:bottom] = band.probabilities
-            top = bottom
-    return apart(task, Seen(presence, probabilities, tiles.magnify((height, width))))
+        if band.probabilities is None:
+            continue
+        if probabilities is None:
+            probabilities = torch.empty(len(task.classes), height, width)
+            spread = None if band.spread is None else torch.empty(height, width)
+        bottom = top + band.probabilities.shape[1]
+        probabilities[:, top:bottom] = band.probabilities
+        if spread is not None and band.spread is not None:
+            spread[top:bottom] = band.spread
+        top = bottom
+    return Seen(presence, probabilities, spread, tiles.magnify((height, width)))
 
 
 def prepare(image: NDArray[np.uint8], how: InputMode) -> Prepared:
@@ -214,10 +214,11 @@ def prepare(image: NDArray[np.uint8], how: InputMode) -> Prepared:
     return Prepared(picture, (height, width), how.mode in ("five", "grid") and fits)
 
 
-def at_size(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
-    if probabilities.shape[2:] == size:
-        return probabilities
-    return F.interpolate(probabilities, size, mode="bilinear", align_corners=False)
+def in_size(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (N, C, h, w) interpolated linearly to a (height, width)."""
+    if tuple(values.shape[2:]) == size:
+        return values
+    return F.interpolate(values, size, mode="bilinear", align_corners=False)
 
 
 def detect_in_crops(task: Segments, picture: Tensor, how: InputMode) -> Detection:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segkit.geometry.resizing import resize_image, stretch
 from segkit.geometry.windows import Canvas, fade, spread_tiles
-from segkit.models.presence import Detection, probability
+from segkit.models.presence import probability
 from segkit.tasks.segmenter import NOT_FINITE, Light, Segments, is_finite
 
 MARGIN = 3 / 8  # of them, at the end of a tile, count for nothing
@@ -85,15 +85,17 @@ def measure_light(picture: Rows) -> Light:
         mean, std = (values[:, 0] for values in cv2.meanStdDev(pixels))
         sums += mean * len(pixels) / height
         squares += (std**2 + mean**2) * len(pixels) / height
-    return Light(*(torch.from_numpy(values).float().view(1, 3, 1, 1) for values in (sums, np.sqrt(squares - sums**2))))
+    std = np.sqrt(np.maximum(squares - sums**2, 0))
+    return Light(*(torch.from_numpy(values).float().view(1, 3, 1, 1) for values in (sums, std)))
 
 
 class Band(NamedTuple):
-    """Rows of what was found in a picture, from top to bottom: pixel probabilities (C, rows, W), with an ensemble's
-    spread behind them, None of a network without masks; and the highest probability so far that the class is there."""
+    """Rows of what was found in a picture, from top to bottom: pixel probabilities (C, rows, W), None of a network
+    without masks; the highest probability so far that the class is there; and the spread (rows, W) over an ensemble."""
 
     probabilities: Tensor | None
     presence: float | None
+    spread: Tensor | None = None
 
 
 @torch.no_grad()
@@ -109,25 +111,26 @@ def see_tiles(task: Segments, picture: Rows, tiles: Tiles) -> Iterator[Band]:
 
     def maps() -> Iterator[Tensor]:
         nonlocal presence
-        for band in _see_rows(task, view, tiles):
-            if band.presence is not None:
-                presence = max(band.presence, presence or 0.0)
-            if band.probabilities is not None:
-                yield band.probabilities
+        for rows, highest in _see_rows(task, view, tiles):
+            if highest is not None:
+                presence = max(highest, presence or 0.0)
+            if rows is not None:
+                yield rows
 
     shape = tiles.view(picture.shape)
     view = picture if shape == picture.shape else Held(resize_image(picture.read(0, picture.shape[0]), shape))
     whole = shape == picture.shape
     empty = True
-    for probabilities in maps() if whole else stretch(maps(), shape[0], picture.shape):
-        empty = False
-        yield Band(probabilities, presence)
+    for rows in maps() if whole else stretch(maps(), shape[0], picture.shape):
+        empty, classes = False, len(task.classes)
+        yield Band(rows[:classes], presence, rows[classes] if len(rows) > classes else None)
     if empty or presence is not None:
         yield Band(None, presence)
 
 
-def _see_rows(task: Segments, view: Rows, tiles: Tiles) -> Iterator[Band]:
-    """One row of tiles after the other, at the size that the network sees."""
+def _see_rows(task: Segments, view: Rows, tiles: Tiles) -> Iterator[tuple[Tensor | None, float | None]]:
+    """One row of tiles after the other, at the size that the network sees: maps of the probabilities and, of an
+    ensemble, their spread, (C or C + 1, rows, W); and the presence in these tiles."""
     height, width = view.shape
     sees_light = getattr(task, "standardise", False) or getattr(task.net, "sees_light", False)
     light = {"light": measure_light(view)} if sees_light else {}
@@ -136,12 +139,11 @@ def _see_rows(task: Segments, view: Rows, tiles: Tiles) -> Iterator[Band]:
         spread_tiles(length, tile, tiles.overlap, tiles.stride, tiles.shrink)
         for length, tile in zip(view.shape, tiles.size, strict=True)
     )
-    channels = len(task.classes) + getattr(task.net, "spreads", False)
-    margin, canvas = round(MARGIN * tiles.overlap), Canvas(channels, width, task.device)
+    margin, canvas = round(MARGIN * tiles.overlap), None
     at_once = max(AT_ONCE // math.prod(tiles.size), 1)
     for number, (top, bottom) in enumerate(rows):
         pixels = torch.from_numpy(np.ascontiguousarray(view.read(top, bottom).transpose(2, 0, 1)))
-        down, presence, masks = fade((top, bottom), height, margin), None, False
+        down, presence = fade((top, bottom), height, margin), None
         for group in _group(columns, at_once):
             out = task.detect(torch.stack([pixels[..., start:end] for start, end in group]).to(task.device), **light)
             if not is_finite(out):
@@ -150,23 +152,17 @@ def _see_rows(task: Segments, view: Rows, tiles: Tiles) -> Iterator[Band]:
                 presence = max(float(probability(out.presence).max()), presence or 0.0)
             if out.masks is None:
                 continue
-            masks = True
+            maps = task.activated(out.masks)
+            maps = maps if out.spread is None else torch.cat([maps, out.spread], 1)
+            canvas = Canvas(maps.shape[1], width, task.device) if canvas is None else canvas
             canvas.open(bottom)
             decoded = [True] * len(group) if out.decoded is None else out.decoded.tolist()
-            for (start, end), counted, found in zip(group, decoded, maps_of(task, out), strict=True):
+            for (start, end), counted, found in zip(group, decoded, maps, strict=True):
                 if counted:
                     weight = down[:, None] * fade((start, end), width, margin)
                     canvas.add(found, top, start, weight.to(task.device))
         closed = rows[number + 1][0] if number + 1 < len(rows) else height
-        yield Band(canvas.close(closed)[0] if masks else None, presence)
-
-
-def maps_of(task: Segments, out: Detection) -> Tensor:
-    """The probabilities that an output with masks gives, (N, C, h, w); of an ensemble, with their spread as the last
-    channel."""
-    assert out.masks is not None
-    probabilities = task.activated(out.masks)
-    return probabilities if out.spread is None else torch.cat([probabilities, out.spread], 1)
+        yield (None if canvas is None else canvas.close(closed)[0]), presence
 
 
 def _group(columns: Sequence[tuple[int, int]], at_once: int) -> Iterator[Sequence[tuple[int, int]]]:
