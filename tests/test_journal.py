@@ -149,8 +149,9 @@ def test_a_full_disk_ends_it_with_what_was_done(photos: Path, tiny_run: Path) ->
     words = (f"run={tiny_run}", "input=photos", "output=out", "accelerator=cpu", "probabilities=true")
     done = segkit(*words, cwd=photos.parent, module="predict", longest_file=30_000)
     assert done.returncode == 1
-    assert "Free some space, then start the command again." in done.stderr
-    assert "Traceback" not in done.stderr
+    said, _, _ = done.stderr.partition("Exception ignored in atexit callback")  # of coverage, which has no room either
+    assert "Free some space, then start the command again." in said
+    assert "Traceback" not in said
     assert sorted(path.name for path in (photos.parent / "out" / "masks").iterdir())[:5] == [
         f"{n}.png" for n in range(5)
     ]
