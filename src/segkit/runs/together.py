@@ -52,7 +52,8 @@ class Ensemble(nn.Module):
 def probabilities_of(member: Segments, image: Tensor, light: Light | None) -> Tensor:
     """A member's probabilities for pictures (N, 3, H, W) in 0..1."""
     logits = member.detect(image * 255, light).masks
-    assert logits is not None  # `check_alike` has seen to it
+    if logits is None:  # a network of one's own that does not say so by `masks = False`
+        raise ValueError("a run of this ensemble gives no masks; an ensemble is of runs that give masks alone.")
     return member.activated(logits)
 
 
